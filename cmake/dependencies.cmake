@@ -1,0 +1,17 @@
+# Everything comes from Debian 12 by name; docs/dependencies.md says what each is for.
+find_package(tl-expected CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+if(NOT BERTH_VMM_ONLY)
+  find_package(gRPC CONFIG REQUIRED)  # brings protobuf; a second find_package(c-ares) would fail
+  find_package(SQLite3 REQUIRED)
+  find_package(yaml-cpp CONFIG REQUIRED)
+  find_package(prometheus-cpp CONFIG REQUIRED)
+  pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+endif()
+if(BERTH_BUILD_TESTS)
+  find_package(GTest CONFIG REQUIRED)
+  find_package(benchmark CONFIG REQUIRED)
+endif()

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include "common/status.h"
+#include "placement/model/claim.h"
+#include "placement/model/host.h"
+
+namespace berth::placement {
+
+// What the claims of one host hold in one cell.
+struct CellUsage {
+  CpuSet pinned_cpus;                       // pinned, plus reserved (emulator, blocked siblings)
+  uint32_t shared_vcpus = 0;                // floating vCPUs bound to this cell
+  uint64_t memory_bytes = 0;                // of guest cells bound here, whatever their page size
+  std::map<uint64_t, uint64_t> used_pages;  // page size in bytes -> pages in use
+  uint64_t secure_memory_bytes = 0;
+
+  friend bool operator==(const CellUsage&, const CellUsage&) = default;
+};
+
+// Everything that the claims of one host hold. Derived from the claims, never stored.
+struct HostUsage {
+  std::map<NumaNode, CellUsage> cells;
+  std::map<PciAddress, Uuid> devices;  // device -> consumer
+  uint32_t floating_vcpus = 0;         // of claims without guest NUMA topology
+  uint64_t floating_memory_bytes = 0;  // likewise
+
+  friend bool operator==(const HostUsage&, const HostUsage&) = default;
+};
+
+// Adds (or takes off) what one claim holds. Add checks nothing: see CheckClaim.
+void AddClaim(const Claim& claim, HostUsage& usage);
+void RemoveClaim(const Claim& claim, HostUsage& usage);
+
+// Whether `claim` may be added to a host with this report and usage. Every rule that keeps a CPU, page, byte
+// or device from being given twice is checked here and nowhere else:
+//   - every host cell named exists, host cells are distinct, guest cells distinct, vCPUs partition
+//   0..spec.vcpus-1;
+//   - pinned and reserved CPUs are dedicated CPUs of their cell, distinct within the claim, and free; in a
+//   single pool
+//     the CPUs left shared still carry the floating vCPUs already there;
+//   - floating vCPUs of a cell <= its shared CPUs, and used + n <= shared CPUs x cpu_allocation_ratio (R4);
+//   - memory: pages of the named size are free (total - reserved - used); without page size, used + n <=
+//   memory x ratio
+//     and, when pinned, <= free base pages (R5); secure memory never overcommits; multiples of the page size;
+//   - devices exist, are assignable and free, PF and its VFs exclude each other (R9);
+//   - without cells: floating totals fit in what the cells leave.
+// Errors: kResourceExhausted or kFailedPrecondition (taken), kInvalidArgument (no such thing); field names
+// the place
+// ("cells[1].pinning"), the message has and needs, the hint what is there.
+Status CheckClaim(const HostReport& host, const HostUsage& usage, const Claim& claim);
+
+// The devices that cannot be given out because they are claimed, or because their PF (or one of their VFs)
+// is.
+std::set<PciAddress> BlockedDevices(const HostReport& host, const HostUsage& usage);
+
+// Form of a report: unique ascending cells and devices, VFs with parents, CPUs in one cell only, siblings
+// cover the CPUs, distances square. kInvalidArgument names the first offence.
+Status ValidateReport(const HostReport& report);
+
+}  // namespace berth::placement

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "common/status.h"
+#include "common/unique_fd.h"
+
+namespace berth::vmm {
+
+// The one epoll loop that runs device back ends. Add, Remove, Post and Stop may be called from any thread;
+// callbacks run on the thread that called Run.
+class EventLoop {
+ public:
+  using Callback = std::function<void(uint32_t epoll_events)>;
+
+  static Result<std::unique_ptr<EventLoop>> Create();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // Watches a descriptor that the caller owns and keeps open until after Remove. `events` as for
+  // epoll_ctl(2).
+  Status Add(int fd, uint32_t events, Callback callback);
+  Status Modify(int fd, uint32_t events);
+  // After Remove returns the callback runs no more, unless Remove was called from a callback itself.
+  void Remove(int fd);
+  // Runs a function soon on the loop's thread.
+  void Post(std::function<void()> task);
+  // Until Stop. Returns the first epoll failure, else OK.
+  Status Run();
+  void Stop();
+
+ private:
+  EventLoop() = default;
+  void DrainTasks();
+
+  UniqueFd epoll_;
+  UniqueFd wake_;
+  std::mutex mutex_;  // guards what follows
+  std::unordered_map<int, std::shared_ptr<Callback>> callbacks_;
+  std::vector<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::recursive_mutex dispatch_;  // held while a callback runs, so that Remove can wait for it
+};
+
+}  // namespace berth::vmm

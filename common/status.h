@@ -124,7 +124,7 @@ class [[nodiscard]] Result : public tl::expected<T, Status> {
 
 namespace status_internal {
 inline const Status& Get(const Status& s) {
-  return s;
+  return s;  // NOLINT(bugprone-return-const-ref-from-parameter): TRY keeps the expression alive
 }
 template <class T>
 Status Get(const Result<T>& r) {

@@ -103,7 +103,7 @@ class TreeBuilder final : public YAML::EventHandler {
     }
     Frame& frame = stack_.back();
     if (frame.node.is_map()) {
-      frame.node.entries.emplace_back(std::move(frame.key), std::move(node));
+      frame.node.entries.push_back({std::move(frame.key), std::move(node)});
       frame.has_key = false;
     } else {
       frame.node.items.push_back(std::move(node));

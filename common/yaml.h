@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -20,15 +19,22 @@ struct YamlNode {
   Kind kind = Kind::kNull;
   std::string scalar;
   bool quoted = false;
-  std::vector<YamlNode> items;                            // kSequence
-  std::vector<std::pair<std::string, YamlNode>> entries;  // kMap, in the order of the file; keys are unique
-  int line = 0;                                           // 1-based; 0 when unknown
+  std::vector<YamlNode> items;  // kSequence
+  struct Entry;
+  std::vector<Entry> entries;  // kMap, in the order of the file; keys are unique
+  int line = 0;                // 1-based; 0 when unknown
 
   bool is_null() const { return kind == Kind::kNull; }
   bool is_scalar() const { return kind == Kind::kScalar; }
   bool is_sequence() const { return kind == Kind::kSequence; }
   bool is_map() const { return kind == Kind::kMap; }
   const YamlNode* Find(std::string_view key) const;  // nullptr when absent or not a map
+};
+
+// One key of a map with its value.
+struct YamlNode::Entry {
+  std::string first;
+  YamlNode second;
 };
 
 // Errors: kInvalidArgument with "name:line:column: what". Refused: duplicate keys, keys that are not scalars,

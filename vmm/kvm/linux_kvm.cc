@@ -1,0 +1,223 @@
+#include "vmm/kvm/linux_kvm.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "common/unique_fd.h"
+#include "vmm/kvm/linux_vcpu.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr int kApiVersion = 12;
+
+// Retries what a signal interrupted; none of the calls made through it has done anything by then.
+template <class T>
+int Ioctl(int fd, unsigned long request, T argument) {
+  int result;
+  do {
+    result = ::ioctl(fd, request, argument);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+struct Requirement {
+  int capability;
+  const char* what;
+};
+
+// What the VMM cannot do without, with the kernel release that brought it.
+constexpr Requirement kRequired[] = {
+    {KVM_CAP_USER_MEMORY, "user memory (KVM_CAP_USER_MEMORY)"},
+    {KVM_CAP_EXT_CPUID, "CPUID control (KVM_CAP_EXT_CPUID)"},
+    {KVM_CAP_SPLIT_IRQCHIP, "split interrupt controller (KVM_CAP_SPLIT_IRQCHIP, Linux 4.4)"},
+    {KVM_CAP_IRQ_ROUTING, "interrupt routing (KVM_CAP_IRQ_ROUTING)"},
+    {KVM_CAP_IRQFD, "interrupts from eventfds (KVM_CAP_IRQFD)"},
+    {KVM_CAP_IOEVENTFD, "eventfds from guest writes (KVM_CAP_IOEVENTFD)"},
+    {KVM_CAP_IOEVENTFD_ANY_LENGTH, "eventfds of any write width (KVM_CAP_IOEVENTFD_ANY_LENGTH, Linux 4.4)"},
+    {KVM_CAP_IMMEDIATE_EXIT, "immediate exit (KVM_CAP_IMMEDIATE_EXIT, Linux 4.13)"},
+};
+
+class LinuxVm final : public KvmVm {
+ public:
+  LinuxVm(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}
+
+  Status SetMemorySlot(const MemorySlot& slot) override {
+    kvm_userspace_memory_region region{};
+    region.slot = slot.slot;
+    region.flags = slot.readonly ? KVM_MEM_READONLY : 0;
+    region.guest_phys_addr = Raw(slot.gpa);
+    region.memory_size = slot.size;
+    region.userspace_addr = reinterpret_cast<uintptr_t>(slot.host);
+    return Call(KVM_SET_USER_MEMORY_REGION, &region, "KVM_SET_USER_MEMORY_REGION");
+  }
+
+  Status ReservePages(Gpa tss, Gpa identity_map) override {
+    TRY(Call(KVM_SET_TSS_ADDR, static_cast<unsigned long>(Raw(tss)), "KVM_SET_TSS_ADDR"));
+    uint64_t address = Raw(identity_map);
+    return Call(KVM_SET_IDENTITY_MAP_ADDR, &address, "KVM_SET_IDENTITY_MAP_ADDR");
+  }
+
+  Status EnableSplitIrqchip(uint32_t pins) override {
+    return Enable(KVM_CAP_SPLIT_IRQCHIP, pins, "KVM_CAP_SPLIT_IRQCHIP");
+  }
+
+  Status EnableX2apicIds() override {
+    return Enable(KVM_CAP_X2APIC_API,
+                  KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
+                  "KVM_CAP_X2APIC_API");
+  }
+
+  Status SetRoutes(std::span<const GsiRoute> routes) override {
+    // The structure ends in an array of variable length.
+    std::vector<uint64_t> buffer(
+        (sizeof(kvm_irq_routing) + routes.size() * sizeof(kvm_irq_routing_entry)) / sizeof(uint64_t) + 1);
+    auto* table = reinterpret_cast<kvm_irq_routing*>(buffer.data());  // SAFETY: sized and aligned above
+    table->nr = static_cast<uint32_t>(routes.size());
+    for (size_t i = 0; i < routes.size(); i++) {
+      kvm_irq_routing_entry& entry = table->entries[i];
+      entry.gsi = routes[i].gsi;
+      entry.type = KVM_IRQ_ROUTING_MSI;
+      entry.u.msi.address_lo = static_cast<uint32_t>(routes[i].message.address);
+      entry.u.msi.address_hi = static_cast<uint32_t>(routes[i].message.address >> 32);
+      entry.u.msi.data = routes[i].message.data;
+    }
+    return Call(KVM_SET_GSI_ROUTING, table, "KVM_SET_GSI_ROUTING");
+  }
+
+  Status AssignIrqfd(int event_fd, uint32_t gsi) override { return Irqfd(event_fd, gsi, 0); }
+  Status DeassignIrqfd(int event_fd, uint32_t gsi) override {
+    return Irqfd(event_fd, gsi, KVM_IRQFD_FLAG_DEASSIGN);
+  }
+  Status AssignIoEvent(uint64_t address, uint32_t size, int event_fd) override {
+    return IoEvent(address, size, event_fd, 0);
+  }
+  Status DeassignIoEvent(uint64_t address, uint32_t size, int event_fd) override {
+    return IoEvent(address, size, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+  }
+
+  Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) override {
+    UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id)));
+    if (!fd.valid()) return ErrnoStatus("KVM_CREATE_VCPU " + std::to_string(id), errno);
+    return OpenLinuxVcpu(std::move(fd), run_size_);
+  }
+
+ private:
+  template <class T>
+  Status Call(unsigned long request, T argument, const char* name) {
+    if (Ioctl(fd_.get(), request, argument) < 0) return ErrnoStatus(name, errno);
+    return OkStatus();
+  }
+
+  Status Enable(uint32_t capability, uint64_t argument, const char* name) {
+    kvm_enable_cap cap{};
+    cap.cap = capability;
+    cap.args[0] = argument;
+    return Call(KVM_ENABLE_CAP, &cap, name);
+  }
+
+  Status Irqfd(int event_fd, uint32_t gsi, uint32_t flags) {
+    kvm_irqfd irqfd{};
+    irqfd.fd = static_cast<uint32_t>(event_fd);
+    irqfd.gsi = gsi;
+    irqfd.flags = flags;
+    return Call(KVM_IRQFD, &irqfd, "KVM_IRQFD");
+  }
+
+  Status IoEvent(uint64_t address, uint32_t size, int event_fd, uint32_t flags) {
+    kvm_ioeventfd event{};
+    event.addr = address;
+    event.len = size;
+    event.fd = event_fd;
+    event.flags = flags;
+    return Call(KVM_IOEVENTFD, &event, "KVM_IOEVENTFD");
+  }
+
+  UniqueFd fd_;
+  size_t run_size_;
+};
+
+class LinuxKvm final : public Kvm {
+ public:
+  explicit LinuxKvm(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  Result<KvmCapabilities> Probe() override {
+    int version = Ioctl(fd_.get(), KVM_GET_API_VERSION, 0);
+    if (version != kApiVersion) {
+      return FailedPrecondition("KVM API version is " + std::to_string(version) + ", need " +
+                                std::to_string(kApiVersion));
+    }
+    std::string missing;
+    for (const Requirement& requirement : kRequired) {
+      if (Check(requirement.capability) > 0) continue;
+      missing += (missing.empty() ? "" : "; ") + std::string(requirement.what);
+    }
+    if (!missing.empty()) return FailedPrecondition("KVM of this host lacks: " + missing);
+    KvmCapabilities found;
+    found.max_vcpus = static_cast<uint32_t>(std::max(Check(KVM_CAP_MAX_VCPUS), 1));
+    found.max_memory_slots = static_cast<uint32_t>(std::max(Check(KVM_CAP_NR_MEMSLOTS), 32));
+    found.tsc_deadline_timer = Check(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+    found.x2apic_api = Check(KVM_CAP_X2APIC_API) > 0;
+    return found;
+  }
+
+  Result<std::vector<kvm_cpuid_entry2>> SupportedCpuid() override {
+    // The kernel answers E2BIG until the array is large enough.
+    for (uint32_t room = 64; room <= 1024; room *= 2) {
+      std::vector<uint64_t> buffer((sizeof(kvm_cpuid2) + room * sizeof(kvm_cpuid_entry2)) / sizeof(uint64_t) +
+                                   1);
+      auto* table = reinterpret_cast<kvm_cpuid2*>(buffer.data());  // SAFETY: sized and aligned above
+      table->nent = room;
+      if (Ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, table) == 0) {
+        return std::vector<kvm_cpuid_entry2>(table->entries, table->entries + table->nent);
+      }
+      if (errno != E2BIG) return ErrnoStatus("KVM_GET_SUPPORTED_CPUID", errno);
+    }
+    return Internal("KVM_GET_SUPPORTED_CPUID gives more than 1024 leaves");
+  }
+
+  Result<std::unique_ptr<KvmVm>> CreateVm() override {
+    int run_size = Ioctl(fd_.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (run_size < static_cast<int>(sizeof(kvm_run))) return ErrnoStatus("KVM_GET_VCPU_MMAP_SIZE", errno);
+    UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VM, 0UL));
+    if (!fd.valid()) return ErrnoStatus("KVM_CREATE_VM", errno);
+    return std::unique_ptr<KvmVm>(std::make_unique<LinuxVm>(std::move(fd), static_cast<size_t>(run_size)));
+  }
+
+ private:
+  int Check(int capability) { return Ioctl(fd_.get(), KVM_CHECK_EXTENSION, capability); }
+
+  UniqueFd fd_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Kvm>> OpenLinuxKvm(const std::string& device) {
+  UniqueFd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd.valid()) {
+    int error = errno;
+    Status status = ErrnoStatus("open " + device, error);
+    if (error == ENOENT || error == ENODEV || error == ENXIO) {
+      return std::move(status).WithHint(
+          "load kvm_intel or kvm_amd; virtualisation must be enabled in the firmware");
+    }
+    if (error == EACCES || error == EPERM) {
+      return std::move(status).WithHint("the user must be a member of the group that owns the device");
+    }
+    return status;
+  }
+  if (Ioctl(fd.get(), KVM_GET_API_VERSION, 0) < 0) {
+    return FailedPrecondition(device + " is not a KVM device");
+  }
+  return std::unique_ptr<Kvm>(std::make_unique<LinuxKvm>(std::move(fd)));
+}
+
+}  // namespace berth::vmm

@@ -10,6 +10,7 @@ if(NOT BERTH_VMM_ONLY)
   find_package(yaml-cpp CONFIG REQUIRED)
   find_package(prometheus-cpp CONFIG REQUIRED)
   pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+  pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # not named re2: gRPC looks for that name itself
 endif()
 if(BERTH_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)

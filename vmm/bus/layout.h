@@ -91,10 +91,10 @@ inline constexpr uint16_t kPciIoBase = 0x1000;
 inline constexpr uint32_t kPciIoSize = 0xf000;
 
 // ---- Values --------------------------------------------------------------------------------------------
-inline constexpr uint8_t kResetValue = 1;         // written to the reset register
-inline constexpr uint8_t kSleepTypeS5 = 5;        // SLP_TYP of _S5
-inline constexpr uint8_t kSleepEnable = 1 << 5;   // SLP_EN; SLP_TYP stands in bits 2 to 4
-inline constexpr uint8_t kGedCpu = 1 << 0;        // bits of the GED notification register
+inline constexpr uint8_t kResetValue = 1;        // written to the reset register
+inline constexpr uint8_t kSleepTypeS5 = 5;       // SLP_TYP of _S5
+inline constexpr uint8_t kSleepEnable = 1 << 5;  // SLP_EN; SLP_TYP stands in bits 2 to 4
+inline constexpr uint8_t kGedCpu = 1 << 0;       // bits of the GED notification register
 inline constexpr uint8_t kGedMemory = 1 << 1;
 inline constexpr uint8_t kGedPci = 1 << 2;
 inline constexpr uint8_t kGedPowerButton = 1 << 3;
@@ -104,7 +104,7 @@ inline constexpr uint64_t kPmTimerHz = 3579545;
 inline constexpr uint32_t kIoApicPins = 24;
 inline constexpr uint32_t kIoApicId = 0;
 inline constexpr uint32_t kCom1Irq = 4;
-inline constexpr uint32_t kGedIrq = 5;        // edge triggered, active high
+inline constexpr uint32_t kGedIrq = 5;  // edge triggered, active high
 inline constexpr uint32_t kRtcIrq = 8;
 inline constexpr uint32_t kFirstMsiGsi = kIoApicPins;  // GSI routes of MSIs start behind the pins
 

@@ -71,8 +71,7 @@ class LinuxVm final : public KvmVm {
   }
 
   Status EnableX2apicIds() override {
-    return Enable(KVM_CAP_X2APIC_API,
-                  KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
+    return Enable(KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
                   "KVM_CAP_X2APIC_API");
   }
 

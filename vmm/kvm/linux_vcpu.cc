@@ -26,7 +26,8 @@ std::vector<uint64_t> TableOf(std::span<const T> items) {
 
 class LinuxVcpu final : public KvmVcpu {
  public:
-  LinuxVcpu(UniqueFd fd, kvm_run* run, size_t run_size) : fd_(std::move(fd)), run_(run), run_size_(run_size) {}
+  LinuxVcpu(UniqueFd fd, kvm_run* run, size_t run_size)
+      : fd_(std::move(fd)), run_(run), run_size_(run_size) {}
   ~LinuxVcpu() override { ::munmap(run_, run_size_); }
 
   Status SetCpuid(std::span<const kvm_cpuid_entry2> leaves) override {

@@ -26,8 +26,9 @@ GuestMemory::GuestMemory(std::vector<MemoryRegion> regions) : regions_(std::move
 }
 
 const MemoryRegion* GuestMemory::Find(Gpa gpa) const {
-  auto after = std::upper_bound(regions_.begin(), regions_.end(), Raw(gpa),
-                                [](uint64_t address, const MemoryRegion& r) { return address < Raw(r.base); });
+  auto after =
+      std::upper_bound(regions_.begin(), regions_.end(), Raw(gpa),
+                       [](uint64_t address, const MemoryRegion& r) { return address < Raw(r.base); });
   if (after == regions_.begin()) return nullptr;
   const MemoryRegion& region = *(after - 1);
   return Raw(gpa) - Raw(region.base) < region.size ? &region : nullptr;

@@ -1,0 +1,237 @@
+#include "vmm/config/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include "vmm/config/option_table.h"
+
+namespace berth::vmm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+// The arguments of a bootable machine and the given ones.
+CommandLine Accepted(Arguments arguments) {
+  arguments.insert(arguments.begin(), {"--kernel", "vmlinuz"});
+  ConfigResult<CommandLine> line = ParseCommandLine(arguments);
+  EXPECT_TRUE(line.has_value()) << ToText(line.error());
+  return line.has_value() ? *line : CommandLine();
+}
+
+ConfigErrors Refused(Arguments arguments, bool kernel = true) {
+  if (kernel) arguments.insert(arguments.begin(), {"--kernel", "vmlinuz"});
+  ConfigResult<CommandLine> line = ParseCommandLine(arguments);
+  EXPECT_FALSE(line.has_value());
+  return line.has_value() ? ConfigErrors() : line.error();
+}
+
+std::vector<std::string> Codes(const ConfigErrors& errors) {
+  std::vector<std::string> codes;
+  for (const ConfigError& error : errors) codes.push_back(error.code);
+  return codes;
+}
+
+TEST(CommandLine, AKernelAloneIsAMachineWithTheDefaults) {
+  CommandLine line = Accepted({});
+
+  EXPECT_EQ(line.action, CommandLine::Action::kRun);
+  EXPECT_EQ(line.config.kernel, "vmlinuz");
+  EXPECT_EQ(line.config.cpus.boot, 1u);
+  EXPECT_EQ(line.config.memory.size, MiB(512));
+  EXPECT_EQ(line.config.rng, "/dev/urandom");
+  EXPECT_EQ(line.config.serial.mode, SerialConfig::Mode::kTty);
+  EXPECT_FALSE(line.api_socket.has_value());
+}
+
+TEST(CommandLine, ReadsEveryOption) {
+  CommandLine line = Accepted({"--initramfs=initrd",
+                               "--cmdline",
+                               "console=ttyS0 root=/dev/vda",
+                               "--cpus",
+                               "boot=2,max=4,affinity=[0@[0,2],1@1]",
+                               "--memory",
+                               "size=1G,hugepages=on,hugepage_size=2M,prefault=on",
+                               "--disk",
+                               "path=a.img,readonly=on",
+                               "path=\"b,c.img\",direct=true,id=root",
+                               "--net",
+                               "tap=tap0,mac=52:54:00:12:34:56",
+                               "--rng",
+                               "src=/dev/random",
+                               "--serial",
+                               "socket=/tmp/s",
+                               "--console",
+                               "off",
+                               "--api-socket",
+                               "/tmp/api",
+                               "--log-file",
+                               "/tmp/log",
+                               "--log-level",
+                               "debug",
+                               "--json"});
+
+  const VmConfig& config = line.config;
+  EXPECT_EQ(config.initramfs, "initrd");
+  EXPECT_EQ(config.cmdline, "console=ttyS0 root=/dev/vda");
+  EXPECT_EQ(config.cpus.boot, 2u);
+  EXPECT_EQ(config.cpus.max, 4u);
+  EXPECT_EQ(config.cpus.affinity, (std::map<uint32_t, CpuSet>{{0, {0, 2}}, {1, {1}}}));
+  EXPECT_EQ(config.memory.size, GiB(1));
+  EXPECT_TRUE(config.memory.hugepages);
+  EXPECT_EQ(config.memory.hugepage_size, MiB(2));
+  EXPECT_TRUE(config.memory.prefault);
+  ASSERT_EQ(config.disks.size(), 2u);
+  EXPECT_EQ(config.disks[0].path, "a.img");
+  EXPECT_TRUE(config.disks[0].readonly);
+  EXPECT_EQ(config.disks[0].id, "disk0");
+  EXPECT_EQ(config.disks[1].path, "b,c.img");
+  EXPECT_TRUE(config.disks[1].direct);
+  EXPECT_EQ(config.disks[1].id, "root");
+  ASSERT_EQ(config.nets.size(), 1u);
+  EXPECT_EQ(config.nets[0].tap, "tap0");
+  EXPECT_EQ(config.nets[0].mac, "52:54:00:12:34:56");
+  EXPECT_EQ(config.rng, "/dev/random");
+  EXPECT_EQ(config.serial.mode, SerialConfig::Mode::kSocket);
+  EXPECT_EQ(config.serial.path, "/tmp/s");
+  EXPECT_EQ(line.api_socket, "/tmp/api");
+  EXPECT_EQ(line.log_file, "/tmp/log");
+  EXPECT_EQ(line.log_level, LogLevel::kDebug);
+  EXPECT_TRUE(line.json);
+}
+
+TEST(CommandLine, RepeatableOptionsTakeSeveralValuesAndSeveralOccurrences) {
+  CommandLine line =
+      Accepted({"--memory", "size=0", "--memory-zone", "id=mem0,size=1G", "id=mem1,size=1G", "--memory-zone",
+                "id=mem2,size=1G", "--numa", "guest_numa_id=0,cpus=0,memory_zones=[mem0,mem2]",
+                "guest_numa_id=1,memory_zones=mem1"});
+
+  ASSERT_EQ(line.config.memory_zones.size(), 3u);
+  EXPECT_EQ(line.config.memory_zones[2].id, "mem2");
+  ASSERT_EQ(line.config.numa.size(), 2u);
+  EXPECT_EQ(line.config.numa[0].memory_zones, (std::vector<std::string>{"mem0", "mem2"}));
+}
+
+TEST(CommandLine, ReadsTheMemoryDocumentsExamplesOfNodes) {
+  CommandLine cpus = Accepted(
+      {"--cpus", "boot=8", "--numa", "guest_numa_id=0,cpus=[1-3,7]", "guest_numa_id=1,cpus=[0,4-6]"});
+  EXPECT_EQ(cpus.config.numa[0].cpus, (CpuSet{1, 2, 3, 7}));
+  EXPECT_EQ(cpus.config.numa[1].cpus, (CpuSet{0, 4, 5, 6}));
+
+  CommandLine distances = Accepted(
+      {"--cpus", "boot=3", "--numa", "guest_numa_id=0,cpus=0,distances=[1@15,2@25]",
+       "guest_numa_id=1,cpus=1,distances=[0@15,2@20]", "guest_numa_id=2,cpus=2,distances=[0@25,1@20]"});
+  EXPECT_EQ(distances.config.numa[0].distances, (std::map<uint32_t, uint8_t>{{1, 15}, {2, 25}}));
+}
+
+TEST(CommandLine, RefusesAZoneInTwoNodesAsTheMemoryDocumentSays) {
+  ConfigErrors errors =
+      Refused({"--memory", "size=0", "--memory-zone", "id=mem0,size=1G", "--numa",
+               "guest_numa_id=0,cpus=0,memory_zones=mem0", "guest_numa_id=1,memory_zones=mem0"});
+
+  ASSERT_EQ(errors.size(), 1u) << ToText(errors);
+  EXPECT_EQ(errors[0].code, "MemoryZoneReused");
+  EXPECT_EQ(errors[0].option, "numa[1]");
+  EXPECT_EQ(errors[0].key, "memory_zones");
+  EXPECT_EQ(errors[0].value, "mem0");
+}
+
+TEST(CommandLine, ReportsAllErrorsTogether) {
+  ConfigErrors errors =
+      Refused({"stray", "--cpus", "boot=4,max=2", "--memory", "size=5K,mergeabel=on", "--disk", "readonly=on",
+               "--net", "tap=t,mac=zz", "--serial", "loud", "--colour", "red", "--vsock", "cid=3"},
+              /*kernel=*/false);
+
+  EXPECT_EQ(Codes(errors),
+            (std::vector<std::string>{"UnexpectedArgument", "UnknownOption", "NotSupported", "UnknownOption",
+                                      "MissingKey", "InvalidValue", "KernelMissing", "CpusMaxLowerThanBoot",
+                                      "MisalignedMemorySize", "InvalidValue"}))
+      << ToText(errors);
+}
+
+TEST(CommandLine, KeysOfLaterVersionsAreRefusedNeverIgnored) {
+  ConfigErrors errors = Refused({"--memory", "size=1G,hotplug_method=virtio-mem,hotplug_size=1G", "--numa",
+                                 "guest_numa_id=0,cpus=0,sgx_epc_sections=epc0"});
+
+  ASSERT_EQ(Codes(errors), (std::vector<std::string>{"NotSupported", "NotSupported", "NotSupported"}))
+      << ToText(errors);
+  EXPECT_EQ(errors[0].key, "hotplug_method");
+  EXPECT_EQ(errors[1].key, "hotplug_size");
+  EXPECT_EQ(errors[2].option, "numa[0]");
+  EXPECT_EQ(errors[2].message, "not supported by this version");
+}
+
+TEST(CommandLine, SuggestsTheNearestName) {
+  EXPECT_EQ(Refused({"--memory", "sise=1G"})[0].hint, "did you mean size?");
+  EXPECT_EQ(Refused({"--initramf", "x"})[0].hint, "did you mean initramfs?");
+}
+
+TEST(CommandLine, ABadValueIsNotAlsoBlamedForItsDefault) {
+  ConfigErrors errors = Refused({"--cpus", "boot=two", "--numa", "guest_numa_id=0,cpus=0-1"});
+
+  EXPECT_EQ(Codes(errors), (std::vector<std::string>{"InvalidValue"})) << ToText(errors);
+}
+
+TEST(CommandLine, RefusesOptionsThatStandTwiceOrWithoutValue) {
+  EXPECT_EQ(Codes(Refused({"--cmdline", "a", "--cmdline", "b"})),
+            (std::vector<std::string>{"DuplicateOption"}));
+  EXPECT_EQ(Codes(Refused({"--cmdline"})), (std::vector<std::string>{"MissingValue"}));
+  EXPECT_EQ(Codes(Refused({"--check=yes"})), (std::vector<std::string>{"InvalidValue"}));
+  EXPECT_EQ(Codes(Refused({"--cmdline", "a", "b"})), (std::vector<std::string>{"UnexpectedArgument"}));
+}
+
+TEST(CommandLine, AnAttachedValueMayBeginWithDashes) {
+  EXPECT_EQ(Accepted({"--cmdline=-- single"}).config.cmdline, "-- single");
+}
+
+TEST(CommandLine, HelpAndVersionNeedNoMachine) {
+  for (const char* argument : {"--help", "-h"})
+    EXPECT_EQ(ParseCommandLine({argument})->action, CommandLine::Action::kHelp);
+  for (const char* argument : {"--version", "-v"})
+    EXPECT_EQ(ParseCommandLine({argument})->action, CommandLine::Action::kVersion);
+}
+
+TEST(CommandLine, HelpNamesEverySupportedOptionAndKey) {
+  std::string help = HelpText();
+  for (const OptionSpec& option : OptionTable()) {
+    EXPECT_NE(help.find("--" + std::string(option.name)), std::string::npos) << option.name;
+    for (const KeySpec& key : option.keys) {
+      if (key.supported) {
+        EXPECT_NE(help.find(std::string(key.name) + "="), std::string::npos) << key.name;
+      }
+    }
+  }
+}
+
+TEST(CommandLine, ZonesInheritMergeableWhateverTheOrder) {
+  CommandLine line = Accepted(
+      {"--memory-zone", "id=a,size=1G", "id=b,size=1G,mergeable=off", "--memory", "size=0,mergeable=on"});
+
+  EXPECT_TRUE(line.config.memory_zones[0].mergeable);
+  EXPECT_FALSE(line.config.memory_zones[1].mergeable);
+}
+
+TEST(CommandLine, GeneratedIdsAvoidGivenOnes) {
+  CommandLine line = Accepted({"--disk", "path=a", "path=b,id=disk0"});
+
+  EXPECT_EQ(line.config.disks[0].id, "disk1");
+}
+
+TEST(CommandLine, TheRandomDeviceCanBeLeftOut) {
+  EXPECT_EQ(Accepted({"--rng", "off"}).config.rng, "");
+}
+
+TEST(ConfigErrorText, NamesOptionKeyValueAllowedAndHint) {
+  ConfigError error{"MisalignedMemorySize", "memory",          "size", "5K",
+                    "not a multiple",       "multiples of 4K", "round"};
+
+  EXPECT_EQ(ToText(error),
+            "--memory: size=5K: not a multiple (allowed: multiples of 4K; round) [MisalignedMemorySize]");
+  EXPECT_EQ(ToJson({error}), R"([{"code":"MisalignedMemorySize","option":"memory","key":"size","value":"5K",)"
+                             R"("message":"not a multiple","allowed":"multiples of 4K","hint":"round"}])");
+}
+
+TEST(ConfigErrorText, JsonSurvivesBytesThatAreNotUtf8) {
+  EXPECT_NE(ToJson({{"X", "kernel", "", "\xff", "bad", "", ""}}).find("\xef\xbf\xbd"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,222 @@
+#include "vmm/config/validate.h"
+
+#include <gtest/gtest.h>
+
+namespace berth::vmm {
+namespace {
+
+// Two nodes of 1 GiB and two vCPUs each; valid.
+VmConfig TwoNodes() {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.cpus.boot = 4;
+  config.memory.size = ByteSize();
+  config.memory_zones.resize(2);
+  config.memory_zones[0].id = "a";
+  config.memory_zones[1].id = "b";
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.size = GiB(1);
+  config.numa = {{0, {0, 1}, {}, {"a"}}, {1, {2, 3}, {}, {"b"}}};
+  return config;
+}
+
+// "CODE option key=value" of each error, for one rule at a time.
+std::vector<std::string> Errors(const VmConfig& config) {
+  std::vector<std::string> list;
+  for (const ConfigError& error : ValidateConfig(config))
+    list.push_back(error.code + " " + error.option + " " + error.key + "=" + error.value);
+  return list;
+}
+
+using List = std::vector<std::string>;
+
+TEST(Validate, AcceptsTwoNodes) {
+  EXPECT_EQ(Errors(TwoNodes()), List());
+}
+
+TEST(Validate, MaxVcpusMustNotBeLowerThanBoot) {
+  VmConfig config = TwoNodes();
+  config.cpus.max = 3;
+  config.numa[1].cpus = {2};
+  EXPECT_EQ(Errors(config), (List{"CpusMaxLowerThanBoot cpus max=3"}));
+}
+
+TEST(Validate, RefusesMoreVcpusThanApicIds) {
+  VmConfig config = TwoNodes();
+  config.numa.clear();
+  config.cpus.boot = 255;
+  EXPECT_EQ(Errors(config), (List{"TooManyCpus cpus boot=255"}));
+}
+
+TEST(Validate, AGuestNeedsACpu) {
+  VmConfig config = TwoNodes();
+  config.numa.clear();
+  config.cpus.boot = 0;
+  EXPECT_EQ(Errors(config), (List{"InvalidValue cpus boot=0"}));
+}
+
+TEST(Validate, AffinityNamesExistingVcpus) {
+  VmConfig config = TwoNodes();
+  config.cpus.affinity[4] = {0};
+  EXPECT_EQ(Errors(config), (List{"InvalidVcpu cpus affinity=4@[0]"}));
+}
+
+TEST(Validate, SizeAndZonesExcludeEachOther) {
+  VmConfig config = TwoNodes();
+  config.memory.size = MiB(512);
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory size=512M"}));
+}
+
+TEST(Validate, MemoryKeysThatZonesWouldIgnoreAreRefused) {
+  VmConfig config = TwoNodes();
+  config.memory.shared = true;
+  config.memory.prefault = true;
+  EXPECT_EQ(Errors(config),
+            (List{"InvalidMemoryParameters memory shared=on", "InvalidMemoryParameters memory prefault=on"}));
+}
+
+TEST(Validate, SizeZeroNeedsZones) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.memory.size = ByteSize();
+  EXPECT_EQ(Errors(config), (List{"MissingMemoryZones memory size=0"}));
+}
+
+TEST(Validate, HugePageRules) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[0].hugepage_size = MiB(2);
+  EXPECT_EQ(Errors(config), (List{"HugePageSizeWithoutHugePages memory-zone[0] hugepage_size=2M"}));
+
+  config.memory_zones[0].hugepages = true;
+  config.memory_zones[0].hugepage_size = MiB(3);
+  EXPECT_EQ(Errors(config), (List{"InvalidHugePageSize memory-zone[0] hugepage_size=3M"}));
+
+  config.memory_zones[0].hugepage_size = GiB(1);
+  config.memory_zones[0].size = MiB(1536);
+  EXPECT_EQ(Errors(config), (List{"MisalignedMemorySize memory-zone[0] size=1536M"}));
+}
+
+TEST(Validate, SizesAreMultiplesOfAPage) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[1].size = ByteSize(4097);
+  EXPECT_EQ(Errors(config), (List{"MisalignedMemorySize memory-zone[1] size=4097"}));
+}
+
+TEST(Validate, MergeablePagesAreNeitherSharedNorHuge) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[0].mergeable = true;
+  config.memory_zones[0].shared = true;
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory-zone[0] mergeable=on"}));
+}
+
+TEST(Validate, ASharedFileCannotBeBound) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[0].file = "/f";
+  config.memory_zones[0].shared = true;
+  config.memory_zones[0].host_numa_node = 1;
+  EXPECT_EQ(Errors(config), (List{"InvalidSharedMemoryZoneWithHostNuma memory-zone[0] host_numa_node=1"}));
+}
+
+TEST(Validate, TheSumOfTheZonesMustFit) {
+  VmConfig config = TwoNodes();
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.size = ByteSize(UINT64_MAX & ~4095ull);
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory-zone size=more than 64 bits hold"}));
+}
+
+TEST(Validate, IdentifiersAreUniqueOverZonesAndDevices) {
+  VmConfig config = TwoNodes();
+  config.disks = {{"/x", false, false, "a"}, {"/y", false, false, "__z"}};
+  EXPECT_EQ(Errors(config), (List{"IdentifierNotUnique disk[0] id=a", "InvalidIdentifier disk[1] id=__z"}));
+}
+
+TEST(Validate, ZoneIdsAreUnique) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[1].id = "a";
+  config.numa[1].memory_zones.clear();
+  EXPECT_EQ(Errors(config), (List{"DuplicateZoneId memory-zone[1] id=a"}));
+}
+
+TEST(Validate, EachVcpuIsInExactlyOneNode) {
+  VmConfig config = TwoNodes();
+  config.numa[1].cpus = {1, 2};
+  EXPECT_EQ(Errors(config), (List{"VcpuReused numa[1] cpus=1", "VcpuUnassigned numa cpus=3"}));
+}
+
+TEST(Validate, NodesNameExistingVcpus) {
+  VmConfig config = TwoNodes();
+  config.numa[1].cpus = {2, 3, 4, 9};
+  EXPECT_EQ(Errors(config), (List{"InvalidVcpu numa[1] cpus=4,9"}));
+}
+
+TEST(Validate, EachZoneIsInExactlyOneExistingNode) {
+  VmConfig config = TwoNodes();
+  config.numa[1].memory_zones = {"a", "c"};
+  EXPECT_EQ(Errors(config),
+            (List{"MemoryZoneReused numa[1] memory_zones=a", "UnknownMemoryZone numa[1] memory_zones=c",
+                  "MemoryZoneUnassigned memory-zone[1] id=b"}));
+}
+
+TEST(Validate, NodeIdsAreUniqueAndNodesAreNotEmpty) {
+  VmConfig config = TwoNodes();
+  config.numa.push_back({1, {}, {}, {}});
+  EXPECT_EQ(Errors(config),
+            (List{"DuplicateNumaNode numa[2] guest_numa_id=1", "EmptyNumaNode numa[2] guest_numa_id=1"}));
+}
+
+TEST(Validate, DistancesFollowTheSlitsRules) {
+  VmConfig config = TwoNodes();
+  config.numa[0].distances = {{0, 11}, {1, 10}, {7, 20}};
+  config.numa[1].distances = {{0, 255}, {1, 10}};
+  EXPECT_EQ(Errors(config),
+            (List{"InvalidDistance numa[0] distances=0@11", "InvalidDistance numa[0] distances=1@10",
+                  "UnknownNumaNode numa[0] distances=7@20", "InvalidDistance numa[1] distances=0@255"}));
+  config.numa[0].distances = {{0, 10}, {1, 11}};
+  config.numa[1].distances = {{0, 254}};
+  EXPECT_EQ(Errors(config), List());
+}
+
+TEST(Validate, DevicesDoNotShareWhatIsWritten) {
+  VmConfig config = TwoNodes();
+  config.disks = {{"/x", true, false, "d0"}, {"/x", true, false, "d1"}, {"/x", false, false, "d2"}};
+  config.nets = {{"tap0", "52:54:00:00:00:01", "n0"}, {"tap0", "52:54:00:00:00:01", "n1"}};
+  EXPECT_EQ(Errors(config),
+            (List{"DuplicateDevicePath disk[2] path=/x", "DuplicateDevicePath net[1] tap=tap0",
+                  "DuplicateMac net[1] mac=52:54:00:00:00:01"}));
+}
+
+TEST(Validate, MacAddressesBelongToStations) {
+  for (const char* mac :
+       {"01:00:00:00:00:01", "00:00:00:00:00:00", "52:54:00:12:34", "52-54-00-12-34-56", ""}) {
+    VmConfig config = TwoNodes();
+    config.nets = {{"tap0", mac, "n0"}};
+    EXPECT_EQ(Errors(config), (List{"InvalidValue net[0] mac=" + std::string(mac)}));
+  }
+}
+
+TEST(Validate, TheBusHasThirtyOneFreeSlots) {
+  VmConfig config = TwoNodes();
+  for (int i = 0; i < 31; ++i)
+    config.disks.push_back({"/" + std::to_string(i), false, false, std::to_string(i)});
+  EXPECT_EQ(Errors(config), (List{"TooManyDevices disk =32"}));
+  config.rng.clear();
+  EXPECT_EQ(Errors(config), List());
+}
+
+TEST(Validate, TheDefaultZoneCanBeNamed) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.numa = {{0, {0}, {}, {"mem0"}}};
+  EXPECT_EQ(Errors(config), List());
+}
+
+TEST(EffectiveDistance, FallsBackToTheWayBackThenToTwenty) {
+  std::vector<NumaConfig> nodes = {{0, {}, {{1, 15}}, {}}, {1, {}, {}, {}}, {9, {}, {{1, 30}}, {}}};
+
+  EXPECT_EQ(EffectiveDistance(nodes, nodes[0], 0), 10);
+  EXPECT_EQ(EffectiveDistance(nodes, nodes[0], 1), 15);
+  EXPECT_EQ(EffectiveDistance(nodes, nodes[1], 0), 15);
+  EXPECT_EQ(EffectiveDistance(nodes, nodes[1], 9), 30);
+  EXPECT_EQ(EffectiveDistance(nodes, nodes[0], 9), 20);
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,196 @@
+#include "vmm/config/command_line.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "vmm/config/option_table.h"
+#include "vmm/config/option_values.h"
+#include "vmm/config/validate.h"
+
+namespace berth::vmm {
+namespace {
+
+// The values of each option in the order given.
+using Occurrences = std::map<const OptionSpec*, std::vector<std::string>>;
+
+bool LooksLikeOption(std::string_view argument) {
+  return argument.starts_with("--") || argument == "-v" || argument == "-h";
+}
+
+const OptionSpec* FindArgument(std::string_view argument) {
+  if (argument.starts_with("--")) return FindOption(argument.substr(2));
+  for (const OptionSpec& option : OptionTable()) {
+    if (option.short_name != 0 && argument.size() == 2 && argument[1] == option.short_name) return &option;
+  }
+  return nullptr;
+}
+
+// Walks over the arguments, groups them by option.
+class ArgumentReader {
+ public:
+  ArgumentReader(const std::vector<std::string>& arguments, ConfigErrors& errors)
+      : arguments_(arguments), errors_(errors) {}
+
+  Occurrences Read() {
+    while (next_ < arguments_.size()) ReadOne();
+    return std::move(found_);
+  }
+
+ private:
+  void ReadOne() {
+    std::string_view argument = arguments_[next_++];
+    std::optional<std::string> attached;
+    if (size_t equals = argument.find('='); argument.starts_with("--") && equals != std::string_view::npos) {
+      attached = argument.substr(equals + 1);
+      argument = argument.substr(0, equals);
+    }
+    if (!LooksLikeOption(argument)) {
+      errors_.push_back({"UnexpectedArgument", std::string(argument), "", "",
+                         "argument that belongs to no option", "", "see --help"});
+      return;
+    }
+    std::string name(argument.substr(argument.starts_with("--") ? 2 : 1));
+    const OptionSpec* spec = FindArgument(argument);
+    std::vector<std::string> values;
+    if (attached) values.push_back(*attached);
+    if (spec == nullptr || !spec->supported) {
+      while (!attached && HasValue()) ++next_;
+      Refuse(spec, name);
+      return;
+    }
+    if (!attached && spec->form != OptionSpec::Form::kFlag) TakeValues(*spec, values);
+    Record(*spec, name, std::move(values));
+  }
+
+  bool HasValue() const { return next_ < arguments_.size() && !LooksLikeOption(arguments_[next_]); }
+
+  void TakeValues(const OptionSpec& spec, std::vector<std::string>& values) {
+    while (HasValue() && (spec.repeatable || values.empty())) values.push_back(arguments_[next_++]);
+  }
+
+  void Refuse(const OptionSpec* spec, const std::string& name) {
+    if (spec == nullptr) {
+      errors_.push_back({"UnknownOption", name, "", "", "unknown option", "", NearestOptionHint(name)});
+    } else {
+      errors_.push_back({"NotSupported", name, "", "", "not supported by this version", "", "leave it out"});
+    }
+  }
+
+  void Record(const OptionSpec& spec, const std::string& name, std::vector<std::string> values) {
+    bool flag = spec.form == OptionSpec::Form::kFlag;
+    if (flag && !values.empty()) {
+      errors_.push_back({"InvalidValue", name, "", values[0], "takes no value", "", ""});
+      return;
+    }
+    if (!flag && values.empty()) {
+      errors_.push_back({"MissingValue", name, "", "", "needs a value", std::string(spec.placeholder),
+                         "a value that begins with -- is written --" + name + "=VALUE"});
+      return;
+    }
+    auto [found, first] = found_.try_emplace(&spec);
+    if (!first && !spec.repeatable) {
+      errors_.push_back(
+          {"DuplicateOption", name, "", values.empty() ? "" : values[0], "given twice", "once", ""});
+      return;
+    }
+    found->second.insert(found->second.end(), values.begin(), values.end());
+  }
+
+  const std::vector<std::string>& arguments_;
+  ConfigErrors& errors_;
+  size_t next_ = 0;
+  Occurrences found_;
+};
+
+void ApplyText(std::string_view name, const std::string& value, CommandLine& line, ConfigErrors& errors) {
+  if (value.empty() && name != "cmdline") {
+    errors.push_back(
+        {"MissingValue", std::string(name), "", "", "needs a value", "a text that is not empty", ""});
+    return;
+  }
+  if (name == "kernel") line.config.kernel = value;
+  if (name == "initramfs") line.config.initramfs = value;
+  if (name == "cmdline") line.config.cmdline = value;
+  if (name == "api-socket") line.api_socket = value.starts_with("path=") ? value.substr(5) : value;
+  if (name == "log-file") line.log_file = value;
+  if (name == "log-level") {
+    Result<LogLevel> level = ParseLogLevel(value);
+    if (level.has_value()) {
+      line.log_level = *level;
+    } else {
+      errors.push_back(
+          {"InvalidValue", "log-level", "", value, "unknown level", "debug, info, warning, error", ""});
+    }
+  }
+}
+
+void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors& errors) {
+  std::vector<OptionValues> options;
+  for (const auto& [spec, texts] : found) {
+    for (size_t i = 0; i < texts.size(); ++i) {
+      std::string label(spec->name);
+      if (spec->repeatable) label += "[" + std::to_string(i) + "]";
+      if (spec->form == OptionSpec::Form::kText) ApplyText(spec->name, texts[i], line, errors);
+      if (spec->form == OptionSpec::Form::kKeys)
+        options.push_back(ReadOptionString(*spec, std::move(label), texts[i], errors));
+    }
+  }
+  ApplyOptions(std::move(options), line.config, errors);
+}
+
+// A value that could not be read keeps its default: a rule about it would blame what nobody wrote. The same
+// holds for the rules that compare it with other options.
+bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
+  struct Consequence {
+    std::string_view option;
+    std::string_view code;
+  };
+  constexpr Consequence kConsequences[] = {
+      {"numa", "VcpuUnassigned"},
+      {"numa", "MemoryZoneUnassigned"},
+      {"numa", "UnknownNumaNode"},
+      {"cpus", "VcpuUnassigned"},
+      {"cpus", "InvalidVcpu"},
+      {"cpus", "CpusMaxLowerThanBoot"},
+      {"memory-zone", "MissingMemoryZones"},
+      {"memory-zone", "UnknownMemoryZone"},
+      {"memory", "InvalidMemoryParameters"},
+  };
+  return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
+    if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
+    std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
+    return std::any_of(std::begin(kConsequences), std::end(kConsequences),
+                       [&](const Consequence& consequence) {
+                         return consequence.option == option && consequence.code == error.code;
+                       });
+  });
+}
+
+}  // namespace
+
+bool WantsJson(const std::vector<std::string>& arguments) {
+  return std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+}
+
+ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments) {
+  ConfigErrors errors;
+  Occurrences found = ArgumentReader(arguments, errors).Read();
+  auto given = [&](std::string_view name) { return found.contains(FindOption(name)); };
+  CommandLine line;
+  line.json = given("json");
+  if (given("help") || given("version")) {
+    line.action = given("help") ? CommandLine::Action::kHelp : CommandLine::Action::kVersion;
+    if (!errors.empty()) return tl::unexpected(std::move(errors));
+    return line;
+  }
+  if (given("check")) line.action = CommandLine::Action::kCheck;
+  ApplyOccurrences(found, line, errors);
+  for (ConfigError& error : ValidateConfig(line.config)) {
+    if (!FollowsFrom(errors, error)) errors.push_back(std::move(error));
+  }
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return line;
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/log.h"
+#include "vmm/config/config_error.h"
+#include "vmm/config/vm_config.h"
+
+namespace berth::vmm {
+
+// What the command line of berth-vmm asks for.
+struct CommandLine {
+  enum class Action { kRun, kCheck, kHelp, kVersion };
+  Action action = Action::kRun;
+  VmConfig config;  // validated, unless action is kHelp or kVersion
+  std::optional<std::string> api_socket;
+  std::optional<std::string> log_file;
+  LogLevel log_level = LogLevel::kInfo;
+  bool json = false;  // errors and the result of --check as JSON
+};
+
+// Reads and validates the arguments (without argv[0]). Every error that can be found is reported, those of
+// the grammar and those of ValidateConfig together. Pure: looks at no file and no host.
+ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments);
+inline ConfigResult<CommandLine> ParseCommandLine(int argc, char** argv) {
+  return ParseCommandLine(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+}
+
+// Whether the arguments ask for --json, for the format of errors when the rest cannot be read.
+bool WantsJson(const std::vector<std::string>& arguments);
+
+}  // namespace berth::vmm

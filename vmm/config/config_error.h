@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace berth::vmm {
+
+// One thing that is wrong with a configuration. All that are found are reported together.
+struct ConfigError {
+  std::string code;     // stable name, for programs: "MemoryZoneReused"
+  std::string option;   // "memory-zone[1]": option of the table, with the occurrence where it is repeatable
+  std::string key;      // key inside the option, or empty
+  std::string value;    // what was given, or empty
+  std::string message;  // what is wrong, in words
+  std::string allowed;  // what would be accepted, or empty
+  std::string hint;     // what to do, or empty
+
+  friend bool operator==(const ConfigError&, const ConfigError&) = default;
+};
+
+using ConfigErrors = std::vector<ConfigError>;
+
+// A value, or everything that is wrong (never an empty list).
+template <class T>
+using ConfigResult = tl::expected<T, ConfigErrors>;
+
+// "--memory-zone[1]: size=3K: not a multiple of the page size (allowed: ...; hint) [MisalignedMemorySize]"
+std::string ToText(const ConfigError& error);
+// One line an error, each ended by a newline.
+std::string ToText(const ConfigErrors& errors);
+// A JSON array of objects {code, option, key, value, message, allowed, hint}; invalid UTF-8 is replaced.
+std::string ToJson(const ConfigErrors& errors);
+
+}  // namespace berth::vmm

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/cpu_set.h"
+#include "common/status.h"
+
+// The grammar of one option string, as Cloud Hypervisor and seed 001 have it:
+//   option  = pair *("," pair)         pair = key "=" value
+//   list    = item / "[" item *("," item) "]"
+//   integer list item = n / a "-" b    tuple = n "@" value
+// A quotation mark toggles a literal section; a comma inside quotes or brackets does not separate. Stricter
+// than Cloud Hypervisor: a key may stand only once, sizes and integers are range checked. Pure functions.
+namespace berth::vmm {
+
+struct KeyValue {
+  std::string key;
+  std::string value;  // trimmed, quotes still in it; empty means "unset"
+  size_t column = 0;  // of the key, from 1
+};
+
+// The pairs in order. Errors (kInvalidArgument, message names the column): unbalanced quotes or brackets, a
+// part without "=", an empty key, a key that stands twice.
+Result<std::vector<KeyValue>> SplitKeyValues(std::string_view text);
+
+// Removes the quotation marks.
+std::string Unquote(std::string_view text);
+
+enum class ValueType {
+  kToggle,
+  kBytes,
+  kInteger,
+  kString,
+  kIntegerList,
+  kTupleList,
+  kAffinityList,
+  kStringList
+};
+
+using TupleList = std::vector<std::pair<uint32_t, uint32_t>>;   // k@v
+using AffinityList = std::vector<std::pair<uint32_t, CpuSet>>;  // k@[a,b-c]
+// kToggle: bool; kBytes and kInteger: uint64_t; kString: std::string; lists as named (kIntegerList: CpuSet).
+using OptionValue =
+    std::variant<bool, uint64_t, std::string, CpuSet, TupleList, AffinityList, std::vector<std::string>>;
+
+// The value of a key. `max` bounds kInteger and the right side of kTupleList. The error's hint says what is
+// accepted. An integer list holds numbers up to CpuSet::kMaxCpu; a list is never empty.
+Result<OptionValue> ParseValue(ValueType type, uint64_t max, std::string_view text);
+
+// What ParseValue accepts for a type, in words: "on, off, true or false".
+std::string AllowedValues(ValueType type, uint64_t max);
+
+}  // namespace berth::vmm

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vmm/config/option_grammar.h"
+
+// The one table of options and keys: the command line, the JSON form, --help and the error texts read it.
+namespace berth::vmm {
+
+struct KeySpec {
+  std::string_view name;
+  std::string_view json_name;  // in vm.create's object of the option
+  ValueType type;
+  std::string_view help;
+  bool supported = true;  // false: part of the grammar, refused with NotSupported
+  bool required = false;
+  uint64_t max = UINT32_MAX;  // for integers
+};
+
+// A word that may stand instead of keys, such as "off" or "tty".
+struct WordSpec {
+  std::string_view name;
+  bool supported = true;
+};
+
+struct OptionSpec {
+  enum class Form {
+    kFlag,  // stands alone
+    kText,  // one text, taken as it is
+    kKeys,  // key=value,..., or one of `words`
+  };
+  std::string_view name;  // without the two dashes
+  Form form;
+  std::string_view placeholder;  // for --help
+  std::string_view help;
+  bool repeatable = false;  // several values in one occurrence, and several occurrences
+  std::span<const KeySpec> keys = {};
+  std::span<const WordSpec> words = {};
+  bool supported = true;
+  char short_name = 0;  // '-v'
+};
+
+std::span<const OptionSpec> OptionTable();
+const OptionSpec* FindOption(std::string_view name);
+const KeySpec* FindKey(const OptionSpec& option, std::string_view name);
+
+// "did you mean NAME?" for the nearest name (at most two edits away), else empty.
+std::string NearestOptionHint(std::string_view name);
+std::string NearestKeyHint(const OptionSpec& option, std::string_view name);
+
+// The text of --help, made from the table.
+std::string HelpText();
+
+}  // namespace berth::vmm

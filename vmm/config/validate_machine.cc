@@ -1,0 +1,172 @@
+#include <cctype>
+#include <map>
+#include <set>
+
+#include "vmm/config/validate.h"
+#include "vmm/config/validate_rules.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+
+bool IsInterfaceName(const std::string& name) {
+  if (name.empty() || name.size() > kMaxInterfaceName || name == "." || name == "..") return false;
+  for (unsigned char c : name) {
+    if (c == '/' || c == ':' || c == '%' || std::isspace(c) || std::iscntrl(c)) return false;
+  }
+  return true;
+}
+
+// Six octets "52:54:00:12:34:56", not all zero, not a group address.
+bool IsStationAddress(const std::string& text) {
+  constexpr size_t kLength = 17;
+  if (text.size() != kLength) return false;
+  bool zero = true;
+  for (size_t i = 0; i < kLength; ++i) {
+    unsigned char c = static_cast<unsigned char>(text[i]);
+    if (i % 3 == 2 ? c != ':' : !std::isxdigit(c)) return false;
+    if (c != ':' && c != '0') zero = false;
+  }
+  bool group = std::stoi(text.substr(0, 2), nullptr, 16) % 2 == 1;
+  return !zero && !group;
+}
+
+void CheckPath(const std::string& path, const std::string& label, const char* key, ConfigErrors& errors) {
+  if (path.find('\0') != std::string::npos) {
+    errors.push_back({"InvalidValue", label, key, "", "a path with a zero byte", "", ""});
+  }
+}
+
+void CheckSerial(const SerialConfig& serial, ConfigErrors& errors) {
+  using Mode = SerialConfig::Mode;
+  constexpr size_t kMaxSocketPath = 107;  // sun_path, without the final zero
+  bool with_path = serial.mode == Mode::kFile || serial.mode == Mode::kSocket;
+  const char* key = serial.mode == Mode::kFile ? "file" : "socket";
+  if (with_path && serial.path.empty()) {
+    errors.push_back({"MissingKey", "serial", key, "", "needs a path", "", ""});
+  }
+  if (serial.mode == Mode::kSocket && serial.path.size() > kMaxSocketPath) {
+    errors.push_back({"InvalidValue", "serial", key, serial.path, "path of a socket is too long",
+                      "up to " + std::to_string(kMaxSocketPath) + " bytes", ""});
+  }
+  CheckPath(serial.path, "serial", key, errors);
+}
+
+void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
+  std::map<std::string, size_t> first;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    CheckPath(disks[i].path, Label("disk", i), "path", errors);
+    auto [previous, fresh] = first.try_emplace(disks[i].path, i);
+    if (fresh || (disks[i].readonly && disks[previous->second].readonly)) continue;
+    errors.push_back({"DuplicateDevicePath", Label("disk", i), "path", disks[i].path,
+                      "used by " + Label("disk", previous->second) + " already", "",
+                      "several disks share a file only when all are readonly=on"});
+  }
+}
+
+void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
+  std::map<std::string, size_t> taps;
+  std::map<std::string, size_t> macs;
+  for (size_t i = 0; i < nets.size(); ++i) {
+    const NetConfig& net = nets[i];
+    if (!IsInterfaceName(net.tap)) {
+      errors.push_back({"InvalidValue", Label("net", i), "tap", net.tap, "not an interface name",
+                        "1 to 15 characters without blank, '/', ':' and '%'", ""});
+    } else if (auto [previous, fresh] = taps.try_emplace(net.tap, i); !fresh) {
+      errors.push_back({"DuplicateDevicePath", Label("net", i), "tap", net.tap,
+                        "used by " + Label("net", previous->second) + " already", "",
+                        "one TAP for each device"});
+    }
+    if (!net.mac) continue;
+    std::string mac = *net.mac;
+    for (char& c : mac) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (!IsStationAddress(mac)) {
+      errors.push_back({"InvalidValue", Label("net", i), "mac", *net.mac,
+                        "not an Ethernet address of a station",
+                        "six octets such as 52:54:00:12:34:56, first one even, not all zero", ""});
+    } else if (auto [previous, fresh] = macs.try_emplace(mac, i); !fresh) {
+      errors.push_back({"DuplicateMac", Label("net", i), "mac", *net.mac,
+                        "used by " + Label("net", previous->second) + " already", "", ""});
+    }
+  }
+}
+
+}  // namespace
+
+void CheckBoot(const VmConfig& config, ConfigErrors& errors) {
+  if (config.kernel.empty()) {
+    errors.push_back({"KernelMissing", "kernel", "", "", "no kernel to boot", "path of a bzImage", ""});
+  }
+  CheckPath(config.kernel, "kernel", "", errors);
+  if (config.initramfs) CheckPath(*config.initramfs, "initramfs", "", errors);
+  if (config.cmdline.size() > kMaxCmdline || config.cmdline.find('\0') != std::string::npos) {
+    errors.push_back({"InvalidCmdline", "cmdline", "", std::to_string(config.cmdline.size()) + " bytes",
+                      "too long, or with a zero byte", "up to " + std::to_string(kMaxCmdline) + " bytes",
+                      ""});
+  }
+}
+
+void CheckCpus(const CpusConfig& cpus, ConfigErrors& errors) {
+  uint32_t max = MaxVcpus(cpus);
+  if (cpus.boot == 0) {
+    errors.push_back({"InvalidValue", "cpus", "boot", "0", "a guest without CPUs",
+                      "1 to " + std::to_string(kMaxVcpus), ""});
+  }
+  if (max < cpus.boot) {
+    errors.push_back({"CpusMaxLowerThanBoot", "cpus", "max", std::to_string(max),
+                      "lower than boot=" + std::to_string(cpus.boot),
+                      std::to_string(cpus.boot) + " to " + std::to_string(kMaxVcpus), ""});
+  }
+  if (std::max(max, cpus.boot) > kMaxVcpus) {
+    errors.push_back({"TooManyCpus", "cpus", max >= cpus.boot && cpus.max != 0 ? "max" : "boot",
+                      std::to_string(std::max(max, cpus.boot)), "more vCPUs than this version can run",
+                      "up to " + std::to_string(kMaxVcpus), ""});
+  }
+  for (const auto& [vcpu, host] : cpus.affinity) {
+    if (vcpu >= max) {
+      errors.push_back(
+          {"InvalidVcpu", "cpus", "affinity", std::to_string(vcpu) + "@[" + host.ToString() + "]",
+           "a vCPU that the guest does not have", max == 0 ? "" : "0 to " + std::to_string(max - 1), ""});
+    }
+    if (host.empty()) {
+      errors.push_back({"InvalidValue", "cpus", "affinity", std::to_string(vcpu) + "@[]",
+                        "no host CPU to run on", "at least one", ""});
+    }
+  }
+}
+
+void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
+  CheckSerial(config.serial, errors);
+  CheckDisks(config.disks, errors);
+  CheckNets(config.nets, errors);
+  CheckPath(config.rng, "rng", "src", errors);
+  size_t devices = config.disks.size() + config.nets.size() + (config.rng.empty() ? 0 : 1);
+  if (devices > kMaxPciDevices) {
+    errors.push_back({"TooManyDevices", "disk", "", std::to_string(devices),
+                      "more devices than the bus has slots",
+                      "up to " + std::to_string(kMaxPciDevices) + " of disks, nets and rng together", ""});
+  }
+}
+
+void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
+  std::map<std::string, std::string> taken;  // id -> label of its first owner
+  auto check = [&](const std::string& id, const char* option, size_t index) {
+    std::string label = Label(option, index);
+    if (id.empty() || id.starts_with("__") || id.find('\0') != std::string::npos) {
+      errors.push_back({"InvalidIdentifier", label, "id", id, "not an identifier",
+                        "text that is not empty and does not begin with __", ""});
+      return;
+    }
+    auto [owner, fresh] = taken.try_emplace(id, label);
+    if (fresh) return;
+    bool zones = option == std::string_view("memory-zone") && owner->second.starts_with("memory-zone");
+    errors.push_back({zones ? "DuplicateZoneId" : "IdentifierNotUnique", label, "id", id,
+                      "used by " + owner->second + " already", "", "zones and devices share one name space"});
+  };
+  for (size_t i = 0; i < config.memory_zones.size(); ++i) check(config.memory_zones[i].id, "memory-zone", i);
+  for (size_t i = 0; i < config.disks.size(); ++i) check(config.disks[i].id, "disk", i);
+  for (size_t i = 0; i < config.nets.size(); ++i) check(config.nets[i].id, "net", i);
+}
+
+}  // namespace berth::vmm

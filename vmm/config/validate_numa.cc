@@ -1,0 +1,130 @@
+#include <map>
+#include <set>
+
+#include "vmm/config/validate.h"
+#include "vmm/config/validate_rules.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint8_t kMinDistance = 11;
+constexpr uint8_t kMaxDistance = 254;
+constexpr uint8_t kSelfDistance = 10;
+
+class NumaCheck {
+ public:
+  NumaCheck(const VmConfig& config, ConfigErrors& errors) : config_(config), errors_(errors) {
+    for (const NumaConfig& node : config.numa) known_ids_.insert(node.guest_numa_id);
+  }
+
+  void Run() {
+    if (config_.numa.empty()) return;
+    if (config_.numa.size() > kMaxGuestNodes) {
+      errors_.push_back({"TooManyNumaNodes", "numa", "", std::to_string(config_.numa.size()),
+                         "too many nodes", "up to " + std::to_string(kMaxGuestNodes), ""});
+    }
+    CheckIds();
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      const NumaConfig& node = config_.numa[i];
+      if (node.cpus.empty() && node.memory_zones.empty()) {
+        errors_.push_back({"EmptyNumaNode", Label("numa", i), "guest_numa_id",
+                           std::to_string(node.guest_numa_id), "a node without CPUs and memory", "",
+                           "give cpus or memory_zones"});
+      }
+      CheckDistances(node, Label("numa", i));
+    }
+    CheckVcpus();
+    CheckZones();
+  }
+
+ private:
+  void CheckIds() {
+    std::map<uint32_t, size_t> first;
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      uint32_t id = config_.numa[i].guest_numa_id;
+      auto [known, fresh] = first.try_emplace(id, i);
+      if (fresh) continue;
+      errors_.push_back({"DuplicateNumaNode", Label("numa", i), "guest_numa_id", std::to_string(id),
+                         "defined already by " + Label("numa", known->second), "", ""});
+    }
+  }
+
+  void CheckDistances(const NumaConfig& node, const std::string& label) {
+    for (auto [destination, distance] : node.distances) {
+      std::string given = std::to_string(destination) + "@" + std::to_string(distance);
+      if (!known_ids_.contains(destination)) {
+        errors_.push_back({"UnknownNumaNode", label, "distances", given,
+                           "distance to a node that does not exist", "", "define the node by --numa"});
+      } else if (destination == node.guest_numa_id && distance != kSelfDistance) {
+        errors_.push_back(
+            {"InvalidDistance", label, "distances", given, "a node's distance to itself", "10", ""});
+      } else if (destination != node.guest_numa_id && (distance < kMinDistance || distance > kMaxDistance)) {
+        // Linux drops the whole SLIT for an entry of 10 or less off the diagonal; 255 means "unreachable".
+        errors_.push_back(
+            {"InvalidDistance", label, "distances", given, "distance out of range", "11 to 254", ""});
+      }
+    }
+  }
+
+  void CheckVcpus() {
+    uint32_t max = MaxVcpus(config_.cpus);
+    CpuSet assigned;
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      const CpuSet& cpus = config_.numa[i].cpus;
+      CpuSet outside = max == 0 ? cpus : cpus - CpuSet::Range(0, max - 1);
+      if (!outside.empty()) {
+        errors_.push_back({"InvalidVcpu", Label("numa", i), "cpus", outside.ToString(),
+                           "vCPUs that the guest does not have",
+                           max == 0 ? "" : "0 to " + std::to_string(max - 1), "raise --cpus max"});
+      }
+      if (cpus.Intersects(assigned)) {
+        errors_.push_back({"VcpuReused", Label("numa", i), "cpus", (cpus & assigned).ToString(),
+                           "vCPUs that belong to an earlier node already", "", "name each vCPU in one node"});
+      }
+      assigned |= cpus;
+    }
+    CpuSet missing = max == 0 ? CpuSet() : CpuSet::Range(0, max - 1) - assigned;
+    // Without any cpus= the guest's CPUs would all be outside of its topology.
+    if (!missing.empty()) {
+      errors_.push_back({"VcpuUnassigned", "numa", "cpus", missing.ToString(), "vCPUs that belong to no node",
+                         "", "name each vCPU in one node"});
+    }
+  }
+
+  void CheckZones() {
+    std::map<std::string, size_t> owner;
+    std::set<std::string> known;
+    for (const MemoryZoneConfig& zone : EffectiveZones(config_)) known.insert(zone.id);
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      for (const std::string& id : config_.numa[i].memory_zones) {
+        auto [previous, fresh] = owner.try_emplace(id, i);
+        if (!known.contains(id)) {
+          errors_.push_back({"UnknownMemoryZone", Label("numa", i), "memory_zones", id,
+                             "a zone that does not exist", "", "define it by --memory-zone id=" + id});
+        } else if (!fresh) {
+          errors_.push_back({"MemoryZoneReused", Label("numa", i), "memory_zones", id,
+                             "belongs to " + Label("numa", previous->second) + " already", "",
+                             "name each zone in one node"});
+        }
+      }
+    }
+    for (size_t i = 0; i < config_.memory_zones.size(); ++i) {
+      const std::string& id = config_.memory_zones[i].id;
+      if (owner.contains(id)) continue;
+      errors_.push_back({"MemoryZoneUnassigned", Label("memory-zone", i), "id", id,
+                         "a zone that belongs to no node", "", "name it in memory_zones of one --numa"});
+    }
+  }
+
+  const VmConfig& config_;
+  ConfigErrors& errors_;
+  std::set<uint32_t> known_ids_;
+};
+
+}  // namespace
+
+void CheckNuma(const VmConfig& config, ConfigErrors& errors) {
+  NumaCheck(config, errors).Run();
+}
+
+}  // namespace berth::vmm

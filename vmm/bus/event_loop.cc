@@ -44,8 +44,7 @@ Status EventLoop::Control(int operation, int fd, uint32_t generation, uint32_t e
 
 Status EventLoop::Add(int fd, uint32_t events, Callback callback) {
   std::lock_guard lock(mutex_);
-  if (watches_.contains(fd))
-    return AlreadyExists("descriptor " + std::to_string(fd) + " is already watched");
+  if (watches_.contains(fd)) return AlreadyExists("descriptor " + std::to_string(fd) + " is already watched");
   const uint32_t generation = next_generation_++ & 0x7fffffff;  // never the wake tag
   TRY(Control(EPOLL_CTL_ADD, fd, generation, events));
   watches_.emplace(fd, Watch{generation, std::make_shared<Callback>(std::move(callback))});

@@ -44,7 +44,7 @@ MsiMessage RedirectionMessage(uint64_t entry) {
   const uint64_t logical = entry >> 11 & 1;
   MsiMessage message;
   message.address = 0xfee00000 | destination << 12 | logical << 2 | extended_destination << 40;
-  message.data = static_cast<uint32_t>(entry & 0x7ff);                         // vector and delivery mode
+  message.data = static_cast<uint32_t>(entry & 0x7ff);                        // vector and delivery mode
   if (entry & kLevelTriggered) message.data |= uint32_t{1} << 15 | 1u << 14;  // level, asserted
   return message;
 }

@@ -86,22 +86,22 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
   Receiver receiver_;
   UniqueFd listener_;
   std::string socket_path_;
-  UniqueFd output_;             // not valid while no client is connected
-  UniqueFd input_;              // a descriptor of its own, so that both can be watched
-  uint64_t position_ = 0;       // next byte of the ring to write
+  UniqueFd output_;        // not valid while no client is connected
+  UniqueFd input_;         // a descriptor of its own, so that both can be watched
+  uint64_t position_ = 0;  // next byte of the ring to write
   bool output_watched_ = false;
   bool input_watched_ = false;
-  std::vector<uint8_t> unread_;  // input that the port had no room for
+  std::vector<uint8_t> unread_;      // input that the port had no room for
   std::optional<termios> terminal_;  // to be restored
 };
 
 // An open file description of our own on a standard stream, so that O_NONBLOCK does not leak to whoever
 // shares it. Regular files keep the shared one, because of its offset, and sockets, which cannot be reopened.
 UniqueFd OwnStream(int fd, int flags) {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
-    UniqueFd own(open(("/proc/self/fd/" + std::to_string(fd)).c_str(),
-                      flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    UniqueFd own(
+        open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
     if (own.valid()) return own;
   }
   return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
@@ -143,7 +143,7 @@ Status StreamBackend::Listen(const std::string& path) {
   if (connect(probe.get(), generic, sizeof address) == 0) {
     return AlreadyExists("serial socket " + path + " is served by another process", "serial.path");
   }
-  struct stat info {};
+  struct stat info{};
   if (errno == ECONNREFUSED && lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) {
     unlink(path.c_str());
   }

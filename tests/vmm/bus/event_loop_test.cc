@@ -15,10 +15,11 @@ TEST(EventLoop, RunsCallbacksOfReadyDescriptors) {
   auto loop = *EventLoop::Create();
   UniqueFd fd(eventfd(1, EFD_NONBLOCK));
   uint32_t seen = 0;
-  ASSERT_TRUE(loop->Add(fd.get(), EPOLLIN, [&](uint32_t events) {
-                    seen = events;
-                    loop->Stop();
-                  })
+  ASSERT_TRUE(loop->Add(fd.get(), EPOLLIN,
+                        [&](uint32_t events) {
+                          seen = events;
+                          loop->Stop();
+                        })
                   .ok());
   EXPECT_TRUE(loop->Run().ok());
   EXPECT_EQ(seen, static_cast<uint32_t>(EPOLLIN));
@@ -81,11 +82,12 @@ TEST(EventLoop, RemoveWaitsForACallbackThatIsRunning) {
   UniqueFd fd(eventfd(1, EFD_NONBLOCK));
   std::atomic<bool> entered{false};
   std::atomic<bool> left{false};
-  ASSERT_TRUE(loop->Add(fd.get(), EPOLLIN, [&](uint32_t) {
-                    entered = true;
-                    for (int i = 0; i < 100; ++i) std::this_thread::yield();
-                    left = true;
-                  })
+  ASSERT_TRUE(loop->Add(fd.get(), EPOLLIN,
+                        [&](uint32_t) {
+                          entered = true;
+                          for (int i = 0; i < 100; ++i) std::this_thread::yield();
+                          left = true;
+                        })
                   .ok());
   std::thread runner([&] { EXPECT_TRUE(loop->Run().ok()); });
   while (!entered) std::this_thread::yield();

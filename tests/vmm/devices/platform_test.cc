@@ -36,7 +36,7 @@ TEST(AcpiPower, ShutsDownOnS5AndResetsOnTheResetValue) {
   int resets = 0;
   AcpiPower device([&] { ++shutdowns; }, [&] { ++resets; });
 
-  Out(device, 0, 5 << 2);              // type without enable
+  Out(device, 0, 5 << 2);               // type without enable
   Out(device, 0, (3 << 2) | (1 << 5));  // S3
   Out(device, 2, 2);
   Out(device, 1, (5 << 2) | (1 << 5));  // status register

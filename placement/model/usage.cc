@@ -173,8 +173,8 @@ Status CheckNamedPages(const Cell& cell, const CellUsage& used, const CellBindin
 }
 
 // R5 without a page size: base pages, overcommitted by the ratio unless the cell is pinned.
-Status CheckBaseMemory(const HostReport& host, const HostUsage& usage, const Cell& cell,
-                       const CellUsage& used, const CellBinding& binding, const std::string& at) {
+Status CheckBaseMemory(const HostReport& host, const Cell& cell, const CellUsage& used,
+                       const CellBinding& binding, const std::string& at) {
   uint64_t base = BasePageSize(cell);
   uint64_t need = binding.memory_bytes;
   if (base != 0 && need % base != 0) {
@@ -197,14 +197,6 @@ Status CheckBaseMemory(const HostReport& host, const HostUsage& usage, const Cel
     return Lacks("free base pages of host cell " + Text(cell.id) + " for a pinned guest cell, in bytes", free,
                  need, at + ".memory_bytes");
   }
-  // What floats over the whole host lies somewhere: the cells together must still carry it.
-  uint64_t all = MemoryCapacity(host);
-  uint64_t held = MemoryUsed(usage);
-  uint64_t room = all > held ? all - held : 0;
-  if (need > room) {
-    return Lacks("memory of the host in bytes", room, need, at + ".memory_bytes",
-                 Text(usage.floating_memory_bytes) + " are held by claims without guest NUMA topology");
-  }
   return OkStatus();
 }
 
@@ -225,7 +217,7 @@ Status CheckCell(const HostReport& host, const HostUsage& usage, const CellBindi
   TRY(CheckSharedCpus(host, *cell, used, binding, pins | binding.reserved, at));
   if (binding.secure) return CheckSecureMemory(*cell, used, binding, at);
   if (binding.page_size_bytes != 0) return CheckNamedPages(*cell, used, binding, at);
-  return CheckBaseMemory(host, usage, *cell, used, binding, at);
+  return CheckBaseMemory(host, *cell, used, binding, at);
 }
 
 // Floating vCPUs of the whole host after the claim, wherever they come from. Needed too when the claim only
@@ -256,12 +248,22 @@ Status CheckHostCpus(const HostReport& host, const HostUsage& usage, const Claim
   return OkStatus();
 }
 
-Status CheckFloatingMemory(const HostReport& host, const HostUsage& usage, const Claim& claim) {
+// What floats over the whole host lies somewhere: the cells together must still carry it beside what is bound
+// to them. Claims that name all their pages are counted by pages alone.
+Status CheckHostMemory(const HostReport& host, const HostUsage& usage, const Claim& claim) {
+  uint64_t need = claim.cells.empty() ? claim.spec.memory_bytes : 0;
+  bool unnamed = claim.cells.empty();
+  for (const CellBinding& binding : claim.cells) {
+    if (binding.secure) continue;
+    unnamed = unnamed || binding.page_size_bytes == 0;
+    need += binding.memory_bytes;  // each fits in its cell by now: no overflow
+  }
   uint64_t capacity = MemoryCapacity(host);
   uint64_t held = MemoryUsed(usage);
   uint64_t room = capacity > held ? capacity - held : 0;
-  if (claim.spec.memory_bytes > room) {
-    return Lacks("memory of the host in bytes", room, claim.spec.memory_bytes, "spec.memory_bytes",
+  if (unnamed && need > room) {
+    return Lacks("memory of the host in bytes", room, need,
+                 claim.cells.empty() ? "spec.memory_bytes" : "cells",
                  Text(held) + " of " + Text(capacity) + " are held");
   }
   return OkStatus();
@@ -366,7 +368,7 @@ Status CheckClaim(const HostReport& host, const HostUsage& usage, const Claim& c
     TRY(CheckCell(host, usage, claim.cells[i], "cells[" + Text(i) + "]"));
   }
   TRY(CheckHostCpus(host, usage, claim));
-  if (claim.cells.empty()) TRY(CheckFloatingMemory(host, usage, claim));
+  TRY(CheckHostMemory(host, usage, claim));
   return CheckDevices(host, usage, claim);
 }
 

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/cpu_set.h"
+#include "common/pci_address.h"
+#include "placement/model/host.h"
+
+// What a machine has, as its kernel describes it: the result of Discover(). Plain values, no policy: nothing
+// is reserved, filtered by device_spec or renamed here; that is the step from inventory to report.
+namespace berth::agent {
+
+// Pages of one size on one node, in pages.
+struct PageCount {
+  uint64_t size_bytes = 0;
+  uint64_t total = 0;
+  uint64_t free = 0;
+
+  friend bool operator==(const PageCount&, const PageCount&) = default;
+};
+
+// One NUMA node. Memory-only nodes have no CPUs; nodes may lack memory.
+struct NumaNodeInfo {
+  placement::NumaNode id = 0;
+  // Physical package of its CPUs (the lowest, with a warning, if they lie in several); empty if the firmware
+  // does not tell and for nodes without CPUs.
+  std::optional<uint32_t> socket;
+  CpuSet cpus;                   // online CPUs; a CPU is in at most one node
+  std::vector<CpuSet> siblings;  // threads of each core: a partition of `cpus`, ascending by first CPU
+  uint64_t memory_bytes = 0;     // MemTotal: all memory that the kernel manages there, huge pages included
+  uint64_t memory_free_bytes = 0;
+  // Ascending by size. The first is the base page size (total = memory that is not in huge pages), the others
+  // the huge page pools.
+  std::vector<PageCount> pages;
+  // To every node of HostInventory::numa_nodes in its order (10 = itself); empty if the kernel does not tell.
+  std::vector<uint32_t> distances;
+
+  friend bool operator==(const NumaNodeInfo&, const NumaNodeInfo&) = default;
+};
+
+// One PCI function within the limits of seed 002.
+struct PciDeviceInfo {
+  PciAddress address;
+  std::string vendor_id;    // four lower-case hexadecimal digits
+  std::string product_id;   // likewise
+  uint32_t class_code = 0;  // 24 bits: base class, subclass, interface
+  // type-VF: has a `physfn` link; type-PF: can have VFs (sriov_totalvfs > 0, or `virtfn*` links); else
+  // type-PCI.
+  placement::DeviceType type = placement::DeviceType::kPci;
+  std::optional<PciAddress> parent;   // the PF of a VF
+  std::optional<uint32_t> numa_node;  // empty: the kernel says -1 (unknown)
+  std::string driver;                 // bound now; empty: none
+  std::optional<uint32_t> iommu_group;
+  uint32_t sriov_total_vfs = 0;               // how many VFs a PF can have
+  uint32_t sriov_num_vfs = 0;                 // how many are enabled
+  std::vector<PciAddress> virtual_functions;  // of a PF, by VF index as far as the links are readable
+  std::vector<std::string> netdevs;           // network interfaces on top of it, sorted
+
+  friend bool operator==(const PciDeviceInfo&, const PciDeviceInfo&) = default;
+};
+
+// Whether hardware threads share cores (/sys/devices/system/cpu/smt).
+struct SmtState {
+  std::optional<bool> active;  // empty: not told (and no sibling set proves it)
+  std::string control;         // "on", "off", "forceoff", "notsupported", "notimplemented"; "" if not told
+
+  friend bool operator==(const SmtState&, const SmtState&) = default;
+};
+
+struct KvmState {
+  bool present = false;  // /dev/kvm exists
+  bool usable = false;   // and may be opened read-write by this process (only tried on the live machine)
+  std::string module;    // "kvm_intel", "kvm_amd"; empty: built in, another architecture, or not loaded
+  std::optional<bool> nested;
+
+  friend bool operator==(const KvmState&, const KvmState&) = default;
+};
+
+struct VfioState {
+  bool container = false;   // /dev/vfio/vfio exists
+  bool iommufd = false;     // /dev/iommu exists
+  bool pci_driver = false;  // the vfio-pci driver is registered
+
+  friend bool operator==(const VfioState&, const VfioState&) = default;
+};
+
+struct IommuState {
+  std::vector<std::string> units;  // /sys/class/iommu: "dmar0", "ivhd0", "smmu3.0x..."
+  uint32_t groups = 0;             // /sys/kernel/iommu_groups
+
+  bool available() const { return groups > 0 || !units.empty(); }
+  friend bool operator==(const IommuState&, const IommuState&) = default;
+};
+
+// Facts of the machine as a whole. Texts are empty where the machine does not tell.
+struct HostFacts {
+  std::string hostname;
+  std::string machine_id;      // /etc/machine-id: 32 hexadecimal digits
+  std::string os_name;         // PRETTY_NAME
+  std::string os_id;           // ID
+  std::string os_version;      // VERSION_ID
+  std::string kernel_release;  // "6.1.0-18-amd64"
+  std::string kernel_command_line;
+  CpuSet online_cpus;
+  CpuSet offline_cpus;        // present but switched off
+  CpuSet cpus_without_node;   // online, but no node names them: in no NumaNodeInfo
+  uint64_t memory_bytes = 0;  // MemTotal of /proc/meminfo; 0 if not told
+  SmtState smt;
+  KvmState kvm;
+  VfioState vfio;
+  IommuState iommu;
+  std::optional<uint32_t> overcommit_memory;  // /proc/sys/vm/overcommit_memory: 0, 1 or 2
+
+  friend bool operator==(const HostFacts&, const HostFacts&) = default;
+};
+
+// Nodes ascend by id and devices by address; both unique. `warnings` names each path that could not be read
+// or made no sense, and each device that was left out; at most kMaxWarnings lines, the last of which counts
+// the rest.
+struct HostInventory {
+  static constexpr size_t kMaxWarnings = 1000;
+
+  HostFacts facts;
+  std::vector<NumaNodeInfo> numa_nodes;
+  std::vector<PciDeviceInfo> pci_devices;
+  std::vector<std::string> warnings;
+
+  friend bool operator==(const HostInventory&, const HostInventory&) = default;
+};
+
+}  // namespace berth::agent

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "berth/v1/claim.pb.h"
+#include "common/status.h"
+#include "placement/model/claim.h"
+
+// Claims between the wire and the model. Reading checks every length, count and enum value
+// (placement/wire/limits.h); whether the claim fits a host is CheckClaim's question. Errors are
+// kInvalidArgument and name the field from the message on ("cells[1].pinning[0].host").
+namespace berth::wire {
+
+// `out` is cleared first.
+void ClaimToProto(const placement::Claim& claim, v1::Claim* out);
+void InstanceStatusToProto(const placement::InstanceStatus& status, v1::InstanceStatus* out);
+
+// An unspecified phase reads as active, an absent or unspecified state as pending.
+Result<placement::Claim> ClaimFromProto(const v1::Claim& in);
+// `at` is the field path of the status in its message.
+Result<placement::InstanceStatus> InstanceStatusFromProto(const v1::InstanceStatus& in,
+                                                          const std::string& at);
+
+}  // namespace berth::wire

@@ -12,9 +12,9 @@ namespace berth::placement {
 
 // What the claims of one host hold in one cell.
 struct CellUsage {
-  CpuSet pinned_cpus;                       // pinned, plus reserved (emulator, blocked siblings)
-  uint32_t shared_vcpus = 0;                // floating vCPUs bound to this cell
-  uint64_t memory_bytes = 0;                // of guest cells bound here, whatever their page size
+  CpuSet pinned_cpus;         // pinned, plus reserved (emulator, blocked siblings)
+  uint32_t shared_vcpus = 0;  // floating vCPUs bound to this cell
+  uint64_t memory_bytes = 0;  // of guest cells bound here, whatever their page size; not secure memory
   std::map<uint64_t, uint64_t> used_pages;  // page size in bytes -> pages in use
   uint64_t secure_memory_bytes = 0;
 

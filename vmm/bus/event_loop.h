@@ -31,18 +31,29 @@ class EventLoop {
   void Remove(int fd);
   // Runs a function soon on the loop's thread.
   void Post(std::function<void()> task);
-  // Until Stop. Returns the first epoll failure, else OK.
+  // Until Stop, which also counts when it came first; tasks posted before Stop still run. May be called again
+  // afterwards. Returns the first epoll failure, else OK.
   Status Run();
   void Stop();
 
  private:
+  // The generation tells an event of a watch that was removed, whose number has been taken again since.
+  struct Watch {
+    uint32_t generation;
+    std::shared_ptr<Callback> callback;
+  };
+
   EventLoop() = default;
+  Status Control(int operation, int fd, uint32_t generation, uint32_t events);
+  void Dispatch(uint64_t tag, uint32_t events);
   void DrainTasks();
+  void Wake();
 
   UniqueFd epoll_;
   UniqueFd wake_;
   std::mutex mutex_;  // guards what follows
-  std::unordered_map<int, std::shared_ptr<Callback>> callbacks_;
+  std::unordered_map<int, Watch> watches_;
+  uint32_t next_generation_ = 0;
   std::vector<std::function<void()>> tasks_;
   bool stopping_ = false;
   std::recursive_mutex dispatch_;  // held while a callback runs, so that Remove can wait for it

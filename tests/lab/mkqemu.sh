@@ -1,0 +1,50 @@
+#!/bin/bash
+# mkqemu.sh - put the QEMU of Debian 13 beside the installed one
+#
+# usage: tests/lab/mkqemu.sh [-f] [SUITE]      (default: trixie; -f: even if it is there)
+#
+# QEMU before 8.0 has no igb device, and before 10.0.6 it leaves the BARs of SR-IOV virtual functions unmapped, so that
+# no VF of igb or nvme works. The package in Debian 13 has both, but needs Debian 13's C library. This takes the
+# package with all that it depends on into a folder of its own, BERTH_LAB_CACHE/qemu, and installs nothing;
+# BERTH_LAB_CACHE/qemu/run starts it. Works without root.
+set -eu
+
+here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+# shellcheck source=tests/lab/cache.sh
+. "$here/cache.sh"
+force=
+[ "${1:-}" = -f ] && { force=1; shift; }
+suite=${1:-trixie}
+
+lab_lock
+[ -z "$force" ] && [ -x "$BERTH_LAB_CACHE/qemu/run" ] && exit 0
+
+lab_say "fetching qemu-system-x86 and its libraries from Debian $suite (once)"
+lab_apt_update "$suite"
+lab_apt "$suite" install -y --download-only qemu-system-x86 > /dev/null
+
+new=$BERTH_LAB_CACHE/qemu.new
+rm -rf "$new"
+mkdir -p "$new"
+for deb in "$BERTH_LAB_CACHE/apt/$suite"/archives/*.deb; do
+    case ${deb##*/} in base-files_*|debconf_*|dpkg_*|perl-base_*|tar_*|init-system-helpers_*) continue ;; esac
+    # through tar, which keeps a folder where another package has a link to it (merged /usr)
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$new" --keep-directory-symlink --no-same-owner
+done
+rm -rf "$new"/usr/share/{doc,man,locale,info} "$BERTH_LAB_CACHE/apt/$suite/archives"
+cat > "$new/run" <<'RUN'
+#!/bin/sh
+# start the QEMU of this folder with its own C library and data
+r=$(dirname "$(readlink -f "$0")")
+for ld in "$r/lib64/ld-linux-x86-64.so.2" "$r/usr/lib64/ld-linux-x86-64.so.2" "$r/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"; do
+    [ -f "$ld" ] && break
+done
+export QEMU_MODULE_DIR="$r/usr/lib/x86_64-linux-gnu/qemu"
+exec "$ld" --library-path "$r/usr/lib/x86_64-linux-gnu:$r/lib/x86_64-linux-gnu" --argv0 "$r/usr/bin/qemu-system-x86_64" \
+    "$r/usr/bin/qemu-system-x86_64" -L "$r/usr/share/qemu" -L "$r/usr/share/seabios" -L "$r/usr/lib/ipxe/qemu" "$@"
+RUN
+chmod +x "$new/run"
+version=$("$new/run" --version | head -n 1)
+rm -rf "$BERTH_LAB_CACHE/qemu"
+mv "$new" "$BERTH_LAB_CACHE/qemu"
+lab_say "$version, $(du -sh "$BERTH_LAB_CACHE/qemu" | cut -f1)"

@@ -9,8 +9,8 @@
 #          init.guest and mkguest.sh
 #
 # KERNEL_ROOT is a folder that holds `release` and lib/modules/RELEASE (see fetch_kernel.sh). Without it no modules are
-# added: for a kernel that has everything built in (mkkernel.sh). Modules are loaded by /init in the order of the file
-# /lib/modules/order. Needs busybox-static, cpio, kmod and xz-utils.
+# added: for a kernel that has everything built in (mkkernel.sh). Modules are loaded by /init in the order of the files
+# /lib/modules/order.N. Needs busybox-static, cpio, kmod and xz-utils.
 set -eu
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
@@ -18,11 +18,14 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 . "$here/cache.sh"
 [ $# -ge 2 ] || { echo "usage: mkinitramfs.sh host|guest OUTFILE [KERNEL_ROOT]" >&2; exit 2; }
 kind=$1 out=$(realpath -m "$2") kernel=${3:-}
+# one group per line: the first is loaded before anything else, the others side by side after it
 case $kind in
-    host)  modules="virtio_pci virtio_console 9pnet_virtio 9p overlay virtio-rng virtio-iommu vfio-pci vfio_iommu_type1
-                    kvm-amd igb e1000e e1000 nvme tun vhost_net bridge" ;;
-    guest) modules="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 igbvf igb e1000e nvme virtio-iommu
-                    virtio_mem virtio_balloon vmw_vsock_virtio_transport" ;;
+    host)  groups="virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass
+                   kvm-amd
+                   igb e1000e e1000
+                   nvme vfio-pci vfio_iommu_type1 tun vhost_net bridge virtio-rng virtio-iommu" ;;
+    guest) groups="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 igbvf igb e1000e nvme virtio-iommu \
+                   virtio_mem virtio_balloon vmw_vsock_virtio_transport" ;;
     *)     echo "mkinitramfs.sh: unknown kind $kind" >&2; exit 2 ;;
 esac
 lab_need busybox cpio modprobe xz
@@ -42,18 +45,27 @@ install -m 755 "$here/init.$kind" "$work/init"
 
 if [ -n "$kernel" ]; then
     release=$(cat "$kernel/release")
-    # a module that this kernel lacks (or has built in) is simply not in the list
-    for module in $modules; do
-        modprobe -d "$kernel" -S "$release" --show-depends "$module" 2> /dev/null | awk '$1 == "insmod" { print $2 }'
-    done | awk '!seen[$0]++' | while read -r file; do
-        name=$(basename "$file")
-        case $name in
-            *.xz)  name=${name%.xz}; xz -dc "$file" > "$work/lib/modules/$name" ;;
-            *.zst) name=${name%.zst}; zstd -qdc "$file" > "$work/lib/modules/$name" ;;
-            *)     cp "$file" "$work/lib/modules/$name" ;;
-        esac
-        echo "$name" >> "$work/lib/modules/order"
-    done
+    number=0
+    : > "$work/seen"
+    while read -r -a modules; do
+        # a module that this kernel lacks (or has built in) is simply not in the list
+        for module in "${modules[@]}"; do
+            modprobe -d "$kernel" -S "$release" --show-depends "$module" 2> /dev/null |
+                awk '$1 == "insmod" { print $2 }' || true
+        done | awk '!seen[$0]++' | grep -vxF -f "$work/seen" > "$work/files" || true
+        cat "$work/files" >> "$work/seen"
+        while read -r file; do
+            name=$(basename "$file")
+            case $name in
+                *.xz)  name=${name%.xz}; xz -dc "$file" > "$work/lib/modules/$name" ;;
+                *.zst) name=${name%.zst}; zstd -qdc "$file" > "$work/lib/modules/$name" ;;
+                *)     cp "$file" "$work/lib/modules/$name" ;;
+            esac
+            echo "$name"
+        done < "$work/files" > "$work/lib/modules/order.$number"
+        number=$((number + 1))
+    done <<< "$groups"
+    rm "$work/seen" "$work/files"
     echo "$release" > "$work/lib/modules/release"
 fi
 

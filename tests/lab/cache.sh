@@ -21,6 +21,11 @@ lab_need() {
     done
 }
 
+# lab_online WHAT: fail, naming what would be fetched, when BERTH_LAB_OFFLINE says that nothing may be
+lab_online() {
+    [ -z "${BERTH_LAB_OFFLINE:-}" ] || { lab_say "$1 is not in $BERTH_LAB_CACHE, and BERTH_LAB_OFFLINE is set"; return 1; }
+}
+
 # lab_lock: one fetch at a time; held until the calling script ends
 lab_lock() {
     exec 8> "$BERTH_LAB_CACHE/.lock"

@@ -22,7 +22,8 @@ target=$BERTH_LAB_CACHE/kernels/$version
 
 lab_lock
 [ -z "$force" ] && [ -f "$target/bzImage" ] && exit 0
-lab_need depmod dpkg-deb xz
+lab_online "Debian's kernel $version"
+lab_need apt-get depmod dpkg-deb xz
 
 # package_in SOURCES META...: the newest kernel package of the series that a meta package stands for
 package_in() {

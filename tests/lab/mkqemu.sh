@@ -18,6 +18,8 @@ suite=${1:-trixie}
 
 lab_lock
 [ -z "$force" ] && [ -x "$BERTH_LAB_CACHE/qemu/run" ] && exit 0
+lab_online "Debian's QEMU"
+lab_need apt-get dpkg-deb
 
 lab_say "fetching qemu-system-x86 and its libraries from Debian $suite (once)"
 lab_apt_update "$suite"

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/status.h"
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+// One entry of Nova's [pci]alias. Entries with one name are alternatives (seed 002; docs/scheduling.md).
+struct AliasEntry {
+  std::string name;
+  std::string vendor_id;   // four lower-case hexadecimal digits, or empty
+  std::string product_id;  // likewise
+  std::optional<DeviceKind> device_type;
+  std::optional<AffinityPolicy> numa_policy;
+  std::string resource_class;       // normalised, or empty
+  std::vector<std::string> traits;  // normalised, sorted
+
+  friend bool operator==(const AliasEntry&, const AliasEntry&) = default;
+};
+
+// Every alias by its name, entries in the order in which they were written.
+using AliasTable = std::map<std::string, std::vector<AliasEntry>, std::less<>>;
+
+// One key of an alias entry as written. Values are text; `traits` is a comma-separated list.
+using AliasField = std::pair<std::string, std::string>;
+
+// Checks and normalises one entry. Errors: kInvalidArgument "PciInvalidAlias: ..." with the key as field.
+// Known keys: name, vendor_id, product_id, device_type, capability_type, numa_policy, resource_class, traits.
+Result<AliasEntry> MakeAliasEntry(const std::vector<AliasField>& fields);
+
+// Adds an entry. Entries of one name must agree in device_type and numa_policy: PciInvalidAlias otherwise.
+Status AddAliasEntry(AliasEntry entry, AliasTable& table);
+
+// Placement's form of a name: standard names as they are (in capitals), everything else CUSTOM_ and only
+// capitals, digits and underscores; runs of other characters become one underscore. Empty stays empty.
+std::string NormalizeResourceClass(std::string_view name);
+std::string NormalizeTrait(std::string_view name);
+// Splits at commas, strips blanks, drops empty items, normalises, sorts, removes repetitions.
+std::vector<std::string> NormalizeTraits(std::string_view list);
+
+}  // namespace berth::scheduler

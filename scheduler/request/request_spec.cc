@@ -1,0 +1,74 @@
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+const char* CpuPolicyName(CpuPolicy policy) {
+  switch (policy) {
+    case CpuPolicy::kShared:
+      return "shared";
+    case CpuPolicy::kDedicated:
+      return "dedicated";
+    case CpuPolicy::kMixed:
+      return "mixed";
+  }
+  return "";
+}
+
+const char* ThreadPolicyName(ThreadPolicy policy) {
+  switch (policy) {
+    case ThreadPolicy::kAny:
+      return "none";
+    case ThreadPolicy::kPrefer:
+      return "prefer";
+    case ThreadPolicy::kRequire:
+      return "require";
+    case ThreadPolicy::kIsolate:
+      return "isolate";
+  }
+  return "";
+}
+
+const char* AffinityPolicyName(AffinityPolicy policy) {
+  switch (policy) {
+    case AffinityPolicy::kLegacy:
+      return "legacy";
+    case AffinityPolicy::kRequired:
+      return "required";
+    case AffinityPolicy::kSocket:
+      return "socket";
+    case AffinityPolicy::kPreferred:
+      return "preferred";
+  }
+  return "";
+}
+
+std::optional<AffinityPolicy> ParseAffinityPolicy(std::string_view name) {
+  for (AffinityPolicy policy : {AffinityPolicy::kLegacy, AffinityPolicy::kRequired, AffinityPolicy::kSocket,
+                                AffinityPolicy::kPreferred}) {
+    if (name == AffinityPolicyName(policy)) return policy;
+  }
+  return std::nullopt;
+}
+
+const char* DeviceKindName(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::kPci:
+      return "type-PCI";
+    case DeviceKind::kPf:
+      return "type-PF";
+    case DeviceKind::kVf:
+      return "type-VF";
+    case DeviceKind::kVdpa:
+      return "vdpa";
+  }
+  return "";
+}
+
+std::optional<DeviceKind> ParseDeviceKind(std::string_view name) {
+  for (DeviceKind kind : {DeviceKind::kPci, DeviceKind::kPf, DeviceKind::kVf, DeviceKind::kVdpa}) {
+    if (name == DeviceKindName(kind)) return kind;
+  }
+  return std::nullopt;
+}
+
+}  // namespace berth::scheduler

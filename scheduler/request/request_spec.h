@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/cpu_set.h"
+
+// What one instance asks of a host, as plain values. Rules R1 to R10 of the scheduling semantics
+// (docs/scheduling.md) are named beside the fields that carry them.
+namespace berth::scheduler {
+
+enum class CpuPolicy { kShared, kDedicated, kMixed };
+enum class ThreadPolicy { kAny, kPrefer, kRequire, kIsolate };
+// kShare: the emulator floats on the guest's own or the shared CPUs; kIsolate: one more dedicated CPU beside
+// guest cell 0.
+enum class EmulatorPolicy { kShare, kIsolate };
+// Seed 002, "PCI-NUMA affinity policies".
+enum class AffinityPolicy { kLegacy, kRequired, kSocket, kPreferred };
+
+const char* CpuPolicyName(CpuPolicy policy);
+const char* ThreadPolicyName(ThreadPolicy policy);
+const char* AffinityPolicyName(AffinityPolicy policy);
+std::optional<AffinityPolicy> ParseAffinityPolicy(std::string_view name);
+
+// Which huge pages the guest asks for (hw:mem_page_size). The size is chosen per host cell (R5).
+struct PageRequest {
+  enum class Kind { kNotAsked, kSmall, kLarge, kAny, kExact };
+  Kind kind = Kind::kNotAsked;
+  uint64_t size_bytes = 0;  // of kExact
+
+  friend bool operator==(const PageRequest&, const PageRequest&) = default;
+};
+
+// One guest NUMA cell.
+struct GuestCell {
+  CpuSet vcpus;   // guest CPU numbers
+  CpuSet pinned;  // those of them that take a dedicated host CPU each
+  uint64_t memory_bytes = 0;
+
+  friend bool operator==(const GuestCell&, const GuestCell&) = default;
+};
+
+// Device types that a request can name. vDPA exists for ports only.
+enum class DeviceKind { kPci, kPf, kVf, kVdpa };
+const char* DeviceKindName(DeviceKind kind);  // "type-PCI", "type-PF", "type-VF", "vdpa"
+std::optional<DeviceKind> ParseDeviceKind(std::string_view name);
+
+// The network that a port's device must be tagged with: a name, or none (which a missing tag matches).
+struct NetworkMatch {
+  std::optional<std::string> name;
+
+  friend bool operator==(const NetworkMatch&, const NetworkMatch&) = default;
+};
+
+// One alternative of a PCI request: what a device must be (R6). Empty fields ask nothing.
+struct DeviceMatch {
+  std::string vendor_id;   // four lower-case hexadecimal digits
+  std::string product_id;  // likewise
+  std::optional<DeviceKind> kind;
+  std::optional<NetworkMatch> network;
+  std::optional<bool> trusted;
+  std::optional<bool> remote_managed;  // empty: not remote-managed, or not tagged at all
+  std::string resource_class;          // normalised
+  std::vector<std::string> traits;     // normalised, sorted: the device must have all of them
+  bool off_networks = false;           // only devices without physical_network (R10)
+
+  friend bool operator==(const DeviceMatch&, const DeviceMatch&) = default;
+};
+
+// `count` distinct devices, each matching one of the alternatives.
+struct PciRequest {
+  std::string name;        // alias name, or port id
+  bool from_port = false;  // group_policy concerns aliases only
+  uint32_t count = 1;
+  AffinityPolicy policy = AffinityPolicy::kLegacy;  // R8
+  std::vector<DeviceMatch> alternatives;
+
+  friend bool operator==(const PciRequest&, const PciRequest&) = default;
+};
+
+// Whether the whole host must, or must not, have SMT (trait:HW_CPU_HYPERTHREADING).
+enum class SmtTrait { kAny, kRequired, kForbidden };
+
+// The canonical request: two requests that are equal fit the same hosts in the same way.
+struct RequestSpec {
+  uint32_t vcpus = 0;
+  uint64_t memory_bytes = 0;
+  // Guest NUMA topology (R1); empty: none, CPU and memory count against the host's totals and NUMA policies
+  // are without effect.
+  std::vector<GuestCell> cells;
+  CpuPolicy cpu_policy = CpuPolicy::kShared;
+  ThreadPolicy thread_policy = ThreadPolicy::kAny;
+  EmulatorPolicy emulator_policy = EmulatorPolicy::kShare;
+  PageRequest pages;
+  SmtTrait smt = SmtTrait::kAny;
+  std::vector<PciRequest> pci;  // alias items from left to right, then the ports that need a device
+  bool isolate_groups =
+      false;  // group_policy=isolate: devices of alias requests come from different parents (R10)
+
+  friend bool operator==(const RequestSpec&, const RequestSpec&) = default;
+};
+
+}  // namespace berth::scheduler

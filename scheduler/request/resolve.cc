@@ -1,0 +1,68 @@
+#include "scheduler/request/resolve.h"
+
+#include <utility>
+
+namespace berth::scheduler {
+namespace {
+
+constexpr uint32_t kMaxVcpus = 4096;
+constexpr uint64_t kMaxMemoryMib = uint64_t{1} << 30;
+
+Status CheckFlavor(const Flavor& flavor) {
+  if (flavor.vcpus < 1 || flavor.vcpus > kMaxVcpus) {
+    return InvalidArgument(
+        "vcpus is " + std::to_string(flavor.vcpus) + ", must be 1 to " + std::to_string(kMaxVcpus), "vcpus");
+  }
+  if (flavor.memory_mib < 1 || flavor.memory_mib > kMaxMemoryMib) {
+    return InvalidArgument("memory_mib is " + std::to_string(flavor.memory_mib) + ", must be 1 to " +
+                               std::to_string(kMaxMemoryMib),
+                           "memory_mib");
+  }
+  return OkStatus();
+}
+
+Result<bool> ResolveGroupPolicy(const Flavor& flavor) {
+  auto it = flavor.extra_specs.find("group_policy");
+  if (it == flavor.extra_specs.end() || it->second == "none") return false;
+  if (it->second == "isolate") return true;
+  return InvalidArgument("group_policy is \"" + it->second + "\", must be none or isolate",
+                         "extra_specs.group_policy");
+}
+
+}  // namespace
+
+Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image,
+                                   const std::vector<PortRequest>& ports, const AliasTable& aliases,
+                                   PciTracking tracking) {
+  TRY(CheckFlavor(flavor));
+  TRY(CheckExtraSpecNames(flavor.extra_specs));
+  TRY(CheckImagePropertyNames(image));
+  RequestSpec spec;
+  spec.vcpus = flavor.vcpus;
+  spec.memory_bytes = flavor.memory_mib << 20;
+  TRY_ASSIGN(CpuChoice choice, ResolveCpu(flavor, image, spec));
+  TRY_ASSIGN(spec.cells, ResolveCells(flavor, choice, spec));
+  TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking));
+  TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor));
+  spec.isolate_groups = isolate && tracking != PciTracking::kNovaTracker;
+  return spec;
+}
+
+std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestSpec& spec) {
+  std::vector<std::string> out;
+  if (!spec.cells.empty()) return out;
+  for (const auto& [name, value] : flavor.extra_specs) {
+    if (name.starts_with("hw:numa_cpus.") || name.starts_with("hw:numa_mem.")) {
+      out.push_back(name + "=" + value +
+                    " has no effect: without hw:numa_nodes there is no guest NUMA topology");
+    }
+  }
+  for (const PciRequest& request : spec.pci) {
+    if (request.policy != AffinityPolicy::kRequired && request.policy != AffinityPolicy::kSocket) continue;
+    out.push_back("policy " + std::string(AffinityPolicyName(request.policy)) + " of \"" + request.name +
+                  "\" has no effect: the guest has no NUMA topology (set hw:numa_nodes=1)");
+  }
+  return out;
+}
+
+}  // namespace berth::scheduler

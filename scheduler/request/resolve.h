@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "scheduler/request/alias.h"
+#include "scheduler/request/extra_specs.h"
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+struct Flavor {
+  std::string name;
+  uint32_t vcpus = 0;       // 1..4096
+  uint64_t memory_mib = 0;  // 1..2^30
+  Properties extra_specs;
+
+  friend bool operator==(const Flavor&, const Flavor&) = default;
+};
+
+// A port of the network service (seed 002, "Special Tags"; rules R7, R8).
+struct PortRequest {
+  std::string id;
+  std::string vnic_type;                        // "normal", "direct", ...
+  std::optional<std::string> physical_network;  // empty: none (an overlay network)
+  std::optional<bool> trusted;                  // empty: not asked
+  std::string numa_policy;                      // empty: from flavor or image
+
+  friend bool operator==(const PortRequest&, const PortRequest&) = default;
+};
+
+// How alias requests find their devices.
+enum class PciTracking {
+  kExact,            // ours: resource class and traits where the alias names them; group_policy counts
+  kNovaTracker,      // Nova's PCI tracker: vendor, product and type only; group_policy is without effect
+  kNovaInPlacement,  // R10: also the (default) resource class, traits, no physical_network; group_policy
+                     // counts
+};
+
+// Resolves everything that an instance asks for into one value. Errors are kInvalidArgument, begin with
+// Nova's name of the error where Nova has one ("ImageNUMATopologyAsymmetric: ..."), and carry as field
+// "extra_specs.NAME", "image_properties.NAME" or "ports[N].KEY".
+Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image,
+                                   const std::vector<PortRequest>& ports, const AliasTable& aliases,
+                                   PciTracking tracking = PciTracking::kExact);
+
+// What of a valid request has no effect, one sentence each: for people, never an error. For example a NUMA
+// policy without guest NUMA topology.
+std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestSpec& spec);
+
+// Parts of ResolveRequest, in files of their own.
+// Policies of CPU, threads and emulator, and the page size, from flavor and image: fills the fields of `spec`
+// but for cells and pci; `dedicated_mask` are the pinned vCPUs under policy mixed.
+struct CpuChoice {
+  CpuSet dedicated_mask;
+  std::optional<uint32_t> numa_nodes;
+};
+Result<CpuChoice> ResolveCpu(const Flavor& flavor, const Properties& image, RequestSpec& spec);
+// The guest's cells (R1); empty without topology.
+Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoice& choice,
+                                            const RequestSpec& spec);
+// PCI requests of aliases and ports.
+Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Properties& image,
+                                           const std::vector<PortRequest>& ports, const AliasTable& aliases,
+                                           PciTracking tracking);
+
+}  // namespace berth::scheduler

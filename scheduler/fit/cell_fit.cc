@@ -1,0 +1,138 @@
+#include "scheduler/fit/cell_fit.h"
+
+#include <algorithm>
+
+#include "placement/model/capacity.h"
+
+namespace berth::scheduler {
+namespace {
+
+uint32_t EmulatorCpus(const RequestSpec& spec, uint32_t guest) {
+  return guest == 0 && spec.emulator_policy == EmulatorPolicy::kIsolate ? 1 : 0;
+}
+
+CellCheck Lack(CellLack lack, uint64_t have, uint64_t need) {
+  return {lack, have, need, 0};
+}
+
+// R3.
+CellCheck CheckPinned(const FitCell& cell, const RequestSpec& spec, uint32_t guest, uint32_t pinned) {
+  const CpuCounts& counts = cell.counts;
+  uint32_t all = pinned + EmulatorCpus(spec, guest);
+  if (counts.free < all) return Lack(CellLack::kDedicatedCpus, counts.free, all);
+  if (pinned == 0) return {};
+  if (spec.thread_policy == ThreadPolicy::kRequire) {
+    if (!counts.smt) return Lack(CellLack::kNoSmt, 1, 2);
+    if (counts.on_paired_cores < pinned) return Lack(CellLack::kPairedCpus, counts.on_paired_cores, pinned);
+  }
+  if (spec.thread_policy == ThreadPolicy::kIsolate && counts.smt) {
+    if (!cell.single_pool) return Lack(CellLack::kSmtPresent, 2, 1);
+    if (counts.whole_cores < pinned) return Lack(CellLack::kWholeCores, counts.whole_cores, pinned);
+    if (counts.touched_cores < all) return Lack(CellLack::kWholeCores, counts.touched_cores, all);
+  }
+  return {};
+}
+
+// R4: the CPUs of floating vCPUs. `left` are the shared CPUs that remain.
+CellCheck CheckFloating(const FitCell& cell, uint32_t floating, uint64_t left, double ratio) {
+  if (floating > left) return Lack(CellLack::kSharedCpus, left, floating);
+  uint64_t limit = placement::WithRatio(left, ratio);
+  uint64_t room = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
+  if (floating > room) return Lack(CellLack::kSharedRoom, room, floating);
+  return {};
+}
+
+// Where pinning takes shared CPUs away, those already floating there must still be carried.
+CellCheck CheckOverlap(const FitHost& host, const FitCell& cell, const RequestSpec& spec, uint32_t guest,
+                       uint32_t floating) {
+  auto pins = ChoosePins(cell, spec, guest);
+  if (!pins) return Lack(CellLack::kDedicatedCpus, cell.counts.free, cell.counts.free + 1);
+  uint64_t left = (cell.shared_cpus - TakenCpus(*pins)).Count();
+  if (placement::WithRatio(left, host.cpu_ratio) < cell.shared_vcpus) {
+    return Lack(CellLack::kSharedRoom, placement::WithRatio(left, host.cpu_ratio), cell.shared_vcpus);
+  }
+  return floating > 0 ? CheckFloating(cell, floating, left, host.cpu_ratio) : CellCheck{};
+}
+
+CellCheck CheckCpus(const FitHost& host, const FitCell& cell, const RequestSpec& spec, uint32_t guest) {
+  const GuestCell& asked = spec.cells[guest];
+  uint32_t pinned = spec.cpu_policy == CpuPolicy::kShared ? 0 : asked.pinned.Count();
+  uint32_t floating = asked.vcpus.Count() - pinned;
+  if (CellCheck check = CheckPinned(cell, spec, guest, pinned); !check.fits()) return check;
+  bool takes = pinned + EmulatorCpus(spec, guest) > 0;
+  if (takes && cell.counts.overlap && host.rules == FitRules::kClaims) {
+    return CheckOverlap(host, cell, spec, guest, floating);
+  }
+  if (floating == 0) return {};
+  return CheckFloating(cell, floating, cell.counts.shared, host.cpu_ratio);
+}
+
+uint64_t MemoryRoom(const FitHost& host, const FitCell& cell) {
+  uint64_t bytes = placement::WithRatio(cell.memory_bytes, host.ram_ratio);
+  return bytes > cell.memory_used_bytes ? bytes - cell.memory_used_bytes : 0;
+}
+
+bool Allowed(const PageRequest& request, const FitCell& cell, const FitPages& pages) {
+  switch (request.kind) {
+    case PageRequest::Kind::kSmall:
+      return &pages == &cell.pages.front();
+    case PageRequest::Kind::kLarge:
+      return &pages != &cell.pages.front();
+    case PageRequest::Kind::kAny:
+      return true;
+    case PageRequest::Kind::kExact:
+      return pages.size_bytes == request.size_bytes;
+    case PageRequest::Kind::kNotAsked:
+      return false;
+  }
+  return false;
+}
+
+// R5, a size asked for: the largest that serves, so that small ones stay for those that need them.
+CellCheck CheckAskedPages(const FitCell& cell, const RequestSpec& spec, uint64_t memory) {
+  CellCheck nearest = Lack(CellLack::kPageMultiple, 0, memory);
+  for (auto pages = cell.pages.rbegin(); pages != cell.pages.rend(); ++pages) {
+    if (pages->size_bytes == 0 || !Allowed(spec.pages, cell, *pages)) continue;
+    if (memory % pages->size_bytes != 0) continue;
+    if (memory / pages->size_bytes <= pages->free) return {CellLack::kNothing, 0, 0, pages->size_bytes};
+    uint64_t have = pages->free * pages->size_bytes;
+    if (nearest.lack != CellLack::kPages || have > nearest.have) {
+      nearest = {CellLack::kPages, have, memory, pages->size_bytes};
+    }
+  }
+  return nearest;
+}
+
+// R5, no size asked for: base pages.
+CellCheck CheckBasePages(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
+                         const GuestCell& asked) {
+  if (cell.pages.empty()) return Lack(CellLack::kPages, 0, asked.memory_bytes);
+  const FitPages& base = cell.pages.front();
+  if (base.size_bytes == 0 || asked.memory_bytes % base.size_bytes != 0) {
+    return {CellLack::kPageMultiple, 0, asked.memory_bytes, base.size_bytes};
+  }
+  bool pinned = spec.cpu_policy == CpuPolicy::kDedicated;
+  if (host.rules == FitRules::kClaims && !asked.pinned.empty()) pinned = true;
+  uint64_t have = pinned ? base.free : base.total;
+  if (asked.memory_bytes / base.size_bytes > have) {
+    return {CellLack::kPages, have * base.size_bytes, asked.memory_bytes, base.size_bytes};
+  }
+  return {};
+}
+
+}  // namespace
+
+CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
+  const FitCell& cell = host.cells[index];
+  const GuestCell& asked = spec.cells[guest];
+  if (CellCheck check = CheckCpus(host, cell, spec, guest); !check.fits()) return check;
+  bool sized = spec.pages.kind != PageRequest::Kind::kNotAsked;
+  bool overcommits = spec.cpu_policy != CpuPolicy::kDedicated;
+  if (overcommits || (host.rules == FitRules::kClaims && !sized)) {
+    uint64_t room = MemoryRoom(host, cell);
+    if (asked.memory_bytes > room) return Lack(CellLack::kMemory, room, asked.memory_bytes);
+  }
+  return sized ? CheckAskedPages(cell, spec, asked.memory_bytes) : CheckBasePages(host, cell, spec, asked);
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,130 @@
+#include <algorithm>
+
+#include "scheduler/fit/cell_fit.h"
+
+namespace berth::scheduler {
+namespace {
+
+// The members of `set` on each core, cores without any left out.
+std::vector<CpuSet> ByCore(const FitCell& cell, const CpuSet& set) {
+  std::vector<CpuSet> cores;
+  for (const CpuSet& core : cell.siblings) {
+    if (CpuSet part = core & set; !part.empty()) cores.push_back(std::move(part));
+  }
+  return cores;
+}
+
+void MoveLowest(CpuSet& from, uint32_t count, CpuSet& to) {
+  for (; count > 0 && !from.empty(); --count) {
+    uint32_t cpu = from.First();
+    from.Remove(cpu);
+    to.Add(cpu);
+  }
+}
+
+// Takes up to `count` CPUs: whole cores first, the largest that still fit, and at most one core in part.
+CpuSet TakePacked(const FitCell& cell, const CpuSet& from, uint32_t count) {
+  std::vector<CpuSet> cores = ByCore(cell, from);
+  CpuSet taken;
+  while (count > 0) {
+    CpuSet* best = nullptr;
+    uint32_t best_size = 0;
+    for (CpuSet& core : cores) {
+      uint32_t size = core.Count();
+      if (size == 0) continue;
+      bool fits = size <= count;
+      bool best_fits = best != nullptr && best_size <= count;
+      bool better = best == nullptr || (fits && !best_fits) || (fits && best_fits && size > best_size) ||
+                    (!fits && !best_fits && size < best_size);
+      if (better) {
+        best = &core;
+        best_size = size;
+      }
+    }
+    if (best == nullptr) break;
+    uint32_t now = std::min(best_size, count);
+    MoveLowest(*best, now, taken);
+    *best = CpuSet();
+    count -= now;
+  }
+  return taken;
+}
+
+// The same, CPUs that are not shared first.
+CpuSet TakeUnsharedFirst(const FitCell& cell, const CpuSet& from, uint32_t count) {
+  CpuSet taken = TakePacked(cell, from - cell.shared_cpus, count);
+  return taken | TakePacked(cell, from & cell.shared_cpus, count - taken.Count());
+}
+
+CpuSet OnPairedCores(const FitCell& cell) {
+  CpuSet out;
+  for (const CpuSet& core : ByCore(cell, cell.free_dedicated)) {
+    if (core.Count() >= 2) out |= core;
+  }
+  return out;
+}
+
+void PinInOrder(const CpuSet& vcpus, const CpuSet& cpus, CellPins& pins) {
+  uint32_t cpu = cpus.First();
+  for (uint32_t vcpu = vcpus.First(); vcpu != CpuSet::kNone; vcpu = vcpus.NextAfter(vcpu)) {
+    pins.pinning.emplace_back(vcpu, cpu);
+    cpu = cpus.NextAfter(cpu);
+  }
+}
+
+// One core each in a single pool with SMT; siblings are blocked. The emulator's core need not be whole.
+std::optional<CellPins> PinIsolated(const FitCell& cell, const CpuSet& vcpus, bool emulator) {
+  std::vector<CpuSet> whole;
+  std::vector<CpuSet> parts;
+  for (const CpuSet& core : cell.siblings) {
+    CpuSet free = core & cell.free_dedicated;
+    if (free.empty()) continue;
+    (free == core ? whole : parts).push_back(free);
+  }
+  auto smaller = [](const CpuSet& a, const CpuSet& b) { return a.Count() < b.Count(); };
+  std::stable_sort(whole.begin(), whole.end(), smaller);
+  if (whole.size() < vcpus.Count()) return std::nullopt;
+  CellPins pins;
+  CpuSet cpus;
+  for (size_t i = 0; i < vcpus.Count(); ++i) {
+    CpuSet blocked = whole[i];
+    cpus.Add(blocked.First());
+    blocked.Remove(blocked.First());
+    pins.reserved |= blocked;
+  }
+  PinInOrder(vcpus, cpus, pins);
+  if (!emulator) return pins;
+  parts.insert(parts.end(), whole.begin() + vcpus.Count(), whole.end());
+  auto core = std::min_element(parts.begin(), parts.end(), smaller);
+  if (core == parts.end()) return std::nullopt;
+  pins.reserved |= *core;
+  return pins;
+}
+
+}  // namespace
+
+std::optional<CellPins> ChoosePins(const FitCell& cell, const RequestSpec& spec, uint32_t guest) {
+  const CpuSet& vcpus = spec.cells[guest].pinned;
+  bool emulator = guest == 0 && spec.emulator_policy == EmulatorPolicy::kIsolate;
+  if (!vcpus.empty() && spec.thread_policy == ThreadPolicy::kIsolate && cell.counts.smt) {
+    return PinIsolated(cell, vcpus, emulator);
+  }
+  CellPins pins;
+  bool paired = spec.thread_policy == ThreadPolicy::kRequire;
+  CpuSet cpus = TakeUnsharedFirst(cell, paired ? OnPairedCores(cell) : cell.free_dedicated, vcpus.Count());
+  if (cpus.Count() < vcpus.Count()) return std::nullopt;
+  PinInOrder(vcpus, cpus, pins);
+  if (emulator) {
+    pins.reserved = TakeUnsharedFirst(cell, cell.free_dedicated - cpus, 1);
+    if (pins.reserved.empty()) return std::nullopt;
+  }
+  return pins;
+}
+
+CpuSet TakenCpus(const CellPins& pins) {
+  CpuSet taken = pins.reserved;
+  for (const auto& [vcpu, cpu] : pins.pinning) taken.Add(cpu);
+  return taken;
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,108 @@
+#include "scheduler/fit/cell_sets.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "placement/model/capacity.h"
+#include "scheduler/fit/cell_fit.h"
+
+namespace berth::scheduler {
+namespace {
+
+// Kuhn's augmenting step: finds a place for `guest` within `set`, moving others if need be.
+bool PlaceOne(const CellMatrix& matrix, uint64_t set, size_t guest, uint64_t& seen, std::vector<int>& owner) {
+  for (uint64_t open = matrix.hosts[guest] & set & ~seen; open != 0;
+       open = matrix.hosts[guest] & set & ~seen) {
+    int cell = std::countr_zero(open);
+    seen |= uint64_t{1} << cell;
+    auto& holder = owner[static_cast<size_t>(cell)];
+    if (holder < 0 || PlaceOne(matrix, set, static_cast<size_t>(holder), seen, owner)) {
+      holder = static_cast<int>(guest);
+      return true;
+    }
+  }
+  return false;
+}
+
+// How much a cell is worth keeping free for others: its free CPUs, and for a guest without devices the
+// devices beside it. Filling the fullest cells first keeps whole cells open.
+std::vector<uint64_t> CellWaste(const FitHost& host, const RequestSpec& spec) {
+  std::vector<uint64_t> waste;
+  for (const FitCell& cell : host.cells) {
+    uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
+    uint64_t floating = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
+    waste.push_back(spec.cpu_policy == CpuPolicy::kShared ? floating : cell.counts.free);
+  }
+  if (!spec.pci.empty()) return waste;
+  for (const FitDevice& device : host.devices) {
+    for (size_t c = 0; c < host.cells.size() && device.numa_node; ++c) {
+      if (host.cells[c].id == *device.numa_node) waste[c] += 8;
+    }
+  }
+  return waste;
+}
+
+}  // namespace
+
+std::optional<std::vector<uint32_t>> CellMatrix::Place(uint64_t set) const {
+  std::vector<int> owner(64, -1);
+  for (size_t guest = 0; guest < hosts.size(); ++guest) {
+    uint64_t seen = 0;
+    if (!PlaceOne(*this, set, guest, seen, owner)) return std::nullopt;
+  }
+  std::vector<uint32_t> places(hosts.size());
+  for (uint32_t cell = 0; cell < 64; ++cell) {
+    if (owner[cell] >= 0) places[static_cast<size_t>(owner[cell])] = cell;
+  }
+  return places;
+}
+
+CellMatrix BuildMatrix(const FitHost& host, const RequestSpec& spec) {
+  CellMatrix matrix;
+  for (uint32_t guest = 0; guest < spec.cells.size(); ++guest) {
+    uint64_t row = 0;
+    for (size_t cell = 0; cell < host.cells.size(); ++cell) {
+      if (CheckCell(host, spec, guest, cell).fits()) row |= uint64_t{1} << cell;
+    }
+    matrix.hosts.push_back(row);
+  }
+  return matrix;
+}
+
+std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, const CellMatrix& matrix,
+                                  StepBudget& budget) {
+  std::vector<CellSet> out;
+  uint64_t usable = 0;
+  for (uint64_t row : matrix.hosts) {
+    if (row == 0) return out;
+    usable |= row;
+  }
+  size_t wanted = matrix.hosts.size();
+  std::vector<uint32_t> cells;
+  for (uint64_t left = usable; left != 0; left &= left - 1)
+    cells.push_back(static_cast<uint32_t>(std::countr_zero(left)));
+  if (cells.size() < wanted || !matrix.Place(usable)) return out;
+  std::vector<uint64_t> waste = CellWaste(host, spec);
+  // Every combination of `wanted` cells, in the order of their numbers.
+  std::vector<size_t> pick(wanted);
+  for (size_t i = 0; i < wanted; ++i) pick[i] = i;
+  while (true) {
+    CellSet one;
+    for (size_t i : pick) {
+      one.set |= uint64_t{1} << cells[i];
+      one.waste += waste[cells[i]];
+    }
+    if (!budget.Spend(wanted * 4)) return out;
+    if (wanted == 1 || matrix.Place(one.set)) out.push_back(one);
+    size_t i = wanted;
+    while (i > 0 && pick[i - 1] == cells.size() - wanted + i - 1) --i;
+    if (i == 0) break;
+    ++pick[i - 1];
+    for (; i < wanted; ++i) pick[i] = pick[i - 1] + 1;
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const CellSet& a, const CellSet& b) { return a.waste < b.waste; });
+  return out;
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "scheduler/fit/device_fit.h"
+#include "scheduler/fit/fit_host.h"
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+// Which guest cell fits on which host cell.
+struct CellMatrix {
+  std::vector<uint64_t> hosts;  // per guest cell, bit per host cell (index)
+
+  // A guest cell for each, on distinct members of `set` (R2): the host cell's index per guest cell, or
+  // nothing.
+  std::optional<std::vector<uint32_t>> Place(uint64_t set) const;
+};
+CellMatrix BuildMatrix(const FitHost& host, const RequestSpec& spec);
+
+// A set of host cells, as many as the guest has, on which the guest's cells can be placed.
+struct CellSet {
+  uint64_t set = 0;
+  uint64_t waste = 0;
+};
+// All of them, by waste, then lowest cells first. Empty and the budget not exhausted: proved that none
+// exists.
+std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, const CellMatrix& matrix,
+                                  StepBudget& budget);
+
+}  // namespace berth::scheduler

@@ -1,0 +1,197 @@
+#include "scheduler/fit/fit.h"
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "scheduler/fit/cell_fit.h"
+#include "scheduler/fit/cell_sets.h"
+#include "scheduler/fit/device_fit.h"
+#include "scheduler/fit/device_match.h"
+#include "scheduler/fit/device_pool.h"
+#include "scheduler/fit/totals.h"
+
+namespace berth::scheduler {
+namespace {
+
+constexpr size_t kMaxCells = 64;
+
+bool SmtMatches(const FitHost& host, SmtTrait wanted) {
+  if (wanted == SmtTrait::kAny) return true;
+  bool smt =
+      std::any_of(host.cells.begin(), host.cells.end(), [](const FitCell& cell) { return cell.counts.smt; });
+  return smt == (wanted == SmtTrait::kRequired);
+}
+
+std::vector<uint32_t> Indexes(uint64_t set) {
+  std::vector<uint32_t> out;
+  for (; set != 0; set &= set - 1) out.push_back(static_cast<uint32_t>(std::countr_zero(set)));
+  return out;
+}
+
+// What of a set of cells the devices can see: equal profiles give equal answers.
+class Profiles {
+ public:
+  Profiles(const FitHost& host, const DevicePool& pool) : host_(host) {
+    for (const ParentOptions& parent : pool.parents) {
+      for (const auto& option : parent.options) {
+        for (const DeviceClass& devices : option) Note(devices.node);
+      }
+    }
+  }
+  // Whether this set's profile is new.
+  bool IsNew(uint64_t set, const Locality& locality) {
+    uint64_t sockets = 0;
+    for (size_t c = 0; c < host_.cells.size(); ++c) {
+      bool shares = std::find(locality.socket_nodes.begin(), locality.socket_nodes.end(),
+                              host_.cells[c].id) != locality.socket_nodes.end();
+      if (shares) sockets |= uint64_t{1} << c;
+    }
+    std::pair profile(set & with_devices_, sockets & with_devices_);
+    if (std::find(seen_.begin(), seen_.end(), profile) != seen_.end()) return false;
+    seen_.push_back(profile);
+    return true;
+  }
+
+ private:
+  void Note(std::optional<NumaNode> node) {
+    for (size_t c = 0; c < host_.cells.size() && node; ++c) {
+      if (host_.cells[c].id == *node) with_devices_ |= uint64_t{1} << c;
+    }
+  }
+
+  const FitHost& host_;
+  uint64_t with_devices_ = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> seen_;
+};
+
+class Solver {
+ public:
+  Solver(const FitHost& host, const RequestSpec& spec, const FitOptions& options)
+      : host_(host), spec_(spec), budget_(options.step_budget) {}
+
+  FitResult Run() {
+    FitResult result;
+    result.verdict = Decide(result.assignment);
+    result.steps = budget_.used();
+    return result;
+  }
+
+ private:
+  Verdict Decide(Assignment& out) {
+    if (!host_.can_run_guests || !SmtMatches(host_, spec_.smt)) return Verdict::kNo;
+    if (CheckTotals(host_, spec_).has_value()) return Verdict::kNo;
+    if (spec_.cells.empty()) return DecideWithoutTopology(out);
+    CellMatrix matrix = BuildMatrix(host_, spec_);
+    std::vector<CellSet> sets = ListCellSets(host_, spec_, matrix, budget_);
+    if (budget_.exhausted()) return Verdict::kUndecided;
+    if (sets.empty()) return Verdict::kNo;
+    // Not a proof where cells differ in how many shared CPUs pinning takes: another place within the set
+    // might do. Nothing that passes here is refused by the claim.
+    bool skipped = DropSetsBeyondTotals(matrix, sets);
+    Verdict no = skipped ? Verdict::kUndecided : Verdict::kNo;
+    if (sets.empty()) return no;
+    std::optional<CellSet> chosen;
+    DeviceFit devices;
+    if (spec_.pci.empty()) {
+      chosen = sets.front();
+    } else if (Verdict verdict = ChooseSet(sets, chosen, devices); verdict != Verdict::kFits) {
+      return verdict == Verdict::kNo ? no : verdict;
+    }
+    Assemble(matrix, *chosen, std::move(devices), out);
+    return Verdict::kFits;
+  }
+
+  Verdict DecideWithoutTopology(Assignment& out) {
+    if (spec_.pci.empty()) return Verdict::kFits;
+    DeviceFit fit = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), Locality{}, budget_);
+    out.devices = std::move(fit.devices);
+    return fit.verdict;
+  }
+
+  // Drops the sets on which the host's floating vCPUs would no longer be carried. True if there were any.
+  bool DropSetsBeyondTotals(const CellMatrix& matrix, std::vector<CellSet>& sets) const {
+    if (host_.rules == FitRules::kScenario || !PoolsOverlap(host_)) return false;
+    return std::erase_if(sets, [&](const CellSet& one) {
+             std::vector<uint32_t> places = matrix.Place(one.set).value();
+             uint64_t taken = 0;
+             for (uint32_t guest = 0; guest < places.size(); ++guest) {
+               const FitCell& cell = host_.cells[places[guest]];
+               taken += (TakenCpus(ChoosePins(cell, spec_, guest).value()) & cell.shared_cpus).Count();
+             }
+             return !TotalsHold(host_, spec_, taken);
+           }) > 0;
+  }
+
+  // The set with the fewest non-local devices; the first of those in the order of waste.
+  Verdict ChooseSet(const std::vector<CellSet>& sets, std::optional<CellSet>& chosen, DeviceFit& best) {
+    DevicePool pool = BuildDevicePool(host_, spec_);
+    uint32_t bound = 0;
+    if (sets.size() > 2) {
+      // A guest on all cells at once can do no worse than on any set: a shortage here is one everywhere.
+      std::vector<uint32_t> all(host_.cells.size());
+      for (uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+      DeviceFit fit = FitDevices(host_, spec_, pool, MakeLocality(host_, all), budget_);
+      if (fit.verdict != Verdict::kFits) return fit.verdict;
+      bound = fit.non_local;
+    }
+    Profiles profiles(host_, pool);
+    for (const CellSet& one : sets) {
+      Locality locality = MakeLocality(host_, Indexes(one.set));
+      if (!profiles.IsNew(one.set, locality)) continue;
+      DeviceFit fit = FitDevices(host_, spec_, pool, locality, budget_);
+      if (fit.verdict == Verdict::kUndecided) return Verdict::kUndecided;
+      if (fit.verdict == Verdict::kNo || (chosen && fit.non_local >= best.non_local)) continue;
+      chosen = one;
+      best = std::move(fit);
+      if (best.non_local <= bound) break;
+    }
+    return chosen ? Verdict::kFits : Verdict::kNo;
+  }
+
+  void Assemble(const CellMatrix& matrix, const CellSet& chosen, DeviceFit devices, Assignment& out) {
+    out.waste = chosen.waste;
+    out.non_local = devices.non_local;
+    out.devices = std::move(devices.devices);
+    std::vector<uint32_t> places = matrix.Place(chosen.set).value();
+    for (uint32_t guest = 0; guest < places.size(); ++guest) {
+      const FitCell& cell = host_.cells[places[guest]];
+      CellAssignment one;
+      one.guest = guest;
+      one.host = cell.id;
+      one.page_size_bytes = CheckCell(host_, spec_, guest, places[guest]).page_size_bytes;
+      CellPins pins = ChoosePins(cell, spec_, guest).value();
+      one.pinning = std::move(pins.pinning);
+      one.reserved = std::move(pins.reserved);
+      out.cells.push_back(std::move(one));
+    }
+  }
+
+  const FitHost& host_;
+  const RequestSpec& spec_;
+  StepBudget budget_;
+};
+
+Reason Undecided(const std::string& text) {
+  return {"undecided", "", "", "host", text};
+}
+
+}  // namespace
+
+FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options) {
+  FitResult result;
+  if (host.cells.size() > kMaxCells || spec.pci.size() > kMaxPciRequests) {
+    result.verdict = Verdict::kUndecided;
+    result.reason = Undecided("more than 64 host cells or PCI requests are not decided by this version");
+    return result;
+  }
+  result = Solver(host, spec, options).Run();
+  if (result.verdict == Verdict::kUndecided)
+    result.reason = Undecided("the step budget ran out before a proof");
+  if (result.verdict == Verdict::kNo && options.explain) result.reason = ExplainNoFit(host, spec);
+  return result;
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+
+#include "scheduler/fit/assignment.h"
+#include "scheduler/fit/fit_host.h"
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+struct FitOptions {
+  uint64_t step_budget = 4'000'000;  // elementary steps (about a nanosecond each or less) per host
+  bool explain = true;               // fill FitResult::reason of a "no"
+};
+
+struct FitResult {
+  Verdict verdict = Verdict::kNo;
+  Assignment assignment;  // of kFits
+  Reason reason;          // of kNo (when asked for) and kUndecided
+  uint64_t steps = 0;     // spent
+};
+
+// Whether the request fits on the host, exactly, and where: rules R1 to R10. Pure. Among all assignments:
+// the fewest non-local devices, then the fullest cells that serve, then the lowest addresses.
+// Hosts with more than 64 cells and requests with more than 64 PCI requests are undecided.
+FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options = {});
+
+// Why a request that does not fit does not: the first thing missing, in the order CPUs and memory of each
+// guest cell, distinct cells, devices of each request, of all requests together, affinity.
+Reason ExplainNoFit(const FitHost& host, const RequestSpec& spec);
+
+}  // namespace berth::scheduler

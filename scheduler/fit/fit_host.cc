@@ -1,0 +1,107 @@
+#include "scheduler/fit/fit_host.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "placement/model/capacity.h"
+
+namespace berth::scheduler {
+namespace {
+
+// The cell's cores, with a core of its own for each free CPU that stands in no sibling set.
+void CompleteSiblings(FitCell& cell) {
+  CpuSet named;
+  for (const CpuSet& core : cell.siblings) named |= core;
+  CpuSet left = cell.free_dedicated - named;
+  for (uint32_t cpu = left.First(); cpu != CpuSet::kNone; cpu = left.NextAfter(cpu)) {
+    cell.siblings.push_back(CpuSet{cpu});
+  }
+  std::sort(cell.siblings.begin(), cell.siblings.end(),
+            [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
+}
+
+void Count(FitCell& cell) {
+  CpuCounts& counts = cell.counts;
+  counts = {};
+  counts.shared = cell.shared_cpus.Count();
+  counts.free = cell.free_dedicated.Count();
+  counts.overlap = cell.shared_cpus.Intersects(cell.free_dedicated);
+  for (const CpuSet& core : cell.siblings) {
+    uint32_t threads = core.Count();
+    uint32_t free = (core & cell.free_dedicated).Count();
+    if (threads > 1) counts.smt = true;
+    if (free == 0) continue;
+    ++counts.touched_cores;
+    if (free == threads) ++counts.whole_cores;
+    if (free >= 2) counts.on_paired_cores += free;
+  }
+}
+
+FitCell FromCell(const placement::Cell& cell, const placement::CellUsage& usage) {
+  FitCell out;
+  out.id = cell.id;
+  out.socket = cell.socket;
+  out.shared_cpus = placement::RemainingSharedCpus(cell, usage);
+  out.free_dedicated = placement::FreeDedicatedCpus(cell, usage);
+  out.single_pool = cell.shared_cpus == cell.dedicated_cpus;
+  out.siblings = cell.siblings;
+  out.shared_vcpus = usage.shared_vcpus;
+  out.memory_bytes = cell.memory_bytes;
+  out.memory_used_bytes = usage.memory_bytes;
+  for (const placement::PagePool& pool : cell.pages) {
+    out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
+  }
+  return out;
+}
+
+DeviceKind KindOf(placement::DeviceType type) {
+  switch (type) {
+    case placement::DeviceType::kPci:
+      return DeviceKind::kPci;
+    case placement::DeviceType::kPf:
+      return DeviceKind::kPf;
+    case placement::DeviceType::kVf:
+      return DeviceKind::kVf;
+  }
+  return DeviceKind::kPci;
+}
+
+}  // namespace
+
+void Prepare(FitHost& host) {
+  std::sort(host.cells.begin(), host.cells.end(),
+            [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
+  std::sort(host.devices.begin(), host.devices.end(),
+            [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
+  for (FitCell& cell : host.cells) {
+    std::sort(cell.pages.begin(), cell.pages.end(),
+              [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
+    CompleteSiblings(cell);
+    Count(cell);
+  }
+}
+
+FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage) {
+  FitHost host;
+  host.rules = FitRules::kClaims;
+  host.can_run_guests = report.can_run_guests;
+  host.cpu_ratio = report.cpu_allocation_ratio;
+  host.ram_ratio = report.ram_allocation_ratio;
+  for (const placement::Cell& cell : report.cells) {
+    host.cells.push_back(FromCell(cell, placement::UsageOfCell(usage, cell.id)));
+  }
+  std::set<PciAddress> blocked = placement::BlockedDevices(report, usage);
+  for (const placement::Device& device : report.devices) {
+    if (!device.assignable || blocked.contains(device.address)) continue;
+    host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
+                            device.numa_node, device.parent, device.physical_network, device.trusted,
+                            device.remote_managed, device.resource_class, device.traits});
+  }
+  host.floating_vcpus = usage.floating_vcpus;
+  host.floating_memory_bytes = usage.floating_memory_bytes;
+  Prepare(host);
+  return host;
+}
+
+}  // namespace berth::scheduler

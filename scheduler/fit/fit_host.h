@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/cpu_set.h"
+#include "common/pci_address.h"
+#include "placement/model/host.h"
+#include "placement/model/usage.h"
+#include "scheduler/request/request_spec.h"
+
+namespace berth::scheduler {
+
+using placement::NumaNode;
+
+// Pages of one size in one cell.
+struct FitPages {
+  uint64_t size_bytes = 0;
+  uint64_t total = 0;
+  uint64_t free = 0;  // total - reserved - used
+};
+
+// What the CPUs of a cell offer to pinned vCPUs, counted once per host (see Prepare).
+struct CpuCounts {
+  uint32_t shared = 0;           // |shared_cpus|
+  uint32_t free = 0;             // |free_dedicated|
+  uint32_t on_paired_cores = 0;  // free ones on cores with at least two free threads
+  uint32_t whole_cores = 0;      // cores all of whose threads are free
+  uint32_t touched_cores = 0;    // cores with at least one free thread
+  bool smt = false;              // some core has more than one thread
+  bool overlap = false;          // pinning can take CPUs from the shared ones
+};
+
+// One NUMA cell as it is now.
+struct FitCell {
+  NumaNode id = 0;
+  std::optional<uint32_t> socket;
+  CpuSet shared_cpus;            // floating vCPUs run here
+  CpuSet free_dedicated;         // may be pinned
+  bool single_pool = false;      // the cell's shared CPUs are its dedicated ones
+  std::vector<CpuSet> siblings;  // threads of each core; a CPU in none is a core of its own
+  uint32_t shared_vcpus = 0;     // floating vCPUs bound to this cell already
+  uint64_t memory_bytes = 0;
+  uint64_t memory_used_bytes = 0;
+  std::vector<FitPages> pages;  // ascending by size; the first is the base page size
+  CpuCounts counts;             // filled by Prepare
+};
+
+// A device that may be handed out and is free now.
+struct FitDevice {
+  PciAddress address;
+  DeviceKind kind = DeviceKind::kPci;
+  std::string vendor_id;   // lower case
+  std::string product_id;  // lower case
+  std::optional<NumaNode> numa_node;
+  std::optional<PciAddress> parent;  // of a VF or vDPA device
+  std::optional<std::string> network;
+  std::optional<bool> trusted;
+  std::optional<bool> remote_managed;
+  std::string resource_class;
+  std::vector<std::string> traits;  // sorted
+};
+
+// kScenario: the rules R1 to R10 as written, for what-if scenarios. kClaims: beside them what placement
+// checks for a claim on a live host: pinned CPUs leave the shared pool where the two overlap, cells with any
+// pinned vCPU need free base pages, and instances without topology must fit into what the cells leave.
+enum class FitRules { kScenario, kClaims };
+
+// A host as the solver sees it. A plain value: immutable once prepared, so shared between threads.
+struct FitHost {
+  FitRules rules = FitRules::kScenario;
+  bool can_run_guests = true;
+  double cpu_ratio = 1.0;
+  double ram_ratio = 1.0;
+  std::vector<FitCell> cells;      // ascending by id
+  std::vector<FitDevice> devices;  // ascending by address
+  // Of instances without topology (kClaims only).
+  uint32_t floating_vcpus = 0;
+  uint64_t floating_memory_bytes = 0;
+};
+
+// Sorts cells and devices and fills the counts. Call once after building a FitHost.
+void Prepare(FitHost& host);
+
+// A live host for claims, prepared.
+FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage);
+
+}  // namespace berth::scheduler

@@ -90,6 +90,8 @@ class KvmVm {
   virtual Status EnableX2apicIds() = 0;
   // Replaces the whole table.
   virtual Status SetRoutes(std::span<const GsiRoute> routes) = 0;
+  // Sends one interrupt now.
+  virtual Status SignalMsi(const MsiMessage& message) = 0;
   // A write to `event_fd` raises `gsi`. kFailedPrecondition when the descriptor is assigned already (EBUSY).
   virtual Status AssignIrqfd(int event_fd, uint32_t gsi) = 0;
   virtual Status DeassignIrqfd(int event_fd, uint32_t gsi) = 0;

@@ -40,6 +40,7 @@ constexpr Requirement kRequired[] = {
     {KVM_CAP_EXT_CPUID, "CPUID control (KVM_CAP_EXT_CPUID)"},
     {KVM_CAP_SPLIT_IRQCHIP, "split interrupt controller (KVM_CAP_SPLIT_IRQCHIP, Linux 4.4)"},
     {KVM_CAP_IRQ_ROUTING, "interrupt routing (KVM_CAP_IRQ_ROUTING)"},
+    {KVM_CAP_SIGNAL_MSI, "message-signalled interrupts (KVM_CAP_SIGNAL_MSI)"},
     {KVM_CAP_IRQFD, "interrupts from eventfds (KVM_CAP_IRQFD)"},
     {KVM_CAP_IOEVENTFD, "eventfds from guest writes (KVM_CAP_IOEVENTFD)"},
     {KVM_CAP_IOEVENTFD_ANY_LENGTH, "eventfds of any write width (KVM_CAP_IOEVENTFD_ANY_LENGTH, Linux 4.4)"},
@@ -90,6 +91,14 @@ class LinuxVm final : public KvmVm {
       entry.u.msi.data = routes[i].message.data;
     }
     return Call(KVM_SET_GSI_ROUTING, table, "KVM_SET_GSI_ROUTING");
+  }
+
+  Status SignalMsi(const MsiMessage& message) override {
+    kvm_msi msi{};
+    msi.address_lo = static_cast<uint32_t>(message.address);
+    msi.address_hi = static_cast<uint32_t>(message.address >> 32);
+    msi.data = message.data;
+    return Call(KVM_SIGNAL_MSI, &msi, "KVM_SIGNAL_MSI");
   }
 
   Status AssignIrqfd(int event_fd, uint32_t gsi) override { return Irqfd(event_fd, gsi, 0); }

@@ -37,7 +37,8 @@ Result<BzImage> ParseBzImage(const ImageSource& image) {
   std::array<uint8_t, kHeaderRead> header;
   TRY(image.ReadAt(0, header));
   if (Field<uint16_t>(header, 0x1fe) != 0xaa55) return Bad(image, "no boot sector signature at offset 0x1fe");
-  if (std::memcmp(header.data() + 0x202, "HdrS", 4) != 0) return Bad(image, "no setup header at offset 0x202");
+  if (std::memcmp(header.data() + 0x202, "HdrS", 4) != 0)
+    return Bad(image, "no setup header at offset 0x202");
 
   BzImage result;
   result.version = Field<uint16_t>(header, 0x206);

@@ -18,9 +18,9 @@ struct BzImage {
   uint64_t preferred_address = 0;
   uint32_t alignment = 0;  // of the load address, a power of two
   bool relocatable = false;
-  uint32_t init_size = 0;          // memory that the kernel needs from its load address on
-  uint32_t initrd_max = 0;         // highest address of the last byte of an initramfs
-  uint32_t cmdline_max = 0;        // bytes without the terminating zero
+  uint32_t init_size = 0;             // memory that the kernel needs from its load address on
+  uint32_t initrd_max = 0;            // highest address of the last byte of an initramfs
+  uint32_t cmdline_max = 0;           // bytes without the terminating zero
   std::vector<uint8_t> setup_header;  // from offset 0x1f1, for the zero page
 };
 

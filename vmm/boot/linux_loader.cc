@@ -79,14 +79,14 @@ Result<Placement> PlaceKernel(const BzImage& kernel, uint64_t low_end) {
   Placement placement;
   placement.kernel = kernel.relocatable ? layout::kKernel : kernel.preferred_address;
   if (placement.kernel < layout::kKernel || placement.kernel >= layout::kLowRamEnd) {
-    return InvalidArgument("the kernel wants to be loaded at " + std::to_string(placement.kernel) +
-                               ", allowed 1 MiB to 3 GiB",
-                           "kernel");
+    return InvalidArgument(
+        "the kernel wants to be loaded at " + std::to_string(placement.kernel) + ", allowed 1 MiB to 3 GiB",
+        "kernel");
   }
   if (kernel.preferred_address >= layout::kLowRamEnd) {
-    return InvalidArgument("the kernel prefers address " + std::to_string(kernel.preferred_address) +
-                               ", allowed below 3 GiB",
-                           "kernel");
+    return InvalidArgument(
+        "the kernel prefers address " + std::to_string(kernel.preferred_address) + ", allowed below 3 GiB",
+        "kernel");
   }
   uint64_t unpacked = std::max(RoundUp(placement.kernel, kernel.alignment), kernel.preferred_address);
   placement.kernel_end = std::max(placement.kernel + kernel.payload_size, unpacked + kernel.init_size);
@@ -163,7 +163,8 @@ Status WritePageTables(const GuestMemory& memory) {
   for (uint64_t i = 0; i < 4; i++) table[i] = (layout::kPageDirectory + i * kPage) | kPresentWritable;
   TRY(memory.WriteObject(Gpa{layout::kPdpt}, table));
   for (uint64_t directory = 0; directory < 4; directory++) {
-    for (uint64_t i = 0; i < 512; i++) table[i] = ((directory * 512 + i) << 21) | kPresentWritable | kLargePage;
+    for (uint64_t i = 0; i < 512; i++)
+      table[i] = ((directory * 512 + i) << 21) | kPresentWritable | kLargePage;
     TRY(memory.WriteObject(Gpa{layout::kPageDirectory + directory * kPage}, table));
   }
   return OkStatus();

@@ -21,10 +21,8 @@ struct FakeKvm::State {
 
   mutable std::mutex mutex;  // guards all of it
   std::condition_variable changed;
-  KvmCapabilities capabilities{.max_vcpus = 16,
-                               .max_memory_slots = 64,
-                               .tsc_deadline_timer = true,
-                               .x2apic_api = true};
+  KvmCapabilities capabilities{
+      .max_vcpus = 16, .max_memory_slots = 64, .tsc_deadline_timer = true, .x2apic_api = true};
   std::vector<kvm_cpuid_entry2> cpuid;
   std::vector<Failure> failures;
   std::map<uint32_t, std::deque<ScriptedExit>> scripts;
@@ -60,9 +58,9 @@ bool IsEventFd(int fd) {
 }
 
 // Starts each call: takes the lock, and fails it when the VM is dead or a failure was injected.
-#define FAKE_CALL(call)                                \
-  std::unique_lock lock(state_->mutex);                \
-  if (vm_->dead) return Fail("the VM is dead", EIO);   \
+#define FAKE_CALL(call)                              \
+  std::unique_lock lock(state_->mutex);              \
+  if (vm_->dead) return Fail("the VM is dead", EIO); \
   if (Status s = state_->Inject(call); !s.ok()) return s
 
 class FakeVcpuHandle final : public KvmVcpu {

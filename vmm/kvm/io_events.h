@@ -11,9 +11,7 @@ class KvmIoEvents final : public IoEventRegistry {
  public:
   explicit KvmIoEvents(KvmVm& vm) : vm_(vm) {}
   Status Add(uint64_t address, int event_fd) override { return vm_.AssignIoEvent(address, 0, event_fd); }
-  Status Remove(uint64_t address, int event_fd) override {
-    return vm_.DeassignIoEvent(address, 0, event_fd);
-  }
+  Status Remove(uint64_t address, int event_fd) override { return vm_.DeassignIoEvent(address, 0, event_fd); }
 
  private:
   KvmVm& vm_;

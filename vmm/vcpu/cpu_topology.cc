@@ -24,7 +24,8 @@ Result<CpuTopology> BuildCpuTopology(const CpusConfig& cpus, const std::vector<N
   topology.vcpus.resize(count);
   std::vector<uint32_t> used(std::max<size_t>(numa.size(), 1), 0);
   for (uint32_t i = 0; i < count; i++) {
-    auto node = std::find_if(numa.begin(), numa.end(), [i](const NumaConfig& n) { return n.cpus.Contains(i); });
+    auto node =
+        std::find_if(numa.begin(), numa.end(), [i](const NumaConfig& n) { return n.cpus.Contains(i); });
     uint32_t socket = node == numa.end() ? 0 : static_cast<uint32_t>(node - numa.begin());
     topology.vcpus[i].socket = socket;
     topology.vcpus[i].core = used[socket]++;

@@ -10,7 +10,8 @@ constexpr uint64_t kCr0Protection = 1, kCr0NumericError = 1 << 5, kCr0Paging = u
 constexpr uint64_t kCr4PhysicalAddressExtension = 1 << 5;
 constexpr uint64_t kEferLongEnable = 1 << 8, kEferLongActive = 1 << 10;
 constexpr size_t kLvtLint0 = 0x350, kLvtLint1 = 0x360;
-constexpr uint32_t kDeliveryNmi = 4 << 8, kDeliveryExtInt = 7 << 8, kDeliveryMask = 7 << 8, kLvtMasked = 1 << 16;
+constexpr uint32_t kDeliveryNmi = 4 << 8, kDeliveryExtInt = 7 << 8, kDeliveryMask = 7 << 8,
+                   kLvtMasked = 1 << 16;
 
 kvm_segment FlatSegment(uint16_t selector, uint8_t type, bool code) {
   kvm_segment segment{};

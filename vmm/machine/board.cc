@@ -1,0 +1,158 @@
+#include "vmm/machine/board.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "vmm/boot/image_source.h"
+#include "vmm/boot/linux_loader.h"
+#include "vmm/bus/layout.h"
+#include "vmm/vcpu/cpuid.h"
+#include "vmm/vcpu/registers.h"
+
+namespace berth::vmm {
+namespace {
+
+uint64_t MonotonicNanoseconds() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvents events) {
+  std::unique_ptr<Board> board(new Board(parts, std::move(events)));
+  TRY_ASSIGN(board->capabilities_, parts.kvm->Probe());
+  TRY_ASSIGN(board->supported_cpuid_, parts.kvm->SupportedCpuid());
+  TRY_ASSIGN(board->topology_, BuildCpuTopology(parts.config->cpus, parts.config->numa));
+  TRY(board->CreateVm());
+  TRY(board->AddPlatformDevices());
+  TRY(board->CreateVcpus());
+  return board;
+}
+
+Board::~Board() {
+  Stop();
+}
+
+void Board::Run() {
+  for (auto& vcpu : vcpus_) vcpu->Run();
+}
+
+void Board::Pause() {
+  for (auto& vcpu : vcpus_) vcpu->Pause();
+}
+
+void Board::Stop() {
+  for (auto& vcpu : vcpus_) vcpu->Stop();
+}
+
+void Board::PressPowerButton() {
+  ged_->Notify(layout::kGedPowerButton);
+}
+
+Status Board::CreateVm() {
+  TRY_ASSIGN(vm_, parts_.kvm->CreateVm());
+  TRY(vm_->ReservePages(Gpa{layout::kKvmTss}, Gpa{layout::kKvmIdentityMap}));
+  TRY(vm_->EnableSplitIrqchip(layout::kIoApicPins));
+  if (capabilities_.x2apic_api) TRY(vm_->EnableX2apicIds());
+  uint32_t slot = 0;
+  for (const MemoryRegion& region : parts_.memory->regions()) {
+    if (slot >= capabilities_.max_memory_slots) {
+      return OutOfRange("guest memory has more pieces than KVM's " +
+                            std::to_string(capabilities_.max_memory_slots) + " memory slots",
+                        "memory-zone");
+    }
+    Status status = vm_->SetMemorySlot({slot++, region.base, region.size, region.host});
+    if (!status.ok()) return std::move(status).WithContext("memory zone " + region.zone);
+  }
+  routes_ = std::make_unique<InterruptRoutes>(*vm_, layout::kIoApicPins);
+  io_events_ = std::make_unique<KvmIoEvents>(*vm_);
+  return OkStatus();
+}
+
+Status Board::AddPlatformDevices() {
+  ioapic_sink_ = std::make_unique<KvmIoApicSink>(*vm_, *routes_);
+  ioapic_ = std::make_shared<IoApic>(*ioapic_sink_);
+  TRY(mmio_.Insert(layout::kIoApicBase, layout::kIoApicSize, ioapic_, "ioapic"));
+
+  ged_ = std::make_shared<GedNotifier>(ConnectPin(ioapic_, layout::kGedIrq));
+  const uint64_t platform = layout::PlatformAreaBase(PhysicalAddressBits(supported_cpuid_));
+  TRY(mmio_.Insert(platform + layout::kGedOffset, layout::kGedSize, ged_, "ged"));
+
+  TRY(ports_.Insert(layout::kI8042Port, layout::kI8042PortSize, std::make_shared<I8042>(events_.on_reset),
+                    "i8042"));
+  TRY(ports_.Insert(layout::kAcpiPortBase, layout::kAcpiPortSize,
+                    std::make_shared<AcpiPower>(events_.on_power_off, events_.on_reset), "acpi-power"));
+  TRY(ports_.Insert(layout::kPmTimerPort, layout::kPmTimerPortSize,
+                    std::make_shared<PmTimer>(MonotonicNanoseconds), "pm-timer"));
+  TRY(ports_.Insert(layout::kRtcPort, layout::kRtcPortSize,
+                    std::make_shared<Rtc>([] { return ::time(nullptr); }), "rtc"));
+  if (parts_.serial != nullptr) {
+    // The backend outlives the board; the port must not own it.
+    std::shared_ptr<SerialSink> sink(std::shared_ptr<void>(), parts_.serial);
+    serial_ = std::make_shared<Serial>(ConnectPin(ioapic_, layout::kCom1Irq), sink);
+    ConnectSerialInput(*parts_.serial, serial_);
+    TRY(ports_.Insert(layout::kCom1Port, layout::kCom1PortSize, serial_, "com1"));
+  }
+  return OkStatus();
+}
+
+Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz) {
+  TRY(vcpu.SetCpuid(BuildCpuid(supported_cpuid_, capabilities_, topology_, id, tsc_khz)));
+  TRY(vcpu.SetMsrs(BootMsrs()));
+  TRY_ASSIGN(kvm_lapic_state lapic, vcpu.GetLapic());
+  return vcpu.SetLapic(BootLapic(lapic));
+}
+
+Status Board::CreateVcpus() {
+  VcpuTargets targets;
+  targets.ports = &ports_;
+  targets.mmio = &mmio_;
+  targets.end_of_interrupt = [ioapic = ioapic_](uint8_t vector) { ioapic->EndOfInterrupt(vector); };
+  auto on_end = [events = events_](uint32_t id, VcpuEnding ending) {
+    switch (ending.end) {
+      case VcpuEnd::kReset:
+        return events.on_reset();
+      case VcpuEnd::kPowerOff:
+        return events.on_power_off();
+      case VcpuEnd::kFailed:
+        return events.on_failure("vCPU " + std::to_string(id) + ": " + ending.message);
+    }
+  };
+  uint32_t tsc_khz = 0;
+  for (uint32_t id = 0; id < parts_.config->cpus.boot; id++) {
+    // KVM takes the vCPU's number for its APIC id.
+    TRY_ASSIGN(auto vcpu, vm_->CreateVcpu(topology_.vcpus[id].apic_id));
+    if (id == 0) {
+      if (auto khz = vcpu->TscKhz(); khz.has_value()) tsc_khz = *khz;
+    }
+    Status status = SetUpVcpu(id, *vcpu, tsc_khz);
+    if (!status.ok()) return std::move(status).WithContext("vCPU " + std::to_string(id));
+    if (id == 0) TRY(LoadGuest(*vcpu));
+    auto affinity = parts_.config->cpus.affinity.find(id);
+    CpuSet cpus = affinity == parts_.config->cpus.affinity.end() ? CpuSet() : affinity->second;
+    TRY_ASSIGN(auto thread, VcpuThread::Create(id, std::move(vcpu), cpus, targets, on_end));
+    vcpus_.push_back(std::move(thread));
+  }
+  return OkStatus();
+}
+
+Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
+  const VmConfig& config = *parts_.config;
+  LinuxBoot boot;
+  TRY_ASSIGN(auto kernel, OpenImageFile(config.kernel));
+  boot.kernel = kernel.get();
+  std::unique_ptr<ImageSource> initramfs;
+  if (config.initramfs.has_value()) {
+    TRY_ASSIGN(initramfs, OpenImageFile(*config.initramfs));
+    boot.initramfs = initramfs.get();
+  }
+  boot.cmdline = config.cmdline;
+  TRY_ASSIGN(BootEntry entry, LoadLinux(*parts_.memory, boot));
+  TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
+  return boot_vcpu.SetState(BootState(reset, entry));
+}
+
+}  // namespace berth::vmm

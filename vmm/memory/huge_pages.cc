@@ -1,0 +1,142 @@
+#include "vmm/memory/huge_pages.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "common/byte_size.h"
+#include "common/file.h"
+
+namespace berth::vmm {
+namespace {
+
+std::optional<uint64_t> ParseNumber(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<uint64_t> ReadNumber(const std::string& path) {
+  Result<std::string> text = ReadFile(path);
+  return text.has_value() ? ParseNumber(*text) : std::nullopt;
+}
+
+bool Exists(const std::string& file) {
+  return ReadFile(file).has_value();
+}
+
+std::string NodeName(std::optional<uint32_t> node) {
+  return node.has_value() ? "host NUMA node " + std::to_string(*node) : "the host";
+}
+
+// As the files of the hugetlb controller are named: "2MB", "1GB", "64KB".
+std::string CgroupSizeName(uint64_t size) {
+  if (size >= GiB(1).bytes()) return std::to_string(size >> 30) + "GB";
+  if (size >= MiB(1).bytes()) return std::to_string(size >> 20) + "MB";
+  return std::to_string(size >> 10) + "KB";
+}
+
+}  // namespace
+
+Result<uint64_t> HugePages::DefaultSize() const {
+  TRY_ASSIGN(std::string text, ReadFile(root_ + "/proc/meminfo"));
+  std::istringstream lines(text);
+  std::string key, unit;
+  uint64_t value = 0;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    if (words >> key >> value >> unit && key == "Hugepagesize:" && unit == "kB") return value << 10;
+  }
+  return FailedPrecondition("this host has no huge pages");
+}
+
+Result<uint64_t> HugePages::FreePages(uint64_t size, std::optional<uint32_t> node) const {
+  const std::string pool = "hugepages-" + std::to_string(size >> 10) + "kB";
+  const std::string all = root_ + "/sys/kernel/mm/hugepages/" + pool;
+  if (!Exists(all + "/free_hugepages")) {
+    return FailedPrecondition("this host has no huge pages of " + ByteSize(size).ToString(), "hugepage_size");
+  }
+  // Pages promised to mappings that have not touched them yet are still counted as free.
+  uint64_t promised = ReadNumber(all + "/resv_hugepages").value_or(0);
+  std::string directory = all;
+  if (node.has_value()) {
+    directory = root_ + "/sys/devices/system/node/node" + std::to_string(*node);
+    if (!Exists(directory + "/meminfo")) {
+      return NotFound("this host has no NUMA node " + std::to_string(*node), "host_numa_node");
+    }
+    directory += "/hugepages/" + pool;
+  }
+  uint64_t free = ReadNumber(directory + "/free_hugepages").value_or(0);
+  uint64_t free_in_all = ReadNumber(all + "/free_hugepages").value_or(0);
+  uint64_t available = free_in_all > promised ? free_in_all - promised : 0;
+  return std::min(free, available);
+}
+
+std::optional<uint64_t> HugePages::CgroupPages(uint64_t size) const {
+  Result<std::string> self = ReadFile(root_ + "/proc/self/cgroup");
+  if (!self.has_value()) return std::nullopt;
+  size_t at = self->rfind("0::/", 0) == 0 ? 0 : self->find("\n0::/");
+  if (at == std::string::npos) return std::nullopt;
+  at = self->find('/', at);
+  std::string group = self->substr(at, self->find('\n', at) - at);
+  std::optional<uint64_t> least;
+  // Each ancestor has limits of its own.
+  while (!group.empty() && group != "/") {
+    std::string stem = root_ + "/sys/fs/cgroup" + group + "/hugetlb." + CgroupSizeName(size);
+    std::optional<uint64_t> limit = ReadNumber(stem + ".max");
+    if (limit.has_value()) {
+      uint64_t used = ReadNumber(stem + ".current").value_or(0);
+      uint64_t pages = *limit > used ? (*limit - used) / size : 0;
+      least = std::min(least.value_or(pages), pages);
+    }
+    group.resize(group.rfind('/'));
+  }
+  return least;
+}
+
+Status HugePages::Preflight(const std::vector<MemoryZoneConfig>& zones) const {
+  struct Demand {
+    uint64_t pages = 0;
+    std::string zones;
+  };
+  std::map<std::pair<uint64_t, std::optional<uint32_t>>, Demand> demands;
+  std::map<uint64_t, Demand> by_size;
+  for (const MemoryZoneConfig& zone : zones) {
+    if (!zone.hugepages) continue;
+    uint64_t size = 0;
+    if (zone.hugepage_size.has_value()) {
+      size = zone.hugepage_size->bytes();
+    } else {
+      TRY_ASSIGN(size, DefaultSize());
+    }
+    for (Demand* demand : {&demands[{size, zone.host_numa_node}], &by_size[size]}) {
+      demand->pages += zone.size.bytes() / size;
+      demand->zones += (demand->zones.empty() ? "" : ", ") + zone.id;
+    }
+  }
+  auto short_of = [](const Demand& demand, uint64_t size, const std::string& where, uint64_t have) {
+    return ResourceExhausted(
+        "memory zones " + demand.zones + " need " + std::to_string(demand.pages) + " huge pages of " +
+            ByteSize(size).ToString() + ", " + where + " has " + std::to_string(have) + " free",
+        "memory", "free or reserve more (nr_hugepages), or use less memory");
+  };
+  for (const auto& [key, demand] : demands) {
+    TRY_ASSIGN(uint64_t have, FreePages(key.first, key.second));
+    if (have < demand.pages) return short_of(demand, key.first, NodeName(key.second), have);
+  }
+  for (const auto& [size, demand] : by_size) {
+    TRY_ASSIGN(uint64_t have, FreePages(size, std::nullopt));
+    if (have < demand.pages) return short_of(demand, size, "the host", have);
+    std::optional<uint64_t> allowed = CgroupPages(size);
+    if (allowed.value_or(demand.pages) < demand.pages) {
+      return short_of(demand, size, "the limit of this control group (hugetlb)", *allowed);
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace berth::vmm

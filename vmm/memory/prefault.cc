@@ -1,0 +1,57 @@
+#include "vmm/memory/prefault.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint64_t kSlice = uint64_t{64} << 20;
+constexpr uint64_t kMaxThreads = 16;
+
+int Populate(uint8_t* begin, uint64_t size) {
+  while (::madvise(begin, size, MADV_POPULATE_WRITE) < 0) {
+    if (errno != EAGAIN && errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Status Prefault(std::span<uint8_t> mapping, uint64_t page_size) {
+  const uint64_t slice = std::max(kSlice, page_size);
+  const uint64_t slices = (mapping.size() + slice - 1) / slice;
+  std::atomic<uint64_t> next{0};
+  std::atomic<int> failure{0};
+  auto work = [&] {
+    for (uint64_t i = next++; i < slices && failure.load() == 0; i = next++) {
+      uint64_t begin = i * slice;
+      int error = Populate(mapping.data() + begin, std::min<uint64_t>(slice, mapping.size() - begin));
+      int none = 0;
+      if (error != 0) failure.compare_exchange_strong(none, error);
+    }
+  };
+  const uint64_t cpus = std::max(std::thread::hardware_concurrency(), 1u);
+  const uint64_t helpers = std::min({kMaxThreads, cpus, slices}) - std::min<uint64_t>(slices, 1);
+  std::vector<std::thread> threads;
+  for (uint64_t i = 0; i < helpers; i++) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  if (failure.load() == 0) return OkStatus();
+  if (failure.load() == EFAULT || failure.load() == EHWPOISON) {
+    return ResourceExhausted("the host ran out of pages while memory was prefaulted");
+  }
+  return ErrnoStatus("prefault memory", failure.load());
+}
+
+}  // namespace berth::vmm

@@ -52,12 +52,12 @@ Result<int> Run(CommandLine& line) {
   TRY_ASSIGN(auto control, EventLoop::Create());
   TRY_ASSIGN(auto kvm, OpenLinuxKvm());
   TRY_ASSIGN(auto machine, Machine::Create(*kvm, std::move(line.config), *control, [&](MachineEnd end) {
-    if (end.kind == MachineEnd::Kind::kFailed) {
-      LOG(kError, "guest_failed", {{"reason", end.message}});
-      code = kGuestFailed;
-    }
-    control->Stop();
-  }));
+               if (end.kind == MachineEnd::Kind::kFailed) {
+                 LOG(kError, "guest_failed", {{"reason", end.message}});
+                 code = kGuestFailed;
+               }
+               control->Stop();
+             }));
   TRY(control->Add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
     if (::read(signals.get(), &info, sizeof info) != sizeof info) return;

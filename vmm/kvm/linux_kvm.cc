@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/unique_fd.h"
+#include "vmm/kvm/kvm_tables.h"
 #include "vmm/kvm/linux_vcpu.h"
 
 namespace berth::vmm {
@@ -77,20 +78,16 @@ class LinuxVm final : public KvmVm {
   }
 
   Status SetRoutes(std::span<const GsiRoute> routes) override {
-    // The structure ends in an array of variable length.
-    std::vector<uint64_t> buffer(
-        (sizeof(kvm_irq_routing) + routes.size() * sizeof(kvm_irq_routing_entry)) / sizeof(uint64_t) + 1);
-    auto* table = reinterpret_cast<kvm_irq_routing*>(buffer.data());  // SAFETY: sized and aligned above
-    table->nr = static_cast<uint32_t>(routes.size());
+    std::vector<kvm_irq_routing_entry> entries(routes.size());
     for (size_t i = 0; i < routes.size(); i++) {
-      kvm_irq_routing_entry& entry = table->entries[i];
-      entry.gsi = routes[i].gsi;
-      entry.type = KVM_IRQ_ROUTING_MSI;
-      entry.u.msi.address_lo = static_cast<uint32_t>(routes[i].message.address);
-      entry.u.msi.address_hi = static_cast<uint32_t>(routes[i].message.address >> 32);
-      entry.u.msi.data = routes[i].message.data;
+      entries[i].gsi = routes[i].gsi;
+      entries[i].type = KVM_IRQ_ROUTING_MSI;
+      entries[i].u.msi.address_lo = static_cast<uint32_t>(routes[i].message.address);
+      entries[i].u.msi.address_hi = static_cast<uint32_t>(routes[i].message.address >> 32);
+      entries[i].u.msi.data = routes[i].message.data;
     }
-    return Call(KVM_SET_GSI_ROUTING, table, "KVM_SET_GSI_ROUTING");
+    KvmTable<kvm_irq_routing_entry> table(entries);
+    return Call(kSetGsiRouting, table.data(), "KVM_SET_GSI_ROUTING");
   }
 
   Status SignalMsi(const MsiMessage& message) override {
@@ -180,13 +177,8 @@ class LinuxKvm final : public Kvm {
   Result<std::vector<kvm_cpuid_entry2>> SupportedCpuid() override {
     // The kernel answers E2BIG until the array is large enough.
     for (uint32_t room = 64; room <= 1024; room *= 2) {
-      std::vector<uint64_t> buffer((sizeof(kvm_cpuid2) + room * sizeof(kvm_cpuid_entry2)) / sizeof(uint64_t) +
-                                   1);
-      auto* table = reinterpret_cast<kvm_cpuid2*>(buffer.data());  // SAFETY: sized and aligned above
-      table->nent = room;
-      if (Ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, table) == 0) {
-        return std::vector<kvm_cpuid_entry2>(table->entries, table->entries + table->nent);
-      }
+      KvmTable<kvm_cpuid_entry2> table(room);
+      if (Ioctl(fd_.get(), kGetSupportedCpuid, table.data()) == 0) return table.Entries();
       if (errno != E2BIG) return ErrnoStatus("KVM_GET_SUPPORTED_CPUID", errno);
     }
     return Internal("KVM_GET_SUPPORTED_CPUID gives more than 1024 leaves");

@@ -11,18 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/kvm/kvm_tables.h"
+
 namespace berth::vmm {
 namespace {
-
-// A kernel structure that ends in an array: header of type H, then `items` of type T.
-template <class H, class T>
-std::vector<uint64_t> TableOf(std::span<const T> items) {
-  std::vector<uint64_t> buffer((sizeof(H) + items.size_bytes()) / sizeof(uint64_t) + 1);
-  if (!items.empty()) {
-    std::memcpy(reinterpret_cast<uint8_t*>(buffer.data()) + sizeof(H), items.data(), items.size_bytes());
-  }
-  return buffer;
-}
 
 class LinuxVcpu final : public KvmVcpu {
  public:
@@ -31,17 +23,13 @@ class LinuxVcpu final : public KvmVcpu {
   ~LinuxVcpu() override { ::munmap(run_, run_size_); }
 
   Status SetCpuid(std::span<const kvm_cpuid_entry2> leaves) override {
-    auto buffer = TableOf<kvm_cpuid2>(leaves);
-    auto* table = reinterpret_cast<kvm_cpuid2*>(buffer.data());  // SAFETY: built with this header
-    table->nent = static_cast<uint32_t>(leaves.size());
-    return Call(KVM_SET_CPUID2, table, "KVM_SET_CPUID2");
+    KvmTable<kvm_cpuid_entry2> table(leaves);
+    return Call(kSetCpuid2, table.data(), "KVM_SET_CPUID2");
   }
 
   Status SetMsrs(std::span<const kvm_msr_entry> msrs) override {
-    auto buffer = TableOf<kvm_msrs>(msrs);
-    auto* table = reinterpret_cast<kvm_msrs*>(buffer.data());  // SAFETY: built with this header
-    table->nmsrs = static_cast<uint32_t>(msrs.size());
-    int done = ::ioctl(fd_.get(), KVM_SET_MSRS, table);
+    KvmTable<kvm_msr_entry> table(msrs);
+    int done = ::ioctl(fd_.get(), kSetMsrs, table.data());
     if (done < 0) return ErrnoStatus("KVM_SET_MSRS", errno);
     if (static_cast<size_t>(done) < msrs.size()) {
       char name[32];

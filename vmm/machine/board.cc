@@ -7,6 +7,7 @@
 #include "vmm/boot/image_source.h"
 #include "vmm/boot/linux_loader.h"
 #include "vmm/bus/layout.h"
+#include "vmm/machine/acpi_input.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 
@@ -25,9 +26,11 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   std::unique_ptr<Board> board(new Board(parts, std::move(events)));
   TRY_ASSIGN(board->capabilities_, parts.kvm->Probe());
   TRY_ASSIGN(board->supported_cpuid_, parts.kvm->SupportedCpuid());
+  board->physical_bits_ = PhysicalAddressBits(board->supported_cpuid_);
   TRY_ASSIGN(board->topology_, BuildCpuTopology(parts.config->cpus, parts.config->numa));
   TRY(board->CreateVm());
   TRY(board->AddPlatformDevices());
+  TRY(board->AddPci());
   TRY(board->CreateVcpus());
   return board;
 }
@@ -78,7 +81,7 @@ Status Board::AddPlatformDevices() {
   TRY(mmio_.Insert(layout::kIoApicBase, layout::kIoApicSize, ioapic_, "ioapic"));
 
   ged_ = std::make_shared<GedNotifier>(ConnectPin(ioapic_, layout::kGedIrq));
-  const uint64_t platform = layout::PlatformAreaBase(PhysicalAddressBits(supported_cpuid_));
+  const uint64_t platform = layout::PlatformAreaBase(physical_bits_);
   TRY(mmio_.Insert(platform + layout::kGedOffset, layout::kGedSize, ged_, "ged"));
 
   TRY(ports_.Insert(layout::kI8042Port, layout::kI8042PortSize, std::make_shared<I8042>(events_.on_reset),
@@ -97,6 +100,16 @@ Status Board::AddPlatformDevices() {
     TRY(ports_.Insert(layout::kCom1Port, layout::kCom1PortSize, serial_, "com1"));
   }
   return OkStatus();
+}
+
+Status Board::AddPci() {
+  PciWindows windows = WindowsFor(*parts_.memory, physical_bits_);
+  bars_ = std::make_unique<BarAllocator>(windows.mmio32, windows.mmio64);
+  pci_ = std::make_shared<PciSegment>(0, mmio_, std::vector{windows.mmio32, windows.mmio64});
+  TRY(pci_->Add(MakeHostBridge(), "host-bridge", 0));
+  TRY(mmio_.Insert(layout::kPciConfigBase, layout::kPciConfigSegmentSize, pci_, "pci-config"));
+  return ports_.Insert(layout::kPciConfigAddressPort, layout::kPciConfigPortSize,
+                       std::make_shared<PciConfigPorts>(pci_), "pci-ports");
 }
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz) {
@@ -139,6 +152,13 @@ Status Board::CreateVcpus() {
   return OkStatus();
 }
 
+Result<uint64_t> Board::WriteAcpiTables() {
+  TRY_ASSIGN(acpi::AcpiTables tables, acpi::BuildAcpiTables(BuildAcpiInput(*parts_.config, topology_,
+                                                                           *parts_.memory, physical_bits_)));
+  for (const acpi::AcpiBlob& blob : tables.blobs) TRY(parts_.memory->Write(blob.gpa, blob.bytes));
+  return Raw(tables.rsdp);
+}
+
 Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
   const VmConfig& config = *parts_.config;
   LinuxBoot boot;
@@ -150,6 +170,7 @@ Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
     boot.initramfs = initramfs.get();
   }
   boot.cmdline = config.cmdline;
+  TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
   TRY_ASSIGN(BootEntry entry, LoadLinux(*parts_.memory, boot));
   TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
   return boot_vcpu.SetState(BootState(reset, entry));

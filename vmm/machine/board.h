@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "vmm/bus/bus.h"
 #include "vmm/bus/event_loop.h"
+#include "vmm/bus/pci_root.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/platform.h"
@@ -67,14 +68,18 @@ class Board {
 
   Status CreateVm();
   Status AddPlatformDevices();
+  Status AddPci();
   Status CreateVcpus();
   Status SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz);
+  // Writes the ACPI tables into guest memory; returns the address of their root.
+  Result<uint64_t> WriteAcpiTables();
   Status LoadGuest(KvmVcpu& boot_vcpu);
 
   BoardParts parts_;
   BoardEvents events_;
   KvmCapabilities capabilities_;
   std::vector<kvm_cpuid_entry2> supported_cpuid_;
+  uint32_t physical_bits_ = 0;
   CpuTopology topology_;
 
   // In the order of construction; destroyed in reverse: the vCPUs first, the VM last.
@@ -87,6 +92,8 @@ class Board {
   std::shared_ptr<GedNotifier> ged_;
   Bus ports_;
   Bus mmio_;
+  std::shared_ptr<PciSegment> pci_;
+  std::unique_ptr<BarAllocator> bars_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

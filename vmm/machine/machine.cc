@@ -126,9 +126,7 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
     });
   };
   BoardEvents events;
-  events.on_power_off = [this, post] {
-    post([this] { End({MachineEnd::Kind::kPoweredOff, {}}); });
-  };
+  events.on_power_off = [this, post] { post([this] { End({MachineEnd::Kind::kPoweredOff, {}}); }); };
   events.on_reset = [this, post] {
     post([this] {
       LOG(kInfo, "vm_reset_by_guest");

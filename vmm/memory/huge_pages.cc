@@ -119,10 +119,10 @@ Status HugePages::Preflight(const std::vector<MemoryZoneConfig>& zones) const {
     }
   }
   auto short_of = [](const Demand& demand, uint64_t size, const std::string& where, uint64_t have) {
-    return ResourceExhausted(
-        "memory zones " + demand.zones + " need " + std::to_string(demand.pages) + " huge pages of " +
-            ByteSize(size).ToString() + ", " + where + " has " + std::to_string(have) + " free",
-        "memory", "free or reserve more (nr_hugepages), or use less memory");
+    return ResourceExhausted("memory zones " + demand.zones + " need " + std::to_string(demand.pages) +
+                                 " huge pages of " + ByteSize(size).ToString() + ", " + where + " has " +
+                                 std::to_string(have) + " free",
+                             "memory", "free or reserve more (nr_hugepages), or use less memory");
   };
   for (const auto& [key, demand] : demands) {
     TRY_ASSIGN(uint64_t have, FreePages(key.first, key.second));

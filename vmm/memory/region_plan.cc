@@ -32,7 +32,8 @@ Result<std::vector<RegionPlan>> PlanRegions(const std::vector<MemoryZoneConfig>&
       if (left > 0 || next == layout::kLowRamEnd) next = layout::kHighRam;
     }
     if (left > kEndOfRam - next) {
-      return OutOfRange("guest memory does not fit 52 address bits", "memory-zone " + zones[zone].id + ".size");
+      return OutOfRange("guest memory does not fit 52 address bits",
+                        "memory-zone " + zones[zone].id + ".size");
     }
     if (left > 0) plan.push_back({zone, Gpa{next}, left});
     next += left;

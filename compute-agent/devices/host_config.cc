@@ -1,0 +1,120 @@
+#include "compute-agent/devices/host_config.h"
+
+#include <string>
+
+#include "common/byte_size.h"
+
+namespace berth::agent {
+namespace {
+
+constexpr int64_t kMaxNode = 4095;
+constexpr double kMinRatio = 0.0625;
+constexpr double kMaxRatio = 64;
+
+std::optional<CpuSet> ReadCpuSet(const YamlNode& map, const char* key, ErrorList& errors) {
+  const YamlNode* node = map.Find(key);
+  if (node == nullptr || node->is_null()) return std::nullopt;
+  std::optional<std::string> text = errors.Take(YamlString(*node, key));
+  if (!text.has_value()) return std::nullopt;
+  Result<CpuSet> set = CpuSet::Parse(*text);
+  if (set.has_value()) return *std::move(set);
+  errors.Add(std::move(set).error().WithField(key));
+  return std::nullopt;
+}
+
+double ReadRatio(const YamlNode& map, const char* key, ErrorList& errors) {
+  const YamlNode* node = map.Find(key);
+  if (node == nullptr) return 1.0;
+  return errors.Take(YamlDouble(*node, key, kMinRatio, kMaxRatio)).value_or(1.0);
+}
+
+std::optional<uint64_t> ReadBytes(const YamlNode& map, const std::string& field, const char* key,
+                                  ErrorList& errors) {
+  std::string at = field + "." + key;
+  const YamlNode* node = map.Find(key);
+  if (node == nullptr) {
+    errors.Add(InvalidArgument("is missing", at, "for example 512M"));
+    return std::nullopt;
+  }
+  std::optional<std::string> text = errors.Take(YamlString(*node, at));
+  if (!text.has_value()) return std::nullopt;
+  Result<ByteSize> size = ByteSize::Parse(*text);
+  if (size.has_value()) return size->bytes();
+  errors.Add(std::move(size).error().WithField(at));
+  return std::nullopt;
+}
+
+std::optional<int64_t> ReadInt(const YamlNode& map, const std::string& field, const char* key, int64_t max,
+                               ErrorList& errors) {
+  std::string at = field + "." + key;
+  if (const YamlNode* node = map.Find(key)) return errors.Take(YamlInt(*node, at, 0, max));
+  errors.Add(InvalidArgument("is missing", at));
+  return std::nullopt;
+}
+
+// Calls `read(entry, field)` for each map of the sequence `key`, whose keys are checked.
+template <class Read>
+void ForEachEntry(const YamlNode& map, const char* key, const std::vector<std::string_view>& allowed,
+                  ErrorList& errors, Read read) {
+  const YamlNode* list = map.Find(key);
+  if (list == nullptr || list->is_null()) return;
+  if (!list->is_sequence()) {
+    errors.Add(InvalidArgument("is not a list (line " + std::to_string(list->line) + ")", key));
+    return;
+  }
+  for (size_t i = 0; i < list->items.size(); ++i) {
+    std::string field = std::string(key) + "[" + std::to_string(i) + "]";
+    Status keys = CheckYamlKeys(list->items[i], field, allowed);
+    if (keys.ok()) {
+      read(list->items[i], field);
+    } else {
+      errors.Add(std::move(keys));
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string_view>& HostConfig::Keys() {
+  static const std::vector<std::string_view> keys = {
+      "cpu_shared_set",  "cpu_dedicated_set",   "cpu_allocation_ratio", "ram_allocation_ratio",
+      "reserved_memory", "reserved_huge_pages", "device_spec"};
+  return keys;
+}
+
+HostConfig ParseHostConfig(const YamlNode& map, ErrorList& errors) {
+  HostConfig config;
+  config.cpu_shared_set = ReadCpuSet(map, "cpu_shared_set", errors);
+  config.cpu_dedicated_set = ReadCpuSet(map, "cpu_dedicated_set", errors);
+  if (config.cpu_shared_set && config.cpu_dedicated_set &&
+      config.cpu_shared_set->Intersects(*config.cpu_dedicated_set)) {
+    errors.Add(InvalidArgument("shares the CPUs " +
+                                   (*config.cpu_shared_set & *config.cpu_dedicated_set).ToString() +
+                                   " with cpu_shared_set",
+                               "cpu_dedicated_set", "leave both out to use every CPU for both"));
+  }
+  config.cpu_allocation_ratio = ReadRatio(map, "cpu_allocation_ratio", errors);
+  config.ram_allocation_ratio = ReadRatio(map, "ram_allocation_ratio", errors);
+  if (map.Find("reserved_memory") != nullptr) config.reserved_memory.emplace();
+  ForEachEntry(map, "reserved_memory", {"node", "size"}, errors,
+               [&](const YamlNode& entry, const std::string& at) {
+                 auto node = ReadInt(entry, at, "node", kMaxNode, errors);
+                 auto size = ReadBytes(entry, at, "size", errors);
+                 if (node && size) (*config.reserved_memory)[static_cast<placement::NumaNode>(*node)] = *size;
+               });
+  ForEachEntry(map, "reserved_huge_pages", {"node", "page_size", "count"}, errors,
+               [&](const YamlNode& entry, const std::string& at) {
+                 auto node = ReadInt(entry, at, "node", kMaxNode, errors);
+                 auto size = ReadBytes(entry, at, "page_size", errors);
+                 auto count = ReadInt(entry, at, "count", int64_t{1} << 32, errors);
+                 if (!node || !size || !count) return;
+                 config.reserved_huge_pages[{static_cast<placement::NumaNode>(*node), *size}] =
+                     static_cast<uint64_t>(*count);
+               });
+  if (const YamlNode* node = map.Find("device_spec")) {
+    if (auto spec = errors.Take(ParseDeviceSpec(*node, "device_spec"))) config.device_spec = *std::move(spec);
+  }
+  return config;
+}
+
+}  // namespace berth::agent

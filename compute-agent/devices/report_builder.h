@@ -1,0 +1,42 @@
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "common/status.h"
+#include "common/uuid.h"
+#include "compute-agent/devices/host_config.h"
+#include "compute-agent/inventory/host_inventory.h"
+#include "placement/model/host.h"
+
+namespace berth::agent {
+
+// Who reports.
+struct HostIdentity {
+  Uuid uuid;
+  std::string name;
+  std::string agent_endpoint;
+};
+
+struct BuiltReport {
+  placement::HostReport report;
+  std::set<PciAddress> unmanaged;  // devices whose driver the agent leaves alone
+};
+
+// Huge pages that somebody else uses: pages in use, less those that this agent's own instances hold. Asked
+// once when the agent starts; the result stays reserved, so that a report does not change while an instance
+// fills its memory.
+PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& own);
+
+// What the host offers to guests. Pure: the same inventory and configuration give the same report.
+//   - Cells are the nodes with CPUs; memory of nodes without CPUs is left out with a warning.
+//   - memory_bytes: the node's memory less the configured reserve and less reserved huge pages.
+//   - Base pages: memory that is not in huge pages, of which the reserve is reserved. Huge pages: `foreign`
+//   plus the configured number are reserved.
+//   - Devices: those of AssignDevices.
+// Errors: those of AssignDevices; kInvalidArgument with all offences at once when the configuration names
+// memory, nodes or pages that the host does not have.
+Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig& config,
+                                const HostIdentity& identity, const PageCounts& foreign);
+
+}  // namespace berth::agent

@@ -1,0 +1,148 @@
+#include "compute-agent/devices/report_builder.h"
+
+#include <gtest/gtest.h>
+
+namespace berth::agent {
+namespace {
+
+constexpr uint64_t kMi = uint64_t{1} << 20;
+
+NumaNodeInfo Node(uint32_t id, std::string_view cpus, uint64_t memory_mib, uint64_t huge_total,
+                  uint64_t huge_free) {
+  NumaNodeInfo node;
+  node.id = id;
+  node.socket = id / 2;
+  node.cpus = *CpuSet::Parse(cpus);
+  for (uint32_t cpu : node.cpus.ToVector()) node.siblings.push_back(CpuSet{cpu});
+  node.memory_bytes = memory_mib * kMi;
+  node.pages = {{4096, (memory_mib - 2 * huge_total) * 256, 0}, {2 * kMi, huge_total, huge_free}};
+  node.distances = {10, 20, 30};
+  return node;
+}
+
+// Nodes 0 and 1 with four CPUs and 4 GiB each, node 2 with memory only.
+HostInventory Host() {
+  HostInventory inventory;
+  inventory.facts.kernel_release = "6.1.0";
+  inventory.facts.os_name = "Debian 12";
+  inventory.facts.kvm.usable = true;
+  inventory.numa_nodes = {Node(0, "0-3", 4096, 512, 512), Node(1, "4-7", 4096, 512, 448),
+                          Node(2, "", 1024, 0, 0)};
+  PciDeviceInfo device;
+  device.address = *PciAddress::Parse("0000:41:00.0");
+  device.vendor_id = "8086";
+  device.product_id = "154d";
+  device.numa_node = 1;
+  device.driver = "ixgbe";
+  inventory.pci_devices = {device};
+  return inventory;
+}
+
+Result<BuiltReport> Build(std::string_view yaml, const PageCounts& foreign = {}) {
+  Result<YamlNode> node = ParseYaml(yaml, "agent.yaml");
+  if (!node.has_value()) return node.error();
+  ErrorList errors;
+  HostConfig config = ParseHostConfig(*node, errors);
+  TRY(errors.ToStatus());
+  HostIdentity identity{*Uuid::Parse("11111111-1111-4111-8111-111111111111"), "host1", "127.0.0.1:1"};
+  return BuildReport(Host(), config, identity, foreign);
+}
+
+std::string ErrorOf(std::string_view yaml) {
+  Result<BuiltReport> built = Build(yaml);
+  return built.has_value() ? "accepted" : built.error().ToString();
+}
+
+TEST(ReportBuilder, WithoutCpuSetsEveryCpuIsSharedAndDedicated) {
+  auto built = Build("");
+  ASSERT_TRUE(built.has_value());
+  ASSERT_EQ(built->report.cells.size(), 2u);
+  EXPECT_EQ(built->report.cells[1].shared_cpus.ToString(), "4-7");
+  EXPECT_EQ(built->report.cells[1].dedicated_cpus.ToString(), "4-7");
+  EXPECT_EQ(built->report.name, "host1");
+  EXPECT_TRUE(built->report.can_run_guests);
+}
+
+TEST(ReportBuilder, CpuSetsAreSplitByCell) {
+  auto built = Build("{cpu_shared_set: \"0,4\", cpu_dedicated_set: \"1-3,6-9\"}");
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells[0].shared_cpus.ToString(), "0");
+  EXPECT_EQ(built->report.cells[0].dedicated_cpus.ToString(), "1-3");
+  EXPECT_EQ(built->report.cells[1].shared_cpus.ToString(), "4");
+  EXPECT_EQ(built->report.cells[1].dedicated_cpus.ToString(), "6-7");
+  EXPECT_EQ(built->report.warnings[0], "cpu_dedicated_set: CPUs 8-9 are not online on any NUMA node");
+  built = Build("{cpu_dedicated_set: \"1\"}");
+  ASSERT_TRUE(built.has_value());
+  EXPECT_TRUE(built->report.cells[0].shared_cpus.empty());
+  EXPECT_EQ(ErrorOf("{cpu_shared_set: \"0-2\", cpu_dedicated_set: \"2-3\"}"),
+            "INVALID_ARGUMENT: cpu_dedicated_set: shares the CPUs 2 with cpu_shared_set (leave both out to "
+            "use every "
+            "CPU for both)");
+}
+
+TEST(ReportBuilder, TheReserveIsTakenOffMemoryAndBasePages) {
+  auto built = Build("{reserved_memory: [{node: 0, size: 1G}, {node: 1, size: 256M}]}");
+  ASSERT_TRUE(built.has_value());
+  const placement::Cell& cell = built->report.cells[0];
+  EXPECT_EQ(cell.memory_bytes, 3072 * kMi);
+  EXPECT_EQ(cell.pages[0], (placement::PagePool{4096, 3072 * 256, 1024 * 256}));
+  EXPECT_EQ(cell.pages[1], (placement::PagePool{2 * kMi, 512, 0}));
+  EXPECT_EQ(built->report.cells[1].memory_bytes, 3840 * kMi);
+}
+
+TEST(ReportBuilder, ByDefaultTheFirstNodeKeeps512MiB) {
+  auto built = Build("");
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells[0].memory_bytes, 3584 * kMi);
+  EXPECT_EQ(built->report.cells[1].memory_bytes, 4096 * kMi);
+}
+
+TEST(ReportBuilder, HugePagesInUseByOthersAreReserved) {
+  EXPECT_EQ(ForeignHugePages(Host(), {}), (PageCounts{{{1, 2 * kMi}, 64}}));
+  EXPECT_EQ(ForeignHugePages(Host(), {{{1, 2 * kMi}, 60}}), (PageCounts{{{1, 2 * kMi}, 4}}));
+  EXPECT_TRUE(ForeignHugePages(Host(), {{{1, 2 * kMi}, 100}}).empty());
+
+  auto built = Build("{reserved_huge_pages: [{node: 1, page_size: 2M, count: 16}]}", {{{1, 2 * kMi}, 64}});
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells[1].pages[1], (placement::PagePool{2 * kMi, 512, 80}));
+  EXPECT_EQ(built->report.cells[1].memory_bytes, (4096 - 160) * kMi);
+}
+
+TEST(ReportBuilder, MemoryOfNodesWithoutCpusIsNotOffered) {
+  auto built = Build("");
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells[0].distances, (std::vector<uint32_t>{10, 20}));
+  EXPECT_EQ(built->report.warnings,
+            std::vector<std::string>{"node 2 has no CPUs: its 1.00 GiB of memory are not offered"});
+}
+
+TEST(ReportBuilder, DevicesOfDeviceSpecAreReported) {
+  auto built = Build("{device_spec: [{vendor_id: \"8086\", managed: no}]}");
+  ASSERT_TRUE(built.has_value());
+  ASSERT_EQ(built->report.devices.size(), 1u);
+  EXPECT_EQ(built->report.devices[0].resource_class, "CUSTOM_PCI_8086_154D");
+  EXPECT_EQ(built->report.devices[0].driver, "ixgbe");
+  EXPECT_EQ(built->report.devices[0].numa_node, 1u);
+  EXPECT_EQ(built->unmanaged.size(), 1u);
+}
+
+TEST(ReportBuilder, WhatTheHostDoesNotHaveIsRefusedAllAtOnce) {
+  EXPECT_EQ(ErrorOf("{reserved_memory: [{node: 0, size: 5G}, {node: 7, size: 1M}], reserved_huge_pages: "
+                    "[{node: 0, page_size: 1G, count: 1}, {node: 1, page_size: 2M, count: 600}]}"),
+            "INVALID_ARGUMENT: 4 errors:\n"
+            "  reserved_memory: this host has no node 7\n"
+            "  reserved_huge_pages: this host has no pages of 1G on node 0\n"
+            "  reserved_memory: node 0 has 4.00 GiB, 5.00 GiB are to be reserved\n"
+            "  reserved_huge_pages: node 1 has 512 pages of 2M, 600 are to be reserved");
+}
+
+TEST(ReportBuilder, MalformedSettingsNameTheirField) {
+  EXPECT_EQ(ErrorOf("{reserved_memory: [{node: 0}]}"),
+            "INVALID_ARGUMENT: reserved_memory[0].size: is missing (for example 512M)");
+  EXPECT_NE(ErrorOf("{cpu_shared_set: \"0-\"}"), "accepted");
+  EXPECT_NE(ErrorOf("{cpu_allocation_ratio: 0}"), "accepted");
+  EXPECT_NE(ErrorOf("{reserved_huge_pages: 4}"), "accepted");
+}
+
+}  // namespace
+}  // namespace berth::agent

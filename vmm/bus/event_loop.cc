@@ -61,9 +61,10 @@ Status EventLoop::Modify(int fd, uint32_t events) {
 void EventLoop::Remove(int fd) {
   {
     std::lock_guard lock(mutex_);
-    if (watches_.erase(fd) == 0) return;
-    static_cast<void>(Control(EPOLL_CTL_DEL, fd, 0, 0));  // fails only when the owner closed it already
+    // Fails only when the owner closed it already.
+    if (watches_.erase(fd) != 0) static_cast<void>(Control(EPOLL_CTL_DEL, fd, 0, 0));
   }
+  // Also when it was not watched any more: its callback may have removed it and still be running.
   std::lock_guard wait_for_callback(dispatch_);
 }
 

@@ -1,0 +1,255 @@
+#include "vmm/virtio/queue.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace berth::vmm {
+namespace {
+
+// virtio 1.2, 2.7.5 to 2.7.8.
+constexpr uint16_t kNext = 1;
+constexpr uint16_t kWrite = 2;
+constexpr uint16_t kIndirect = 4;
+constexpr uint16_t kNoInterrupt = 1;  // of the available ring's flags
+constexpr uint16_t kNoNotify = 1;     // of the used ring's flags
+
+constexpr uint64_t kFlags = 0;
+constexpr uint64_t kIndex = 2;
+constexpr uint64_t kRing = 4;
+constexpr uint64_t kDescriptorSize = 16;
+constexpr uint64_t kUsedElementSize = 8;
+constexpr uint16_t kSizeMax = 32768;
+
+Result<std::span<uint8_t>> Ring(const GuestMemory& memory, const char* name, Gpa at, uint64_t size,
+                                uint64_t alignment) {
+  if (Raw(at) % alignment != 0) {
+    return InvalidArgument(std::string(name) + " at " + std::to_string(Raw(at)) + " must be aligned to " +
+                           std::to_string(alignment));
+  }
+  auto span = memory.Span(at, size);
+  if (!span) return Status(span.error()).WithContext(name);
+  return span;
+}
+
+}  // namespace
+
+void ByteList::Clear() {
+  pieces_.clear();
+  size_ = 0;
+}
+
+void ByteList::Append(std::span<uint8_t> piece) {
+  if (piece.empty()) return;
+  pieces_.push_back(piece);
+  size_ += piece.size();
+}
+
+template <class Use>
+uint64_t ByteList::ForEach(uint64_t offset, uint64_t length, Use use) const {
+  uint64_t done = 0;
+  for (std::span<uint8_t> piece : pieces_) {
+    if (done == length) break;
+    if (offset >= piece.size()) {
+      offset -= piece.size();
+      continue;
+    }
+    const size_t count = std::min<uint64_t>(piece.size() - offset, length - done);
+    use(piece.subspan(offset, count));
+    done += count;
+    offset = 0;
+  }
+  return done;
+}
+
+size_t ByteList::CopyOut(uint64_t offset, std::span<uint8_t> out) const {
+  uint8_t* to = out.data();
+  return ForEach(offset, out.size(), [&to](std::span<uint8_t> piece) {
+    std::memcpy(to, piece.data(), piece.size());
+    to += piece.size();
+  });
+}
+
+size_t ByteList::CopyIn(uint64_t offset, std::span<const uint8_t> in) const {
+  const uint8_t* from = in.data();
+  return ForEach(offset, in.size(), [&from](std::span<uint8_t> piece) {
+    std::memcpy(piece.data(), from, piece.size());
+    from += piece.size();
+  });
+}
+
+void ByteList::AppendIovecs(uint64_t offset, uint64_t length, std::vector<iovec>& out) const {
+  ForEach(offset, length, [&out](std::span<uint8_t> piece) { out.push_back({piece.data(), piece.size()}); });
+}
+
+Result<SplitQueue> SplitQueue::Create(const GuestMemory& memory, const QueueConfig& config) {
+  if (!std::has_single_bit(config.size) || config.size > kSizeMax) {
+    return InvalidArgument("queue size " + std::to_string(config.size) +
+                           " must be a power of two up to 32768");
+  }
+  SplitQueue queue(memory, config);
+  const uint64_t size = config.size;
+  // Both rings end with an event index, whether negotiated or not.
+  TRY_ASSIGN(queue.descriptors_,
+             Ring(memory, "descriptor table", config.descriptors, kDescriptorSize * size, kDescriptorSize));
+  TRY_ASSIGN(queue.available_, Ring(memory, "available ring", config.driver, kRing + 2 * size + 2, 2));
+  TRY_ASSIGN(queue.used_, Ring(memory, "used ring", config.device, kRing + kUsedElementSize * size + 2, 4));
+  return queue;
+}
+
+// Ring fields are shared with running vCPUs: they are accessed as whole aligned 16-bit atomics. SAFETY: the
+// rings were checked for size and alignment when the queue was made, and mappings are page aligned.
+uint16_t SplitQueue::Load(std::span<uint8_t> ring, uint64_t offset) const {
+  return std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(ring.data() + offset))
+      .load(std::memory_order_acquire);
+}
+
+void SplitQueue::Store(std::span<uint8_t> ring, uint64_t offset, uint16_t value) const {
+  std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(ring.data() + offset))
+      .store(value, std::memory_order_release);
+}
+
+SplitQueue::Descriptor SplitQueue::LoadDescriptor(uint16_t index) const {
+  auto* words = reinterpret_cast<uint64_t*>(descriptors_.data() + kDescriptorSize * index);
+  const uint64_t address = std::atomic_ref<uint64_t>(words[0]).load(std::memory_order_relaxed);
+  const uint64_t rest = std::atomic_ref<uint64_t>(words[1]).load(std::memory_order_relaxed);
+  return {address, static_cast<uint32_t>(rest), static_cast<uint16_t>(rest >> 32),
+          static_cast<uint16_t>(rest >> 48)};
+}
+
+Result<bool> SplitQueue::Pop(DescriptorChain& chain) {
+  const uint16_t index = Load(available_, kIndex);
+  const uint16_t waiting = static_cast<uint16_t>(index - next_available_);
+  if (waiting == 0) return false;
+  if (waiting > config_.size) {
+    return InvalidArgument("available index " + std::to_string(index) + " is " + std::to_string(waiting) +
+                           " ahead in a queue of " + std::to_string(config_.size));
+  }
+  const uint16_t head = Load(available_, kRing + 2u * (next_available_ & (config_.size - 1)));
+  chain.head = head;
+  chain.readable.Clear();
+  chain.writable.Clear();
+  TRY(Walk(head, chain));
+  ++next_available_;
+  return true;
+}
+
+Status SplitQueue::Walk(uint16_t head, DescriptorChain& chain) {
+  uint16_t index = head;
+  for (uint32_t count = 0; count < config_.size; ++count) {
+    if (index >= config_.size) {
+      return InvalidArgument("descriptor index " + std::to_string(index) + " in a queue of " +
+                             std::to_string(config_.size));
+    }
+    const Descriptor descriptor = LoadDescriptor(index);
+    if (descriptor.flags & kIndirect) return WalkIndirect(descriptor, count, chain);
+    TRY(AddBuffer(descriptor, chain));
+    if (!(descriptor.flags & kNext)) return OkStatus();
+    index = descriptor.next;
+  }
+  return InvalidArgument("descriptor chain is longer than the queue of " + std::to_string(config_.size));
+}
+
+Status SplitQueue::WalkIndirect(const Descriptor& table, uint32_t used_up, DescriptorChain& chain) {
+  if (!config_.indirect) return InvalidArgument("indirect descriptor without the feature");
+  // virtio 1.2, 2.7.5.3.1: the table is the chain's last descriptor.
+  if (table.flags & kNext) return InvalidArgument("indirect descriptor with a successor");
+  const uint32_t entries = table.length / kDescriptorSize;
+  if (entries == 0 || table.length % kDescriptorSize != 0 || entries > config_.size - used_up) {
+    return InvalidArgument("indirect table of " + std::to_string(table.length) + " bytes in a queue of " +
+                           std::to_string(config_.size));
+  }
+  table_.resize(entries);
+  TRY(memory_->Read(Gpa{table.address}, {reinterpret_cast<uint8_t*>(table_.data()), table.length}));
+  uint32_t index = 0;
+  for (uint32_t count = 0; count < entries; ++count) {
+    if (index >= entries) {
+      return InvalidArgument("index " + std::to_string(index) + " in an indirect table of " +
+                             std::to_string(entries));
+    }
+    const Descriptor& descriptor = table_[index];
+    if (descriptor.flags & kIndirect) return InvalidArgument("indirect descriptor in an indirect table");
+    TRY(AddBuffer(descriptor, chain));
+    if (!(descriptor.flags & kNext)) return OkStatus();
+    index = descriptor.next;
+  }
+  return InvalidArgument("loop in an indirect table of " + std::to_string(entries));
+}
+
+Status SplitQueue::AddBuffer(const Descriptor& descriptor, DescriptorChain& chain) const {
+  if (descriptor.length == 0) return InvalidArgument("empty descriptor");
+  const bool write = (descriptor.flags & kWrite) != 0;
+  // virtio 1.2, 2.7.4.2.
+  if (!write && chain.writable.size() != 0) {
+    return InvalidArgument("device-readable descriptor after a device-writable one");
+  }
+  if (chain.readable.size() + chain.writable.size() + descriptor.length > UINT32_MAX) {
+    return InvalidArgument("descriptor chain of more than 4 GiB");
+  }
+  ByteList& list = write ? chain.writable : chain.readable;
+  auto whole = memory_->Span(Gpa{descriptor.address}, descriptor.length);
+  if (whole) {
+    list.Append(*whole);
+    return OkStatus();
+  }
+  // Not in one region: put together from neighbours, which is rare (zones that touch).
+  if (descriptor.address + descriptor.length < descriptor.address) return whole.error();
+  uint64_t at = descriptor.address;
+  const uint64_t end = descriptor.address + descriptor.length;
+  for (const MemoryRegion& region : memory_->regions()) {
+    const uint64_t base = Raw(region.base);
+    if (at < base || at - base >= region.size) continue;
+    const uint64_t length = std::min(end - at, region.size - (at - base));
+    list.Append({region.host + (at - base), static_cast<size_t>(length)});
+    at += length;
+    if (at == end) return OkStatus();
+  }
+  return whole.error();
+}
+
+void SplitQueue::Push(uint16_t head, uint32_t written) {
+  const Used used{head, written};
+  PushAll({&used, 1});
+}
+
+void SplitQueue::PushAll(std::span<const Used> chains) {
+  for (const Used& chain : chains) {
+    const uint64_t element = uint64_t{chain.written} << 32 | chain.head;
+    const uint64_t slot = next_used_ & (config_.size - 1u);
+    // Not aligned to 8: the driver looks at it only after the index says so.
+    std::memcpy(used_.data() + kRing + kUsedElementSize * slot, &element, sizeof element);
+    ++next_used_;
+  }
+  Store(used_, kIndex, next_used_);
+}
+
+bool SplitQueue::NeedsInterrupt() {
+  const uint16_t before = std::exchange(signalled_used_, next_used_);
+  if (before == next_used_) return false;
+  // The used index must be visible before the driver's wish is read, or both sides may wait.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!config_.event_idx) return !(Load(available_, kFlags) & kNoInterrupt);
+  const uint16_t event = Load(available_, kRing + 2u * config_.size);
+  // virtio 1.2, 2.7.7.2: the event index was passed by what has been pushed since.
+  return static_cast<uint16_t>(next_used_ - event - 1) < static_cast<uint16_t>(next_used_ - before);
+}
+
+void SplitQueue::DisableNotifications() {
+  // With event indices, not moving the event is enough.
+  if (!config_.event_idx) Store(used_, kFlags, kNoNotify);
+}
+
+bool SplitQueue::EnableNotifications() {
+  if (config_.event_idx) {
+    Store(used_, kRing + kUsedElementSize * config_.size, next_available_);
+  } else {
+    Store(used_, kFlags, 0);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return Load(available_, kIndex) != next_available_;
+}
+
+}  // namespace berth::vmm

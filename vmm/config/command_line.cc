@@ -139,34 +139,6 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
   ApplyOptions(std::move(options), line.config, errors);
 }
 
-// A value that could not be read keeps its default: a rule about it would blame what nobody wrote. The same
-// holds for the rules that compare it with other options.
-bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
-  struct Consequence {
-    std::string_view option;
-    std::string_view code;
-  };
-  constexpr Consequence kConsequences[] = {
-      {"numa", "VcpuUnassigned"},
-      {"numa", "MemoryZoneUnassigned"},
-      {"numa", "UnknownNumaNode"},
-      {"cpus", "VcpuUnassigned"},
-      {"cpus", "InvalidVcpu"},
-      {"cpus", "CpusMaxLowerThanBoot"},
-      {"memory-zone", "MissingMemoryZones"},
-      {"memory-zone", "UnknownMemoryZone"},
-      {"memory", "InvalidMemoryParameters"},
-  };
-  return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
-    if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
-    std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
-    return std::any_of(std::begin(kConsequences), std::end(kConsequences),
-                       [&](const Consequence& consequence) {
-                         return consequence.option == option && consequence.code == error.code;
-                       });
-  });
-}
-
 }  // namespace
 
 bool WantsJson(const std::vector<std::string>& arguments) {
@@ -186,9 +158,7 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
   }
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
-  for (ConfigError& error : ValidateConfig(line.config)) {
-    if (!FollowsFrom(errors, error)) errors.push_back(std::move(error));
-  }
+  AppendValidation(line.config, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return line;
 }

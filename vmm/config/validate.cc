@@ -1,8 +1,42 @@
 #include "vmm/config/validate.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "vmm/config/validate_rules.h"
 
 namespace berth::vmm {
+namespace {
+
+// A value that could not be read keeps its default: a rule about it would blame what nobody wrote. The same
+// holds for the rules that compare it with other options.
+bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
+  struct Consequence {
+    std::string_view option;
+    std::string_view code;
+  };
+  constexpr Consequence kConsequences[] = {
+      {"numa", "VcpuUnassigned"},
+      {"numa", "MemoryZoneUnassigned"},
+      {"numa", "UnknownNumaNode"},
+      {"cpus", "VcpuUnassigned"},
+      {"cpus", "InvalidVcpu"},
+      {"cpus", "CpusMaxLowerThanBoot"},
+      {"memory-zone", "MissingMemoryZones"},
+      {"memory-zone", "UnknownMemoryZone"},
+      {"memory", "InvalidMemoryParameters"},
+  };
+  return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
+    if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
+    std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
+    return std::any_of(std::begin(kConsequences), std::end(kConsequences),
+                       [&](const Consequence& consequence) {
+                         return consequence.option == option && consequence.code == error.code;
+                       });
+  });
+}
+
+}  // namespace
 
 ConfigErrors ValidateConfig(const VmConfig& config) {
   ConfigErrors errors;
@@ -13,6 +47,13 @@ ConfigErrors ValidateConfig(const VmConfig& config) {
   CheckDevices(config, errors);
   CheckIdentifiers(config, errors);
   return errors;
+}
+
+void AppendValidation(const VmConfig& config, ConfigErrors& errors) {
+  const ConfigErrors known = errors;
+  for (ConfigError& error : ValidateConfig(config)) {
+    if (!FollowsFrom(known, error)) errors.push_back(std::move(error));
+  }
 }
 
 uint32_t MaxVcpus(const CpusConfig& cpus) {

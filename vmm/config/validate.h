@@ -22,6 +22,9 @@ inline constexpr char kDefaultZoneId[] = "mem0";
 // far as that. Codes are those of Cloud Hypervisor where it has the rule.
 ConfigErrors ValidateConfig(const VmConfig& config);
 
+// The same for a configuration that could not be read without errors: leaves out what only follows from them.
+void AppendValidation(const VmConfig& config, ConfigErrors& errors);
+
 // vCPUs that the guest could ever have.
 uint32_t MaxVcpus(const CpusConfig& cpus);
 

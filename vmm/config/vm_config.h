@@ -17,6 +17,8 @@ struct CpusConfig {
   uint32_t boot = 1;
   uint32_t max = 0;                     // 0: same as boot
   std::map<uint32_t, CpuSet> affinity;  // vCPU -> host CPUs that its thread may run on
+
+  friend bool operator==(const CpusConfig&, const CpusConfig&) = default;
 };
 
 struct MemoryConfig {
@@ -26,6 +28,8 @@ struct MemoryConfig {
   bool hugepages = false;
   std::optional<ByteSize> hugepage_size;
   bool prefault = false;
+
+  friend bool operator==(const MemoryConfig&, const MemoryConfig&) = default;
 };
 
 struct MemoryZoneConfig {
@@ -38,6 +42,8 @@ struct MemoryZoneConfig {
   std::optional<ByteSize> hugepage_size;
   std::optional<uint32_t> host_numa_node;
   bool prefault = false;
+
+  friend bool operator==(const MemoryZoneConfig&, const MemoryZoneConfig&) = default;
 };
 
 struct NumaConfig {
@@ -45,6 +51,8 @@ struct NumaConfig {
   CpuSet cpus;                            // vCPUs
   std::map<uint32_t, uint8_t> distances;  // guest_numa_id -> distance
   std::vector<std::string> memory_zones;
+
+  friend bool operator==(const NumaConfig&, const NumaConfig&) = default;
 };
 
 struct DiskConfig {
@@ -52,12 +60,16 @@ struct DiskConfig {
   bool readonly = false;
   bool direct = false;  // O_DIRECT
   std::string id;       // generated when empty ("disk0", ...)
+
+  friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
 
 struct NetConfig {
   std::string tap;  // existing or to be created
   std::optional<std::string> mac;
   std::string id;
+
+  friend bool operator==(const NetConfig&, const NetConfig&) = default;
 };
 
 // Where bytes of the serial port go.
@@ -65,6 +77,8 @@ struct SerialConfig {
   enum class Mode { kOff, kNull, kTty, kFile, kSocket };
   Mode mode = Mode::kTty;  // the process's standard input and output
   std::string path;  // for kFile and kSocket (a listening UNIX socket; output is also kept in a 64 KiB ring)
+
+  friend bool operator==(const SerialConfig&, const SerialConfig&) = default;
 };
 
 struct VmConfig {
@@ -79,6 +93,8 @@ struct VmConfig {
   std::vector<NetConfig> nets;
   std::string rng = "/dev/urandom";  // empty: no device
   SerialConfig serial;
+
+  friend bool operator==(const VmConfig&, const VmConfig&) = default;
 };
 
 }  // namespace berth::vmm

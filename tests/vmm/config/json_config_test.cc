@@ -1,0 +1,124 @@
+#include "vmm/config/json_config.h"
+
+#include <gtest/gtest.h>
+
+#include "vmm/config/command_line.h"
+
+namespace berth::vmm {
+namespace {
+
+VmConfig FullConfig() {
+  ConfigResult<CommandLine> line =
+      ParseCommandLine({"--kernel",
+                        "k",
+                        "--initramfs",
+                        "i",
+                        "--cmdline",
+                        "console=ttyS0",
+                        "--cpus",
+                        "boot=3,max=4,affinity=[0@[0,2-3]]",
+                        "--memory",
+                        "size=0",
+                        "--memory-zone",
+                        "id=a,size=1G,host_numa_node=1,prefault=on,hugepages=on,hugepage_size=2M",
+                        "id=b,size=4G,file=/f,mergeable=on",
+                        "--numa",
+                        "guest_numa_id=0,cpus=[0-1],memory_zones=a,distances=[5@15]",
+                        "guest_numa_id=5,cpus=[2,3],memory_zones=[b]",
+                        "--disk",
+                        "path=d,readonly=on,direct=on",
+                        "--net",
+                        "tap=t,mac=52:54:00:00:00:01",
+                        "--rng",
+                        "off",
+                        "--serial",
+                        "file=/s"});
+  EXPECT_TRUE(line.has_value()) << ToText(line.error());
+  return line->config;
+}
+
+ConfigErrors Refused(std::string_view text) {
+  ConfigResult<VmConfig> config = ConfigFromJson(text);
+  EXPECT_FALSE(config.has_value()) << text;
+  return config.has_value() ? ConfigErrors() : config.error();
+}
+
+TEST(JsonConfig, AMachineSurvivesTheWayThroughJson) {
+  VmConfig config = FullConfig();
+
+  ConfigResult<VmConfig> again = ConfigFromJson(ConfigToJson(config));
+
+  ASSERT_TRUE(again.has_value()) << ToText(again.error());
+  EXPECT_EQ(*again, config);
+}
+
+TEST(JsonConfig, HasTheLayoutOfVmCreate) {
+  EXPECT_EQ(
+      ConfigToJson(FullConfig()),
+      R"({"payload":{"kernel":"k","cmdline":"console=ttyS0","initramfs":"i"},)"
+      R"("cpus":{"boot_vcpus":3,"max_vcpus":4,"affinity":[{"vcpu":0,"host_cpus":[0,2,3]}]},)"
+      R"("memory":{"size":0,"mergeable":false,"shared":false,"hugepages":false,"prefault":false,"zones":[)"
+      R"({"id":"a","size":1073741824,"mergeable":false,"shared":false,"hugepages":true,"hugepage_size":2097152,)"
+      R"("prefault":true,"host_numa_node":1},)"
+      R"({"id":"b","size":4294967296,"mergeable":true,"shared":false,"hugepages":false,"prefault":false,)"
+      R"("file":"/f"}]},)"
+      R"("numa":[{"guest_numa_id":0,"cpus":[0,1],"distances":[{"destination":5,"distance":15}],)"
+      R"("memory_zones":["a"]},{"guest_numa_id":5,"cpus":[2,3],"memory_zones":["b"]}],)"
+      R"("disks":[{"path":"d","readonly":true,"direct":true,"id":"disk0"}],)"
+      R"("net":[{"tap":"t","id":"net0","mac":"52:54:00:00:00:01"}],)"
+      R"("rng":null,"serial":{"mode":"File","file":"/s"},"console":{"mode":"Off"}})");
+}
+
+TEST(JsonConfig, DefaultsAreThoseOfTheCommandLine) {
+  ConfigResult<VmConfig> config = ConfigFromJson(R"({"payload":{"kernel":"k"},"cpus":null,"fs":null})");
+
+  ASSERT_TRUE(config.has_value()) << ToText(config.error());
+  EXPECT_EQ(config->memory.size, MiB(512));
+  EXPECT_EQ(config->rng, "/dev/urandom");
+}
+
+TEST(JsonConfig, ReportsAllErrorsTogether) {
+  ConfigErrors errors = Refused(
+      R"({"payload":{"kernel":1},"cpus":{"boot_vcpus":-1,"topology":"1:1:1:1"},"memory":{"size":"1G","colour":1},)"
+      R"("numa":[{"cpus":[]}],"disks":[3],"vsock":{"cid":3},"spam":1,"serial":{"mode":"Loud"}})");
+
+  std::vector<std::string> found;
+  for (const ConfigError& error : errors) found.push_back(error.code + " " + error.option + " " + error.key);
+  EXPECT_EQ(found, (std::vector<std::string>{
+                       "InvalidValue cpus boot", "NotSupported cpus topology", "InvalidValue disk[0] ",
+                       "UnknownOption memory colour", "InvalidValue memory size", "InvalidValue numa[0] cpus",
+                       "MissingKey numa[0] guest_numa_id", "InvalidValue kernel ", "InvalidValue serial mode",
+                       "UnknownOption spam ", "NotSupported vsock "}))
+      << ToText(errors);
+}
+
+TEST(JsonConfig, RefusesWhatIsNotADocument) {
+  for (const char* text : {"", "{", "[]", "3", "null", "{}x", "\"\xff\"", "{\"a\":1e999}"})
+    EXPECT_EQ(Refused(text)[0].code == "SyntaxError" || Refused(text)[0].code == "UnknownOption", true)
+        << text;
+}
+
+TEST(JsonConfig, RefusesKeysThatStandTwice) {
+  EXPECT_EQ(Refused(R"({"payload":{"kernel":"a","kernel":"b"}})")[0].message,
+            "key \"kernel\" stands twice in an object");
+}
+
+TEST(JsonConfig, RefusesDeepNestingWithoutFollowingIt) {
+  EXPECT_EQ(Refused(std::string(500000, '['))[0].message, "nested deeper than 16");
+}
+
+TEST(JsonConfig, RefusesTooLargeADocument) {
+  EXPECT_EQ(Refused(std::string(kMaxJsonConfig + 1, ' '))[0].message, "larger than 1048576 bytes");
+}
+
+TEST(JsonConfig, NumbersNeverWrap) {
+  EXPECT_EQ(Refused(R"({"payload":{"kernel":"k"},"cpus":{"boot_vcpus":4294967297}})")[0].code,
+            "InvalidValue");
+  EXPECT_EQ(Refused(R"({"payload":{"kernel":"k"},"cpus":{"boot_vcpus":1.5}})")[0].code, "InvalidValue");
+  ConfigErrors errors = Refused(
+      R"({"payload":{"kernel":"k"},"numa":[{"guest_numa_id":0,"cpus":[0],"distances":[{"destination":0,"distance":300}]}]})");
+  EXPECT_EQ(errors[0].code, "InvalidDistance") << ToText(errors);
+}
+
+}  // namespace
+}  // namespace berth::vmm

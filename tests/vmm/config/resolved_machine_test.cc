@@ -1,0 +1,120 @@
+#include "vmm/config/resolved_machine.h"
+
+#include <gtest/gtest.h>
+
+#include "vmm/config/validate.h"
+
+namespace berth::vmm {
+namespace {
+
+MemoryZoneConfig Zone(std::string id, ByteSize size) {
+  MemoryZoneConfig zone;
+  zone.id = std::move(id);
+  zone.size = size;
+  return zone;
+}
+
+VmConfig ThreeNodes() {
+  VmConfig config;
+  config.kernel = "k";
+  config.cpus.boot = 3;
+  config.memory.size = ByteSize();
+  config.memory_zones = {Zone("a", GiB(1)), Zone("b", GiB(3)), Zone("c", GiB(1))};
+  config.memory_zones[1].host_numa_node = 1;
+  config.numa = {{4, {2}, {}, {"c"}}, {0, {0}, {{2, 15}}, {"a"}}, {2, {1}, {{4, 30}}, {"b"}}};
+  return config;
+}
+
+TEST(ResolvedMachine, AZoneThatReachesTheHoleIsSplitThere) {
+  VmConfig config = ThreeNodes();
+  ASSERT_TRUE(ValidateConfig(config).empty());
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  ASSERT_EQ(machine.regions.size(), 4u);
+  EXPECT_EQ(machine.regions[0].base, 0u);
+  EXPECT_EQ(machine.regions[0].size, 1ull << 30);
+  EXPECT_EQ(machine.regions[0].guest_numa_id, 0u);
+  EXPECT_EQ(machine.regions[1].base, 1ull << 30);
+  EXPECT_EQ(machine.regions[1].size, 2ull << 30);
+  EXPECT_EQ(machine.regions[1].host_numa_node, 1u);
+  EXPECT_EQ(machine.regions[2].zone, "b");
+  EXPECT_EQ(machine.regions[2].base, 4ull << 30);
+  EXPECT_EQ(machine.regions[2].size, 1ull << 30);
+  EXPECT_EQ(machine.regions[3].zone, "c");
+  EXPECT_EQ(machine.regions[3].base, 5ull << 30);
+  EXPECT_EQ(machine.regions[3].guest_numa_id, 4u);
+}
+
+TEST(ResolvedMachine, AZoneThatEndsAtTheHoleIsNotSplit) {
+  VmConfig config;
+  config.memory.size = ByteSize();
+  config.memory_zones = {Zone("a", GiB(3)), Zone("b", GiB(1))};
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  ASSERT_EQ(machine.regions.size(), 2u);
+  EXPECT_EQ(machine.regions[1].base, 4ull << 30);
+}
+
+TEST(ResolvedMachine, NodesAreSortedWithFullRowsOfDistances) {
+  ResolvedMachine machine = ResolveMachine(ThreeNodes());
+
+  ASSERT_EQ(machine.nodes.size(), 3u);
+  EXPECT_EQ(machine.nodes[1].guest_numa_id, 2u);
+  EXPECT_EQ(machine.nodes[1].proximity_domain, 1u);
+  EXPECT_EQ(machine.nodes[0].distances, (std::vector<uint8_t>{10, 15, 20}));
+  EXPECT_EQ(machine.nodes[1].distances, (std::vector<uint8_t>{15, 10, 30}));
+  EXPECT_EQ(machine.nodes[2].distances, (std::vector<uint8_t>{20, 30, 10}));
+  EXPECT_EQ(machine.pci_node, 0u);
+}
+
+TEST(ResolvedMachine, RamWithoutANodeGoesToThePciBussNode) {
+  VmConfig config;
+  config.cpus.boot = 2;
+  config.numa = {{3, {0}, {}, {}}, {1, {1}, {}, {}}};
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  EXPECT_EQ(machine.pci_node, 1u);
+  EXPECT_EQ(machine.nodes[0].zones, (std::vector<std::string>{"mem0"}));
+  EXPECT_EQ(machine.regions[0].guest_numa_id, 1u);
+}
+
+TEST(ResolvedMachine, IsDescribedForPeople) {
+  VmConfig config = ThreeNodes();
+  config.cpus.affinity[1] = {4, 5};
+
+  EXPECT_EQ(DescribeMachine(config),
+            "kernel      k\n"
+            "vcpus       3 at boot, 3 at most\n"
+            "  vcpu 1    on host CPUs 4-5\n"
+            "zone a      1G, anonymous pages, on any host node\n"
+            "  region    0x000000000000-0x00003fffffff, 1G, guest node 0\n"
+            "zone b      3G, anonymous pages, bound to host node 1\n"
+            "  region    0x000040000000-0x0000bfffffff, 2G, guest node 2\n"
+            "  region    0x000100000000-0x00013fffffff, 1G, guest node 2\n"
+            "zone c      1G, anonymous pages, on any host node\n"
+            "  region    0x000140000000-0x00017fffffff, 1G, guest node 4\n"
+            "node 0      vcpus 0, zones a, distances 10 15 20, domain 0, PCI bus\n"
+            "node 2      vcpus 1, zones b, distances 15 10 30, domain 1\n"
+            "node 4      vcpus 2, zones c, distances 20 30 10, domain 2\n"
+            "rng         /dev/urandom\n"
+            "serial      tty\n");
+}
+
+TEST(ResolvedMachine, IsDescribedForPrograms) {
+  std::string json = DescribeMachineJson(ThreeNodes());
+
+  EXPECT_NE(
+      json.find(R"({"zone":"b","base":4294967296,"size":1073741824,"guest_numa_id":2,"host_numa_node":1})"),
+      std::string::npos)
+      << json;
+  EXPECT_NE(json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],)"
+                      R"("distances":[15,10,30]})"),
+            std::string::npos)
+      << json;
+}
+
+}  // namespace
+}  // namespace berth::vmm

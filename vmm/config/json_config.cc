@@ -1,0 +1,331 @@
+#include "vmm/config/json_config.h"
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "vmm/config/option_values.h"
+#include "vmm/config/validate.h"
+
+namespace berth::vmm {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Shown(const Json& value) {
+  constexpr size_t kLongest = 80;
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return text.size() <= kLongest ? text : text.substr(0, kLongest) + "...";
+}
+
+Result<uint64_t> ToInteger(const Json& value, uint64_t max) {
+  if (!value.is_number_unsigned()) return InvalidArgument("not an unsigned integer");
+  uint64_t number = value.get<uint64_t>();
+  if (number > max) return OutOfRange("above " + std::to_string(max));
+  return number;
+}
+
+Result<CpuSet> ToCpuSet(const Json& value) {
+  if (!value.is_array() || value.empty()) return InvalidArgument("not a list of numbers with at least one");
+  CpuSet set;
+  for (const Json& item : value) {
+    TRY_ASSIGN(uint64_t cpu, ToInteger(item, CpuSet::kMaxCpu));
+    set.Add(static_cast<uint32_t>(cpu));
+  }
+  return set;
+}
+
+// The two members of a tuple's object, and nothing else.
+Status TakeTuple(const Json& item, const char* left, const char* right, std::set<uint32_t>& seen,
+                 uint32_t& key, Json& value) {
+  if (!item.is_object() || item.size() != 2 || !item.contains(left) || !item.contains(right))
+    return InvalidArgument(std::string("not an object of ") + left + " and " + right);
+  TRY_ASSIGN(uint64_t number, ToInteger(item[left], UINT32_MAX));
+  key = static_cast<uint32_t>(number);
+  value = item[right];
+  if (!seen.insert(key).second) return InvalidArgument(std::to_string(key) + " stands twice in the list");
+  return OkStatus();
+}
+
+Result<OptionValue> ToTuples(const Json& value, uint64_t max) {
+  if (!value.is_array() || value.empty()) return InvalidArgument("not a list with at least one item");
+  TupleList list;
+  std::set<uint32_t> seen;
+  for (const Json& item : value) {
+    uint32_t key = 0;
+    Json right;
+    TRY(TakeTuple(item, "destination", "distance", seen, key, right));
+    TRY_ASSIGN(uint64_t number, ToInteger(right, max));
+    list.emplace_back(key, static_cast<uint32_t>(number));
+  }
+  return OptionValue(std::move(list));
+}
+
+Result<OptionValue> ToAffinity(const Json& value) {
+  if (!value.is_array() || value.empty()) return InvalidArgument("not a list with at least one item");
+  AffinityList list;
+  std::set<uint32_t> seen;
+  for (const Json& item : value) {
+    uint32_t key = 0;
+    Json right;
+    TRY(TakeTuple(item, "vcpu", "host_cpus", seen, key, right));
+    TRY_ASSIGN(CpuSet cpus, ToCpuSet(right));
+    list.emplace_back(key, std::move(cpus));
+  }
+  return OptionValue(std::move(list));
+}
+
+Result<OptionValue> ToStrings(const Json& value) {
+  if (!value.is_array() || value.empty()) return InvalidArgument("not a list of texts with at least one");
+  std::vector<std::string> list;
+  for (const Json& item : value) {
+    if (!item.is_string()) return InvalidArgument("not a list of texts");
+    list.push_back(item.get<std::string>());
+  }
+  return OptionValue(std::move(list));
+}
+
+Result<OptionValue> ToValue(const KeySpec& key, const Json& value) {
+  switch (key.type) {
+    case ValueType::kToggle:
+      if (!value.is_boolean()) return InvalidArgument("not true or false");
+      return OptionValue(value.get<bool>());
+    case ValueType::kBytes:
+    case ValueType::kInteger: {
+      TRY_ASSIGN(uint64_t number, ToInteger(value, key.type == ValueType::kBytes ? UINT64_MAX : key.max));
+      return OptionValue(number);
+    }
+    case ValueType::kString:
+      if (!value.is_string()) return InvalidArgument("not a text");
+      return OptionValue(value.get<std::string>());
+    case ValueType::kIntegerList: {
+      TRY_ASSIGN(CpuSet set, ToCpuSet(value));
+      return OptionValue(std::move(set));
+    }
+    case ValueType::kTupleList:
+      return ToTuples(value, key.max);
+    case ValueType::kAffinityList:
+      return ToAffinity(value);
+    case ValueType::kStringList:
+      return ToStrings(value);
+  }
+  CHECK(false);
+}
+
+// Reads the document's sections into option values.
+class Reader {
+ public:
+  explicit Reader(ConfigErrors& errors) : errors_(errors) {}
+
+  void Read(const Json& document, VmConfig& config) {
+    for (const auto& [name, value] : document.items()) ReadSection(name, value, config);
+    ApplyOptions(std::move(options_), config, errors_);
+  }
+
+ private:
+  void ReadSection(const std::string& name, const Json& value, VmConfig& config) {
+    if (name == "rng" && value.is_null()) {
+      OptionValues off{FindOption("rng"), "rng", "off", {}};
+      options_.push_back(std::move(off));
+      return;
+    }
+    if (value.is_null()) return;
+    if (name == "payload") return ReadPayload(value, config);
+    if (name == "cpus") return ReadObject("cpus", "cpus", value);
+    if (name == "memory") return ReadMemory(value);
+    if (name == "numa") return ReadList("numa", value);
+    if (name == "disks") return ReadList("disk", value);
+    if (name == "net") return ReadList("net", value);
+    if (name == "rng") return ReadObject("rng", "rng", value);
+    if (name == "serial") return ReadSerial(value);
+    if (name == "console") return ReadConsole(value);
+    static const std::set<std::string, std::less<>> kLater = {"balloon",
+                                                              "fs",
+                                                              "generic_vhost_user",
+                                                              "pmem",
+                                                              "devices",
+                                                              "user_devices",
+                                                              "vdpa",
+                                                              "vsock",
+                                                              "pvpanic",
+                                                              "iommu",
+                                                              "watchdog",
+                                                              "debug_console",
+                                                              "sgx_epc",
+                                                              "pci_segments",
+                                                              "platform",
+                                                              "tpm",
+                                                              "rate_limit_groups",
+                                                              "landlock_enable",
+                                                              "landlock_rules"};
+    bool later = kLater.contains(name);
+    Report(later ? "NotSupported" : "UnknownOption", name, "", value,
+           later ? "not supported by this version" : "unknown option", "");
+  }
+
+  void ReadPayload(const Json& value, VmConfig& config) {
+    if (!IsObject("payload", value)) return;
+    for (const auto& [name, text] : value.items()) {
+      if (text.is_null()) continue;
+      if (name != "kernel" && name != "initramfs" && name != "cmdline") {
+        Report("UnknownOption", "payload", name, text, "unknown option: " + name,
+               "kernel, initramfs, cmdline");
+      } else if (!text.is_string()) {
+        Report("InvalidValue", name, "", text, "not a text", "text");
+      } else if (name == "kernel") {
+        config.kernel = text.get<std::string>();
+      } else if (name == "initramfs") {
+        config.initramfs = text.get<std::string>();
+      } else {
+        config.cmdline = text.get<std::string>();
+      }
+    }
+  }
+
+  void ReadMemory(const Json& value) {
+    if (!IsObject("memory", value)) return;
+    Json memory = value;
+    if (auto zones = memory.find("zones"); zones != memory.end()) {
+      if (!zones->is_null()) ReadList("memory-zone", *zones);
+      memory.erase(zones);
+    }
+    ReadObject("memory", "memory", memory);
+  }
+
+  void ReadList(const char* option, const Json& value) {
+    if (!value.is_array()) {
+      Report("InvalidValue", option, "", value, "not a list", "a list of objects");
+      return;
+    }
+    for (size_t i = 0; i < value.size(); ++i)
+      ReadObject(option, std::string(option) + "[" + std::to_string(i) + "]", value[i]);
+  }
+
+  void ReadObject(const char* option, const std::string& label, const Json& value) {
+    const OptionSpec& spec = *FindOption(option);
+    OptionValues result{&spec, label, "", {}};
+    if (IsObject(label, value)) {
+      for (const auto& [name, item] : value.items()) ReadKey(spec, name, item, result);
+      for (const KeySpec& key : spec.keys) {
+        auto given = value.find(key.json_name);
+        if (key.required && (given == value.end() || given->is_null()))
+          errors_.push_back({"MissingKey", label, std::string(key.name), "", "required key is missing", "",
+                             std::string(key.help)});
+      }
+    }
+    options_.push_back(std::move(result));
+  }
+
+  void ReadKey(const OptionSpec& spec, const std::string& name, const Json& value, OptionValues& result) {
+    if (value.is_null()) return;
+    const KeySpec* key = nullptr;
+    for (const KeySpec& candidate : spec.keys) {
+      if (candidate.json_name == name) key = &candidate;
+    }
+    if (key == nullptr)
+      return Report("UnknownOption", result.label, name, value, "unknown option: " + name, "");
+    std::string label(key->name);
+    if (!key->supported)
+      return Report("NotSupported", result.label, label, value, "not supported by this version", "");
+    Result<OptionValue> typed = ToValue(*key, value);
+    if (!typed.has_value())
+      return Report("InvalidValue", result.label, label, value, typed.error().message(), "");
+    result.values.emplace(key->name, *std::move(typed));
+  }
+
+  void ReadSerial(const Json& value) {
+    if (!IsObject("serial", value)) return;
+    OptionValues result{FindOption("serial"), "serial", "", {}};
+    std::string mode =
+        value.contains("mode") && value["mode"].is_string() ? value["mode"].get<std::string>() : "";
+    Json rest = value;
+    rest.erase("mode");
+    if (mode == "Off") result.word = "off";
+    if (mode == "Null") result.word = "null";
+    if (mode == "Tty") result.word = "tty";
+    const char* wanted = mode == "File" ? "file" : mode == "Socket" ? "socket" : nullptr;
+    if (result.word.empty() && wanted == nullptr)
+      Report("InvalidValue", "serial", "mode", value.value("mode", Json()), "unknown mode",
+             "Off, Null, Tty, File, Socket");
+    for (const auto& [name, item] : rest.items()) {
+      if (item.is_null()) continue;
+      if (wanted == nullptr || name != wanted) {
+        Report("InvalidValue", "serial", name, item, "does not go with the mode", "");
+      } else {
+        ReadKey(*result.spec, name, item, result);
+      }
+    }
+    if (wanted != nullptr && !rest.contains(wanted))
+      errors_.push_back({"MissingKey", "serial", wanted, "", "required key is missing", "", ""});
+    options_.push_back(std::move(result));
+  }
+
+  void ReadConsole(const Json& value) {
+    if (!IsObject("console", value)) return;
+    for (const auto& [name, item] : value.items()) {
+      if (item.is_null() || (name == "mode" && item == "Off")) continue;
+      Report("NotSupported", "console", name, item, "not supported by this version", "mode Off");
+    }
+  }
+
+  bool IsObject(const std::string& label, const Json& value) {
+    if (value.is_object()) return true;
+    Report("InvalidValue", label, "", value, "not an object", "an object");
+    return false;
+  }
+
+  void Report(const char* code, const std::string& option, const std::string& key, const Json& value,
+              std::string message, std::string allowed) {
+    errors_.push_back({code, option, key, Shown(value), std::move(message), std::move(allowed), ""});
+  }
+
+  ConfigErrors& errors_;
+  std::vector<OptionValues> options_;
+};
+
+ConfigError SyntaxError(std::string message) {
+  return {"SyntaxError", "json", "", "", std::move(message), "a JSON object as of vm.create", ""};
+}
+
+// Parses, and finds keys that stand twice in an object and too deep nesting, which the library accepts.
+Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
+  std::vector<std::set<std::string>> open;
+  bool deep = false;
+  auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
+    using Event = Json::parse_event_t;
+    if (event == Event::object_start || event == Event::array_start) open.emplace_back();
+    if (event == Event::object_end || event == Event::array_end) open.pop_back();
+    if (open.size() > kMaxJsonDepth) deep = true;
+    if (event == Event::key && !open.back().insert(parsed.get<std::string>()).second)
+      errors.push_back(SyntaxError("key " + Shown(parsed) + " stands twice in an object"));
+    return !deep;
+  };
+  Json document = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  if (deep) {
+    errors.push_back(SyntaxError("nested deeper than " + std::to_string(kMaxJsonDepth)));
+  } else if (document.is_discarded()) {
+    errors.push_back(SyntaxError("not valid JSON"));
+  } else if (!document.is_object()) {
+    errors.push_back(SyntaxError("not an object"));
+  }
+  return document;
+}
+
+}  // namespace
+
+ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
+  ConfigErrors errors;
+  if (text.size() > kMaxJsonConfig) {
+    errors.push_back(SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes"));
+    return tl::unexpected(std::move(errors));
+  }
+  Json document = ParseStrictly(text, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  VmConfig config;
+  Reader(errors).Read(document, config);
+  AppendValidation(config, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return config;
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "vmm/config/config_error.h"
+#include "vmm/config/vm_config.h"
+
+// VmConfig as JSON, in the layout of Cloud Hypervisor's vm.create as far as this version goes:
+//   {"payload": {kernel, initramfs, cmdline}, "cpus": {boot_vcpus, max_vcpus, affinity: [{vcpu, host_cpus}]},
+//    "memory": {size, ..., zones: [...]}, "numa": [{guest_numa_id, cpus, distances: [{destination,
+//    distance}], memory_zones}], "disks": [...], "net": [...], "rng": {src} or null for none, "serial":
+//    {mode: Off|Null|Tty|File|Socket, file, socket}, "console": {mode: Off}}
+// Sizes are bytes; keys are those of the option table.
+namespace berth::vmm {
+
+// The largest text that is read, and the deepest nesting.
+inline constexpr size_t kMaxJsonConfig = 1 << 20;
+inline constexpr int kMaxJsonDepth = 16;
+
+std::string ConfigToJson(const VmConfig& config);
+
+// Reads and validates. Keys that are unknown or stand twice, values of the wrong type or out of range and the
+// errors of ValidateConfig are reported together; a null is "not given".
+ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
+
+}  // namespace berth::vmm

@@ -10,13 +10,13 @@
 
 namespace berth::fakes {
 
-// A new folder that is removed with all its content at the end of its life. In memory (/dev/shm) where there is
-// such a place, since trees of thousands of small files are slow on a disk; TMPDIR overrides.
+// A new folder that is removed with all its content at the end of its life. In memory (/dev/shm) where there
+// is such a place, since trees of thousands of small files are slow on a disk; TMPDIR overrides.
 class TempFolder {
  public:
   explicit TempFolder(const std::string& prefix = "berth_test") {
     const char* chosen = ::getenv("TMPDIR");
-    std::filesystem::path parent = chosen != nullptr                       ? chosen
+    std::filesystem::path parent = chosen != nullptr                        ? chosen
                                    : ::access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm"
                                                                             : "/tmp";
     std::string name = (parent / (prefix + ".XXXXXX")).string();

@@ -17,7 +17,8 @@ struct PciWindows {
 };
 PciWindows WindowsFor(const GuestMemory& memory, uint32_t physical_bits);
 
-// What the ACPI tables tell of the machine: vCPUs and memory with their guest nodes, distances, PCI segment 0.
+// What the ACPI tables tell of the machine: vCPUs and memory with their guest nodes, distances, PCI segment
+// 0.
 acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topology, const GuestMemory& memory,
                                uint32_t physical_bits);
 

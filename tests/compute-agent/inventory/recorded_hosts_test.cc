@@ -96,8 +96,7 @@ void ExpectEveryPciDeviceAccountedFor(const HostInventory& inventory, const fs::
 
 std::string TestName(const testing::TestParamInfo<const char*>& param) {
   std::string name = param.param;
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
 }
 
@@ -114,8 +113,8 @@ class RecordedHost : public testing::TestWithParam<const char*> {
       GTEST_SKIP() << "the recorded hosts are not here: no " << archive << " (set BERTH_SHARED)";
     }
     // Without the memory blocks (thousands of empty folders that nobody here reads).
-    std::string command =
-        "tar -C '" + folder_.path().string() + "' --exclude='*/node/node*/memory[0-9]*' -xjf '" + archive.string() + "'";
+    std::string command = "tar -C '" + folder_.path().string() +
+                          "' --exclude='*/node/node*/memory[0-9]*' -xjf '" + archive.string() + "'";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     root_ = folder_.path() / GetParam();
     ASSERT_TRUE(fs::is_directory(root_));
@@ -193,12 +192,12 @@ INSTANTIATE_TEST_SUITE_P(Sriov, GeneratedHost,
                                          DescribeArmWithManyVfs));
 
 INSTANTIATE_TEST_SUITE_P(Archives, RecordedHost,
-                         testing::Values("128arm-2pa2n8cluster4co", "16amd64-8n2c",
-                                         "16em64t-4s2c2t-offlines", "256ppc-8n8s4t", "2i386-2c-nohugepage",
-                                         "2pa-pcidomain32bits", "32em64t-2n8c+1mic", "40intel64-2g2n4c+pci",
-                                         "48amd64-4d2n6c-sparse", "64amd64-4s2n4ca2co",
-                                         "64intel64-fakeKNL-SNC4-hybrid", "8em64t-2s2ca2c-buggynuma",
-                                         "96em64t-4n4d3ca2co", "fakeheteromemtiers", "offline-cpu0-node0"),
+                         testing::Values("128arm-2pa2n8cluster4co", "16amd64-8n2c", "16em64t-4s2c2t-offlines",
+                                         "256ppc-8n8s4t", "2i386-2c-nohugepage", "2pa-pcidomain32bits",
+                                         "32em64t-2n8c+1mic", "40intel64-2g2n4c+pci", "48amd64-4d2n6c-sparse",
+                                         "64amd64-4s2n4ca2co", "64intel64-fakeKNL-SNC4-hybrid",
+                                         "8em64t-2s2ca2c-buggynuma", "96em64t-4n4d3ca2co",
+                                         "fakeheteromemtiers", "offline-cpu0-node0"),
                          TestName);
 
 }  // namespace

@@ -7,7 +7,7 @@ find_package(Threads REQUIRED)
 target_link_libraries(berth_options INTERFACE Threads::Threads)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these falsely in optimised std::string and std::vector code (GCC bugs 105329, 105651).
-  target_compile_options(berth_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds
+  target_compile_options(berth_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds
     -Wno-maybe-uninitialized)
 endif()
 if(BERTH_SANITIZE)

@@ -51,11 +51,12 @@ rm -rf "$new"
 mkdir -p "$new/deb"
 (cd "$new/deb" && lab_apt "$sources" download "$package")
 # whole subsystems that neither a host nor a guest of the lab can have stay out of the cache
-dpkg-deb --fsys-tarfile "$new"/deb/*.deb | tar -x -C "$new" --no-same-owner \
-    --exclude='*/kernel/sound' --exclude='*/kernel/drivers/gpu' --exclude='*/kernel/drivers/media' \
-    --exclude='*/kernel/drivers/net/wireless' --exclude='*/kernel/drivers/infiniband' --exclude='*/kernel/drivers/iio' \
-    --exclude='*/kernel/drivers/staging' --exclude='*/kernel/drivers/hid' --exclude='*/kernel/drivers/usb' \
-    --exclude='*/kernel/drivers/comedi' --exclude='*/kernel/drivers/scsi' --exclude='*/kernel/drivers/accel' \
+left_out=(sound 'drivers/net/ethernet/[!i]*')
+for folder in accel ata comedi gpu hid hwmon iio infiniband input md media misc mmc mtd net/wireless scsi staging usb video; do
+    left_out+=("drivers/$folder")
+done
+for folder in bcachefs btrfs ceph f2fs gfs2 jfs nfs nfsd ocfs2 reiserfs smb ubifs xfs; do left_out+=("fs/$folder"); done
+dpkg-deb --fsys-tarfile "$new"/deb/*.deb | tar -x -C "$new" --no-same-owner "${left_out[@]/#/--exclude=*/kernel/}" \
     --wildcards './boot/vmlinuz-*' './boot/config-*' './lib/modules/*'
 release=$(basename "$new"/lib/modules/*)
 mv "$new/boot/vmlinuz-$release" "$new/bzImage"

@@ -51,11 +51,7 @@ else
     echo "skipped by --quick: the tests with the label lab"
 fi
 
-# The summary is held back until the reasons of skipped tests are told; ctest's own last lines stay the last ones.
 step "test"
-ctest --preset "$preset" -j "$(nproc)" "${options[@]}" 2>&1 | awk '
-    /^[0-9]+% tests passed/ { summary = 1 }
-    !summary                { print; fflush(); next }
-                            { held = held $0 "\n" }
-    END { system("python3 tests/skipped.py build/'"$preset"'/Testing/Temporary/LastTest.log"); printf "%s", held }'
+ctest --preset "$preset" -j "$(nproc)" "${options[@]}" 2>&1 |
+    python3 tests/skipped.py "build/$preset/Testing/Temporary/LastTest.log"
 exit "${PIPESTATUS[0]}"

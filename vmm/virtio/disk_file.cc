@@ -48,7 +48,7 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
   const int flags = (readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK;
   DiskFile disk(UniqueFd(open(path.c_str(), flags)), path);
   if (!disk.fd_.valid()) return ErrnoStatus("disk " + path, errno).WithField("disk.path");
-  struct stat info {};
+  struct stat info{};
   if (fstat(disk.fd_.get(), &info) != 0) return ErrnoStatus("disk " + path, errno);
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
     return InvalidArgument("disk " + path + " is neither a regular file nor a block device", "disk.path");
@@ -76,7 +76,7 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
 }
 
 Status DiskFile::Lock() {
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = readonly_ ? F_RDLCK : F_WRLCK;
   lock.l_whence = SEEK_SET;
   if (fcntl(fd_.get(), F_OFD_SETLK, &lock) == 0) return OkStatus();

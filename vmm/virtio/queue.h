@@ -45,8 +45,8 @@ struct DescriptorChain {
 struct QueueConfig {
   uint16_t size = 0;  // a power of two, at most 32768
   Gpa descriptors{};
-  Gpa driver{};  // available ring
-  Gpa device{};  // used ring
+  Gpa driver{};            // available ring
+  Gpa device{};            // used ring
   bool indirect = false;   // VIRTIO_F_INDIRECT_DESC was negotiated
   bool event_idx = false;  // VIRTIO_F_EVENT_IDX was negotiated
 };

@@ -71,8 +71,7 @@ TEST_P(KvmContract, RefusesMemoryThatIsNotPageAligned) {
 }
 
 TEST_P(KvmContract, RefusesSlotNumbersBeyondTheLimit) {
-  EXPECT_EQ(vm_->SetMemorySlot(Slot(capabilities_.max_memory_slots, 0)).code(),
-            StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm_->SetMemorySlot(Slot(capabilities_.max_memory_slots, 0)).code(), StatusCode::kInvalidArgument);
 }
 
 TEST_P(KvmContract, MovesAndRemovesASlotButDoesNotResizeIt) {

@@ -100,9 +100,12 @@ TEST_F(FlatPayload, ExitsForPortsAndMmioOnLinux) {
 
 TEST_F(FlatPayload, ExitsForPortsAndMmioFromAScript) {
   FakeKvm kvm;
-  kvm.Script(0, {ScriptedExit::Out(0x3f8, {'B'}), ScriptedExit::In(0x3f8, 1),
-                 ScriptedExit::MmioWrite(0x20000, {'x'}), ScriptedExit::MmioRead(0x20001, 1),
-                 ScriptedExit::Out(0x80, {'y'}), {HaltExit{}, {}}});
+  kvm.Script(0, {ScriptedExit::Out(0x3f8, {'B'}),
+                 ScriptedExit::In(0x3f8, 1),
+                 ScriptedExit::MmioWrite(0x20000, {'x'}),
+                 ScriptedExit::MmioRead(0x20001, 1),
+                 ScriptedExit::Out(0x80, {'y'}),
+                 {HaltExit{}, {}}});
   ASSERT_NO_FATAL_FAILURE(Load(kvm));
 
   ExpectAllExits();

@@ -21,7 +21,8 @@ GuestMemory MakeMemory() {
     MemoryRegion region;
     region.base = Gpa{base};
     region.size = size;
-    void* host = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* host =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (host == MAP_FAILED) std::abort();
     region.host = static_cast<uint8_t*>(host);
     regions.push_back(region);

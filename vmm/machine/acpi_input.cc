@@ -5,18 +5,21 @@
 #include <string>
 
 #include "vmm/bus/layout.h"
+#include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate.h"
 
 namespace berth::vmm {
 namespace {
 
-std::optional<uint32_t> NodeOfZone(const VmConfig& config, const std::string& zone) {
+// A zone that no node names belongs to the node of the PCI bus.
+std::optional<uint32_t> NodeOfZone(const VmConfig& config, const ResolvedMachine& resolved,
+                                   const std::string& zone) {
   for (const NumaConfig& node : config.numa) {
     if (std::find(node.memory_zones.begin(), node.memory_zones.end(), zone) != node.memory_zones.end()) {
       return node.guest_numa_id;
     }
   }
-  return std::nullopt;
+  return resolved.pci_node;
 }
 
 }  // namespace
@@ -35,6 +38,7 @@ PciWindows WindowsFor(const GuestMemory& memory, uint32_t physical_bits) {
 
 acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topology, const GuestMemory& memory,
                                uint32_t physical_bits) {
+  const ResolvedMachine resolved = ResolveMachine(config);
   acpi::AcpiInput input;
   for (uint32_t id = 0; id < topology.vcpus.size(); id++) {
     acpi::AcpiVcpu vcpu;
@@ -51,7 +55,7 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
     }
   }
   for (const MemoryRegion& region : memory.regions()) {
-    std::optional<uint32_t> node = NodeOfZone(config, region.zone);
+    std::optional<uint32_t> node = NodeOfZone(config, resolved, region.zone);
     if (!node.has_value()) continue;
     input.memory.push_back({Raw(region.base), region.size, *node, false});
   }
@@ -60,7 +64,7 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
   segment.io = acpi::AcpiWindow{layout::kPciIoBase, layout::kPciIoSize};
   segment.mmio32 = acpi::AcpiWindow{windows.mmio32.base, windows.mmio32.size};
   if (windows.mmio64.size > 0) segment.mmio64 = acpi::AcpiWindow{windows.mmio64.base, windows.mmio64.size};
-  if (!config.numa.empty()) segment.node = config.numa.front().guest_numa_id;
+  segment.node = resolved.pci_node;
   input.segments.push_back(segment);
   input.com1 = config.serial.mode != SerialConfig::Mode::kOff;
   input.ged_address = layout::PlatformAreaBase(physical_bits) + layout::kGedOffset;

@@ -10,6 +10,10 @@
 #include "vmm/machine/acpi_input.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
+#include "vmm/virtio/block.h"
+#include "vmm/virtio/disk_file.h"
+#include "vmm/virtio/pci_transport.h"
+#include "vmm/virtio/rng.h"
 
 namespace berth::vmm {
 namespace {
@@ -31,6 +35,7 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->CreateVm());
   TRY(board->AddPlatformDevices());
   TRY(board->AddPci());
+  TRY(board->AddVirtioDevices());
   TRY(board->CreateVcpus());
   return board;
 }
@@ -110,6 +115,30 @@ Status Board::AddPci() {
   TRY(mmio_.Insert(layout::kPciConfigBase, layout::kPciConfigSegmentSize, pci_, "pci-config"));
   return ports_.Insert(layout::kPciConfigAddressPort, layout::kPciConfigPortSize,
                        std::make_shared<PciConfigPorts>(pci_), "pci-ports");
+}
+
+Status Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id) {
+  TRY_ASSIGN(auto transport,
+             VirtioPciTransport::Create(std::move(device), *parts_.memory, *routes_, *io_events_));
+  TRY(bars_->Place(transport->config()));
+  TRY(pci_->Add(transport, id));
+  return OkStatus();
+}
+
+Status Board::AddVirtioDevices() {
+  const VmConfig& config = *parts_.config;
+  for (const DiskConfig& disk : config.disks) {
+    Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
+    if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
+    TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
+    TRY(AddVirtio(std::move(device), disk.id));
+  }
+  if (!config.rng.empty()) {
+    Result<std::shared_ptr<VirtioRng>> device = VirtioRng::Open(config.rng, *parts_.loop);
+    if (!device.has_value()) return std::move(device).error().WithField("rng");
+    TRY(AddVirtio(*std::move(device), "rng0"));
+  }
+  return OkStatus();
 }
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz) {

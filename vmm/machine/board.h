@@ -21,6 +21,7 @@
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
+#include "vmm/virtio/device.h"
 
 namespace berth::vmm {
 
@@ -69,6 +70,9 @@ class Board {
   Status CreateVm();
   Status AddPlatformDevices();
   Status AddPci();
+  Status AddVirtioDevices();
+  // Puts a device behind a PCI transport into the next free slot.
+  Status AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id);
   Status CreateVcpus();
   Status SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz);
   // Writes the ACPI tables into guest memory; returns the address of their root.

@@ -53,7 +53,8 @@ TEST(BzImage, RefusesWhatIsNoKernel) {
        [](KernelImage& i) { i.Set<uint16_t>(0x206, 0x020b); }},
       {"vmlinuz is not a bootable bzImage: no 64-bit entry point",
        [](KernelImage& i) { i.Set<uint16_t>(0x236, 0); }},
-      {"vmlinuz is not a bootable bzImage: its code should start at offset 131072 but it has only 66560 bytes",
+      {"vmlinuz is not a bootable bzImage: its code should start at offset 131072 but it has only 66560 "
+       "bytes",
        [](KernelImage& i) { i.Set<uint8_t>(0x1f1, 255); }},
       {"vmlinuz is not a bootable bzImage: it is cut off: code of 65536 bytes, found 65526",
        [](KernelImage& i) { i.bytes().resize(i.bytes().size() - 10); }},

@@ -6,8 +6,8 @@
 
 namespace berth::vmm {
 
-// The smallest image that the loader accepts: boot protocol 2.15, one setup sector, 64 KiB of code whose bytes
-// tell their offset. Tests spoil it.
+// The smallest image that the loader accepts: boot protocol 2.15, one setup sector, 64 KiB of code whose
+// bytes tell their offset. Tests spoil it.
 class KernelImage {
  public:
   static constexpr uint64_t kPayload = 1024;
@@ -15,7 +15,7 @@ class KernelImage {
 
   KernelImage() : bytes_(kPayload + kCode) {
     for (size_t i = kPayload; i < bytes_.size(); i++) bytes_[i] = static_cast<uint8_t>(i / 251);
-    Set<uint8_t>(0x1f1, 1);           // setup sectors
+    Set<uint8_t>(0x1f1, 1);            // setup sectors
     Set<uint32_t>(0x1f4, kCode / 16);  // size of the code
     Set<uint16_t>(0x1fe, 0xaa55);
     Set<uint8_t>(0x200, 0xeb).Set<uint8_t>(0x201, 0x6a);

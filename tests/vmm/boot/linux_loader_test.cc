@@ -29,8 +29,8 @@ class LinuxLoaderTest : public testing::Test {
       MemoryRegion region;
       region.base = Gpa{base};
       region.size = size;
-      region.host = static_cast<uint8_t*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+      region.host = static_cast<uint8_t*>(
+          ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
       regions.push_back(region);
     }
     memory_ = GuestMemory(std::move(regions));
@@ -65,10 +65,10 @@ TEST_F(LinuxLoaderTest, PutsEverythingWhereTheKernelLooksForIt) {
   ASSERT_TRUE(entry.has_value()) << entry.error().ToString();
   EXPECT_EQ(entry->instruction_pointer, 0x100200u);
   EXPECT_EQ(entry->zero_page, 0x7000u);
-  EXPECT_EQ(ZeroPage<uint64_t>(0x70), 0xa0000u);       // RSDP
-  EXPECT_EQ(ZeroPage<uint8_t>(0x210), 0xff);           // loader
-  EXPECT_EQ(ZeroPage<uint32_t>(0x228), 0x20000u);      // command line
-  EXPECT_EQ(ZeroPage<uint32_t>(0x202), 0x53726448u);   // "HdrS"
+  EXPECT_EQ(ZeroPage<uint64_t>(0x70), 0xa0000u);           // RSDP
+  EXPECT_EQ(ZeroPage<uint8_t>(0x210), 0xff);               // loader
+  EXPECT_EQ(ZeroPage<uint32_t>(0x228), 0x20000u);          // command line
+  EXPECT_EQ(ZeroPage<uint32_t>(0x202), 0x53726448u);       // "HdrS"
   EXPECT_EQ(ZeroPage<uint32_t>(0x218), 64 * kMiB - 8192);  // initramfs: 5000 bytes below the end, on a page
   EXPECT_EQ(ZeroPage<uint32_t>(0x21c), 5000u);
   EXPECT_EQ(*memory_.ReadObject<uint8_t>(Gpa{64 * kMiB - 8192 + 4999}), 0x5a);
@@ -87,8 +87,7 @@ TEST_F(LinuxLoaderTest, MapsTheFirstFourGigabytesToThemselves) {
   for (uint64_t address : {uint64_t{0}, uint64_t{0x100200}, uint64_t{0xbfffffff}, uint64_t{0xffffffff}}) {
     uint64_t top = *memory_.ReadObject<uint64_t>(Gpa{entry.page_tables});
     uint64_t pointer = *memory_.ReadObject<uint64_t>(Gpa{(top & ~0xfffull) + 8 * (address >> 30)});
-    uint64_t leaf =
-        *memory_.ReadObject<uint64_t>(Gpa{(pointer & ~0xfffull) + 8 * (address >> 21 & 511)});
+    uint64_t leaf = *memory_.ReadObject<uint64_t>(Gpa{(pointer & ~0xfffull) + 8 * (address >> 21 & 511)});
     EXPECT_EQ(leaf & ~0xfffull, address & ~0x1fffffull);
     EXPECT_EQ(leaf & 0x83, 0x83u);  // present, writable, large
   }

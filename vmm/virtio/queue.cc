@@ -242,14 +242,15 @@ void SplitQueue::DisableNotifications() {
   if (!config_.event_idx) Store(used_, kFlags, kNoNotify);
 }
 
-bool SplitQueue::EnableNotifications() {
+bool SplitQueue::EnableNotifications(uint16_t seen) {
+  const uint16_t expected = static_cast<uint16_t>(next_available_ + seen);
   if (config_.event_idx) {
-    Store(used_, kRing + kUsedElementSize * config_.size, next_available_);
+    Store(used_, kRing + kUsedElementSize * config_.size, expected);
   } else {
     Store(used_, kFlags, 0);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return Load(available_, kIndex) != next_available_;
+  return Load(available_, kIndex) != expected;
 }
 
 }  // namespace berth::vmm

@@ -80,9 +80,10 @@ class SplitQueue {
   bool NeedsInterrupt();
   // Asks the driver not to notify while the device is busy with the queue; a hint.
   void DisableNotifications();
-  // Asks for notifications again. True when chains have come in the meantime: they must be popped, because
-  // the driver will not notify for them.
-  bool EnableNotifications();
+  // Asks for notifications again, of what comes after the `seen` chains that were looked at and not taken (by
+  // Unpop). True when more have come in the meantime: they must be looked at, because the driver will not
+  // notify for them.
+  bool EnableNotifications(uint16_t seen = 0);
 
   uint16_t size() const { return config_.size; }
   // Index of the next chain to pop and the next used slot, for snapshots and tests.

@@ -1,0 +1,91 @@
+#include "vmm/virtio/rng.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/fakes/fake_interrupts.h"
+#include "tests/fakes/virtio_driver.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint64_t kData = 0x4000;
+
+class RngTest : public ::testing::Test {
+ protected:
+  void Start() {
+    ASSERT_TRUE(driver_.Negotiate(kVirtioVersion1 | kVirtioIndirect));
+    driver_.EnableMsix(2);
+    driver_.SetUpQueue(0, queue_);
+    driver_.Start();
+    ASSERT_EQ(driver_.status(), 0x0f);
+  }
+  // Lets the loop handle what is ready.
+  void RunOnce() {
+    loop_->Stop();
+    ASSERT_TRUE(loop_->Run().ok());
+  }
+
+  GuestRam ram_{{{0, 0x10000}}};
+  DriverQueue queue_{ram_, 0x1000, 8};
+  FakeMsiController interrupts_;
+  FakeIoEvents io_events_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::shared_ptr<VirtioPciTransport> transport_ = *VirtioPciTransport::Create(
+      *VirtioRng::Open("/dev/urandom", *loop_), ram_.memory(), interrupts_, io_events_);
+  VirtioDriver driver_{*transport_};
+};
+
+TEST_F(RngTest, FillsTheBuffersAndInterrupts) {
+  Start();
+  queue_.Post({{kData, 32, true}, {kData + 64, 32, true}});
+  driver_.Notify(0);
+  RunOnce();
+  EXPECT_EQ(queue_.UsedIndex(), 1);
+  EXPECT_EQ(queue_.Used(0), (DriverQueue::UsedElement{0, 64}));
+  EXPECT_EQ(interrupts_.Count(VirtioDriver::kMsiData + 1), 1u);
+  EXPECT_NE(ram_.Get(kData, 32), std::vector<uint8_t>(32, 0));
+  EXPECT_NE(ram_.Get(kData + 64, 32), std::vector<uint8_t>(32, 0));
+  EXPECT_EQ(ram_.Get(kData + 32, 32), std::vector<uint8_t>(32, 0));
+}
+
+TEST_F(RngTest, AnswersAHugeRequestWithALimitedAmount) {
+  Start();
+  queue_.Post({{kData, 0xc000, true}});
+  driver_.Notify(0);
+  RunOnce();
+  EXPECT_EQ(queue_.Used(0), (DriverQueue::UsedElement{0, VirtioRng::kBytesPerRequest}));
+}
+
+TEST_F(RngTest, NeedsAResetAfterABadRingAndWorksAgainAfterIt) {
+  Start();
+  queue_.SetAvailableIndex(100);
+  driver_.Notify(0);
+  RunOnce();
+  EXPECT_TRUE(driver_.status() & VirtioDriver::kNeedsReset);
+  driver_.Notify(0);
+  RunOnce();  // it does not look at the ring any more
+  EXPECT_EQ(queue_.UsedIndex(), 0);
+
+  queue_.SetAvailableIndex(0);
+  Start();
+  queue_.Post({{kData, 8, true}});
+  driver_.Notify(0);
+  RunOnce();
+  EXPECT_EQ(queue_.UsedIndex(), 1);
+}
+
+TEST_F(RngTest, NeedsItsQueue) {
+  ASSERT_TRUE(driver_.Negotiate(kVirtioVersion1));
+  driver_.Start();
+  EXPECT_TRUE(driver_.status() & VirtioDriver::kNeedsReset);
+}
+
+TEST(VirtioRng, NamesASourceThatCannotBeOpened) {
+  auto loop = *EventLoop::Create();
+  auto rng = VirtioRng::Open("/nonexistent/random", *loop);
+  EXPECT_EQ(rng.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(rng.status().message().find("/nonexistent/random"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "common/status.h"
+
+namespace berth::vmm {
+
+using MacAddress = std::array<uint8_t, 6>;
+
+// "52:54:00:12:34:56", a unicast address that is not all zeros; else kInvalidArgument with the text.
+Result<MacAddress> ParseMacAddress(std::string_view text);
+// A random, locally administered unicast address.
+MacAddress RandomMacAddress();
+
+}  // namespace berth::vmm

@@ -1,0 +1,400 @@
+#include "compute-agent/instances/instance.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "compute-agent/instances/placement_proof.h"
+#include "compute-agent/instances/vmm_client.h"
+#include "compute-agent/instances/vmm_options.h"
+
+namespace berth::agent {
+namespace {
+
+using placement::InstanceState;
+using std::chrono::milliseconds;
+
+constexpr uint32_t kMaxAttempts = 3;
+constexpr milliseconds kSoon{20};
+constexpr milliseconds kIdle{10'000};
+constexpr milliseconds kExitStatusWait{1'000};
+constexpr int kMaxRestoreFailures = 5;
+constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
+constexpr size_t kLastLines = 5;
+constexpr size_t kLastBytes = 3000;
+constexpr int kNeverExecuted = 125;  // see process.cc: the child found its parent gone
+
+uint64_t NowMs() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(now).count());
+}
+
+PageCounts HugePages(const StartRequest& request) {
+  PageCounts pages;
+  for (const placement::CellBinding& cell : request.claim.cells) {
+    if (cell.page_size_bytes > 4096) {
+      pages[{cell.host_cell, cell.page_size_bytes}] += cell.memory_bytes / cell.page_size_bytes;
+    }
+  }
+  return pages;
+}
+
+// Short, and ASCII without control bytes except line ends: it holds what a VMM printed.
+std::string Printable(std::string text) {
+  if (text.size() > kMaxDetail) text.resize(kMaxDetail);
+  for (char& c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    if ((byte < ' ' && c != '\n') || byte >= 0x7f) c = '?';
+  }
+  return text;
+}
+
+// The last `bytes` of a file, which may be of any size; empty if it cannot be read.
+std::string ReadTail(const std::string& path, size_t bytes) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return {};
+  off_t size = ::lseek(fd.get(), 0, SEEK_END);
+  off_t from = std::max<off_t>(0, size - static_cast<off_t>(bytes));
+  std::string tail(bytes, '\0');
+  ssize_t got = ::pread(fd.get(), tail.data(), tail.size(), from);
+  tail.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return tail;
+}
+
+bool SetAffinity(pid_t tid, const CpuSet& cpus) {
+  size_t size = CPU_ALLOC_SIZE(CpuSet::kMaxCpu + 1);
+  std::vector<unsigned long> mask(size / sizeof(unsigned long));
+  for (uint32_t cpu : cpus.ToVector()) mask[cpu / 64] |= 1UL << (cpu % 64);
+  return ::sched_setaffinity(tid, size, reinterpret_cast<const cpu_set_t*>(mask.data())) == 0;
+}
+
+}  // namespace
+
+Instance::Instance(const InstanceEnvironment& environment, const Uuid& consumer, std::string name)
+    : environment_(environment) {
+  record_.consumer = consumer;
+  record_.name = std::move(name);
+  SetStatus(InstanceState::kBuilding);
+}
+
+std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment, const Uuid& consumer) {
+  auto instance = std::make_unique<Instance>(environment, consumer, "");
+  Result<InstanceRecord> record = InstanceRecord::Load(instance->record_path());
+  if (!record.has_value() && record.error().code() == StatusCode::kNotFound) {
+    return instance;  // the folder was made, nothing was started
+  }
+  if (!record.has_value() || record->consumer != consumer) {
+    instance->broken_ = true;
+    instance->SetStatus(
+        InstanceState::kFailed,
+        "the agent's record of the instance cannot be used: check by hand whether its VMM runs, then "
+        "remove " +
+            instance->folder() + ": " + record.status().message());
+    LOG(kError, "instance_record_refused", {{"instance", consumer.ToString()}, {"error", record.status()}});
+    return instance;
+  }
+  instance->record_ = *std::move(record);
+  instance->Recover();
+  return instance;
+}
+
+void Instance::Recover() {
+  if (record_.phase == Phase::kExited) {
+    Outcome outcome = record_.outcome.value_or(Outcome{});
+    SetStatus(outcome.state, outcome.detail);
+    environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
+    environment_.consoles->Detach(record_.consumer);
+    return;
+  }
+  if (record_.phase == Phase::kPreparing) return;
+  Result<Process> process = Process::Adopt(record_.process);
+  if (process.has_value()) {
+    process_ = *std::move(process);
+    adopted_ = true;
+    deadline_ = Clock::now() + environment_.start_timeout;
+    environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
+    if (record_.phase == Phase::kRunning) SetStatus(InstanceState::kRunning, record_.note);
+    LOG(kInfo, "instance_adopted", {{"instance", record_.consumer.ToString()}, {"pid", record_.process.pid}});
+    return;
+  }
+  Result<std::string> boot_id = ReadBootId();
+  bool rebooted = boot_id.has_value() && *boot_id != record_.process.boot_id;
+  if (rebooted) record_.attempts = 0;
+  if (rebooted || record_.phase == Phase::kStarting) {
+    record_.phase = Phase::kPreparing;  // the start is repeated; saved with its next step
+    return;
+  }
+  Finish(InstanceState::kStopped,
+         "ended while no agent watched it, its exit status is unknown" + LastOutput());
+}
+
+void Instance::SetStatus(InstanceState state, std::string detail) {
+  detail = Printable(std::move(detail));
+  if (status_.state == state && status_.detail == detail) return;
+  status_ = {state, std::move(detail), NowMs()};
+}
+
+bool Instance::Save() {
+  Status saved = record_.Save(record_path());
+  if (saved.ok()) return true;
+  LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", saved}});
+  return false;
+}
+
+milliseconds Instance::NextStep() const {
+  if (broken_) return kIdle;
+  bool repeat = record_.phase == Phase::kPreparing && adopted_;
+  bool busy =
+      repeat || record_.phase == Phase::kStarting || stop_ != Stop::kNone || exit_status_until_.has_value();
+  return busy ? kSoon : kIdle;
+}
+
+void Instance::StepTowardsRunning(const StartRequest& request) {
+  if (broken_) return;
+  if (record_.phase != Phase::kPreparing) {
+    Observe();
+    return;
+  }
+  record_.name = request.claim.name;
+  SetStatus(InstanceState::kBuilding);
+  if (record_.attempts >= kMaxAttempts) {
+    Finish(InstanceState::kFailed, "the VMM ended " + std::to_string(record_.attempts) +
+                                       " times before it could be watched" + LastOutput());
+    return;
+  }
+  Status prepared = Prepare(request);
+  if (!prepared.ok()) Finish(InstanceState::kFailed, prepared.message());
+}
+
+Status Instance::Prepare(const StartRequest& request) {
+  if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
+  TRY_ASSIGN(record_.arguments,
+             VmmArguments(request.claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
+  record_.huge_pages = HugePages(request);
+  TRY(BindDevices(request));
+  return StartProcess();
+}
+
+Status Instance::BindDevices(const StartRequest& request) {
+  record_.note.clear();
+  if (request.claim.devices.empty()) return record_.Save(record_path());
+  record_.note = "devices are reserved but not attached: this version's VMM has no device assignment";
+  if (!environment_.binder.Available()) {
+    record_.note += "; the vfio-pci driver is not loaded, their drivers were left alone";
+    return record_.Save(record_path());
+  }
+  for (const placement::DeviceBinding& device : request.claim.devices) {
+    if (request.unmanaged.contains(device.address)) continue;
+    auto known = [&](const BoundDevice& bound) { return bound.address == device.address; };
+    if (std::any_of(record_.devices.begin(), record_.devices.end(), known)) continue;
+    TRY_ASSIGN(std::string driver, environment_.binder.Driver(device.address));
+    record_.devices.push_back({device.address, std::move(driver)});
+  }
+  TRY(record_.Save(record_path()));
+  for (const BoundDevice& device : record_.devices) TRY(environment_.binder.BindToVfio(device.address));
+  return OkStatus();
+}
+
+Status Instance::StartProcess() {
+  std::error_code ignored;
+  std::filesystem::remove(api_socket(), ignored);
+  std::filesystem::remove(serial_socket(), ignored);
+  auto record = [this](const ProcessId& id) {
+    record_.process = id;
+    record_.phase = Phase::kStarting;
+    ++record_.attempts;
+    return record_.Save(record_path());
+  };
+  TRY_ASSIGN(process_, Process::Start({environment_.vmm_path, record_.arguments, vmm_log()}, record));
+  adopted_ = false;
+  deadline_ = Clock::now() + environment_.start_timeout;
+  environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
+  LOG(kInfo, "instance_started",
+      {{"instance", record_.consumer.ToString()}, {"name", record_.name}, {"pid", record_.process.pid}});
+  return OkStatus();
+}
+
+void Instance::Observe() {
+  if (broken_ || !process_.has_value()) return;
+  if (process_->Ended()) {
+    HandleEnd();
+  } else if (record_.phase == Phase::kStarting) {
+    CheckStarted();
+  }
+}
+
+void Instance::CheckStarted() {
+  if (VmmClient(api_socket()).Ping().ok()) {
+    record_.phase = Phase::kRunning;
+    if (!Save()) {
+      record_.phase = Phase::kStarting;
+      return;
+    }
+    SetStatus(InstanceState::kRunning, record_.note);
+    return;
+  }
+  if (Clock::now() < deadline_ || kill_reason_.has_value()) return;
+  kill_reason_ = "the VMM did not answer on its API socket within " +
+                 std::to_string(environment_.start_timeout.count() / 1000) + " s";
+  process_->Signal(SIGKILL);
+}
+
+void Instance::HandleEnd() {
+  std::optional<ExitStatus> exit = process_->TakeExitStatus();
+  if (!exit.has_value()) {
+    if (!exit_status_until_.has_value()) exit_status_until_ = Clock::now() + kExitStatusWait;
+    if (Clock::now() < *exit_status_until_) return;
+    exit = ExitStatus{};
+  }
+  bool repeat = exit->code == kNeverExecuted || (!exit->code.has_value() && !exit->signal.has_value());
+  if (adopted_ && record_.phase == Phase::kStarting && repeat) {
+    process_.reset();
+    exit_status_until_.reset();
+    record_.phase = Phase::kPreparing;
+    return;
+  }
+  if (exit->code == 0) {
+    Finish(InstanceState::kStopped, "the guest powered off");
+  } else if (!exit->code.has_value() && !exit->signal.has_value()) {
+    Finish(InstanceState::kStopped, "ended, its exit status is unknown" + LastOutput());
+  } else {
+    Finish(InstanceState::kFailed, ExitText(*exit));
+  }
+}
+
+std::string Instance::ExitText(const ExitStatus& exit) const {
+  std::string text;
+  if (kill_reason_.has_value()) {
+    text = *kill_reason_;
+  } else if (exit.code.has_value()) {
+    text = "the VMM exited with status " + std::to_string(*exit.code);
+  } else {
+    text = "the VMM was ended by signal " + std::to_string(*exit.signal) + " (" + ::strsignal(*exit.signal) +
+           ")";
+  }
+  return text + LastOutput();
+}
+
+std::string Instance::LastOutput() const {
+  std::string tail = ReadTail(vmm_log(), kLastBytes);
+  while (tail.ends_with('\n')) tail.pop_back();
+  if (tail.empty()) return {};
+  size_t begin = tail.size();
+  for (size_t lines = 0; lines < kLastLines && begin != std::string::npos && begin > 0; ++lines) {
+    begin = tail.rfind('\n', begin - 1);
+  }
+  return ": " + (begin == std::string::npos || begin == 0 ? tail : tail.substr(begin + 1));
+}
+
+void Instance::Finish(InstanceState state, std::string detail) {
+  detail = Printable(std::move(detail));
+  record_.phase = Phase::kExited;
+  record_.outcome = Outcome{state, detail};
+  // Not saved (full disk): the outcome is found again from the process when the agent restarts.
+  if (std::filesystem::exists(folder())) Save();
+  environment_.consoles->Detach(record_.consumer);
+  process_.reset();
+  exit_status_until_.reset();
+  SetStatus(state, detail);
+  LOG(kInfo, "instance_ended",
+      {{"instance", record_.consumer.ToString()},
+       {"state", placement::InstanceStateName(state)},
+       {"detail", detail}});
+}
+
+bool Instance::StepTowardsGone() {
+  if (broken_) return false;
+  if (process_.has_value()) {
+    SetStatus(InstanceState::kDeleting);
+    if (!process_->Ended()) {
+      AdvanceStop();
+      return false;
+    }
+    process_->TakeExitStatus();
+    process_.reset();
+  }
+  return CleanUp();
+}
+
+void Instance::AdvanceStop() {
+  Clock::time_point now = Clock::now();
+  switch (stop_) {
+    case Stop::kNone: {
+      bool asked = record_.phase == Phase::kRunning && VmmClient(api_socket()).PowerButton().ok();
+      stop_ = Stop::kPowerButton;
+      deadline_ = now + (asked ? environment_.shutdown_timeout : milliseconds(0));
+      return;
+    }
+    case Stop::kPowerButton:
+      if (now < deadline_) return;
+      process_->Signal(SIGTERM);
+      stop_ = Stop::kTerminated;
+      deadline_ = now + environment_.terminate_timeout;
+      return;
+    case Stop::kTerminated:
+    case Stop::kKilled:
+      if (now < deadline_) return;
+      process_->Signal(SIGKILL);
+      stop_ = Stop::kKilled;
+      deadline_ = now + environment_.terminate_timeout;
+      LOG(kWarning, "instance_killed",
+          {{"instance", record_.consumer.ToString()}, {"pid", record_.process.pid}});
+      return;
+  }
+}
+
+bool Instance::CleanUp() {
+  environment_.consoles->Forget(record_.consumer);
+  for (const BoundDevice& device : record_.devices) {
+    Status restored = environment_.binder.Restore(device.address, device.original_driver);
+    if (restored.ok()) continue;
+    LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});
+    // A driver that does not want its device back must not keep the claim for ever.
+    if (++restore_failures_ < kMaxRestoreFailures) {
+      stop_ = Stop::kKilled;
+      SetStatus(InstanceState::kDeleting, restored.message());
+      return false;
+    }
+  }
+  std::error_code error;
+  std::filesystem::remove_all(folder(), error);
+  if (!error) return true;
+  LOG(kError, "instance_folder_not_removed", {{"folder", folder()}, {"error", error.message()}});
+  SetStatus(InstanceState::kDeleting, "remove " + folder() + ": " + error.message());
+  return false;
+}
+
+void Instance::AdjustAffinity(const placement::Claim& claim, const std::map<uint32_t, CpuSet>& affinity) {
+  if (record_.phase != Phase::kRunning || !process_.has_value() || process_->Ended()) return;
+  std::set<uint32_t> pinned;
+  for (const placement::CellBinding& cell : claim.cells) {
+    for (const auto& [guest, host] : cell.pinning) pinned.insert(guest);
+  }
+  if (pinned.size() == claim.spec.vcpus) return;
+  Result<std::vector<VcpuThread>> threads = ReadVcpuThreads(record_.process.pid);
+  if (!threads.has_value()) return;
+  for (const VcpuThread& thread : *threads) {
+    auto wanted = affinity.find(thread.vcpu);
+    if (wanted == affinity.end() || pinned.contains(thread.vcpu) || wanted->second == thread.cpus_allowed)
+      continue;
+    bool done = SetAffinity(thread.tid, wanted->second);
+    LOG(kInfo, "floating_vcpu_moved",
+        {{"instance", record_.consumer.ToString()},
+         {"vcpu", thread.vcpu},
+         {"cpus", wanted->second.ToString()},
+         {"done", done}});
+  }
+}
+
+}  // namespace berth::agent

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "common/cpu_set.h"
+#include "common/status.h"
+#include "compute-agent/instances/console_hub.h"
+#include "compute-agent/instances/device_binder.h"
+#include "compute-agent/instances/instance_record.h"
+#include "compute-agent/instances/process.h"
+#include "placement/model/claim.h"
+#include "placement/model/host.h"
+
+namespace berth::agent {
+
+// What all instances of an agent share.
+struct InstanceEnvironment {
+  std::string folder;    // holds one folder per instance, named by its UUID
+  std::string vmm_path;  // the program berth-vmm
+  DeviceBinder binder{"/"};
+  ConsoleHub* consoles = nullptr;  // outlives the instances
+  std::chrono::milliseconds start_timeout{
+      600'000};  // until the API socket answers; memory is filled meanwhile
+  std::chrono::milliseconds shutdown_timeout{30'000};  // after the power button, before SIGTERM
+  std::chrono::milliseconds terminate_timeout{5'000};  // after SIGTERM, before SIGKILL
+};
+
+// The longest `folder` whose sockets still have valid UNIX socket addresses.
+inline constexpr size_t kMaxInstancesFolder = 107 - (1 + 36 + 1 + 11);
+
+// What an instance is started from.
+struct StartRequest {
+  const placement::Claim& claim;
+  const placement::HostReport& host;
+  const CpuSet& exclusive;                // CPUs that no floating vCPU may use
+  const std::set<PciAddress>& unmanaged;  // devices whose driver is left alone
+};
+
+// One instance of this host: its folder, its record, its process. Every step is recorded before it is taken,
+// may be repeated, and does not wait: callers step again after `NextStep`. Thread-compatible.
+class Instance {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // An instance of which nothing exists yet.
+  Instance(const InstanceEnvironment& environment, const Uuid& consumer, std::string name);
+  // An instance whose folder is there; its process is adopted if it still runs. Never fails: an unreadable
+  // record makes an instance that shows the error and is left alone.
+  static std::unique_ptr<Instance> Load(const InstanceEnvironment& environment, const Uuid& consumer);
+
+  // One step towards running.
+  void StepTowardsRunning(const StartRequest& request);
+  // Looks how the process is, starts nothing.
+  void Observe();
+  // One step towards nothing left: guest shut down, process ended, drivers restored, folder removed. True
+  // when that is reached.
+  bool StepTowardsGone();
+  // Lets the threads of floating vCPUs run on `affinity` where it differs. Of no effect unless running.
+  void AdjustAffinity(const placement::Claim& claim, const std::map<uint32_t, CpuSet>& affinity);
+
+  const InstanceRecord& record() const { return record_; }
+  const placement::InstanceStatus& status() const { return status_; }
+  bool has_process() const { return process_.has_value(); }
+  bool broken() const { return broken_; }
+  int pidfd() const { return process_.has_value() ? process_->pidfd() : -1; }
+  // How long at most until the next step is due.
+  std::chrono::milliseconds NextStep() const;
+
+  std::string folder() const { return environment_.folder + "/" + record_.consumer.ToString(); }
+  std::string api_socket() const { return folder() + "/api.sock"; }
+  std::string serial_socket() const { return folder() + "/serial.sock"; }
+  std::string console_log() const { return folder() + "/console.log"; }
+  std::string vmm_log() const { return folder() + "/vmm.log"; }
+  std::string record_path() const { return folder() + "/record.json"; }
+
+ private:
+  enum class Stop { kNone, kPowerButton, kTerminated, kKilled };
+
+  void Recover();
+  Status Prepare(const StartRequest& request);
+  Status BindDevices(const StartRequest& request);
+  Status StartProcess();
+  void HandleEnd();
+  void CheckStarted();
+  void AdvanceStop();
+  bool CleanUp();
+  void Finish(placement::InstanceState state, std::string detail);
+  bool Save();
+  void SetStatus(placement::InstanceState state, std::string detail = {});
+  std::string LastOutput() const;
+  std::string ExitText(const ExitStatus& exit) const;
+
+  const InstanceEnvironment& environment_;
+  InstanceRecord record_;
+  std::optional<Process> process_;
+  placement::InstanceStatus status_;
+  bool broken_ = false;
+  bool adopted_ = false;  // the process was started by an earlier agent
+  Stop stop_ = Stop::kNone;
+  Clock::time_point deadline_{};                        // of the present phase
+  std::optional<Clock::time_point> exit_status_until_;  // how long to wait for the exit status
+  std::optional<std::string> kill_reason_;              // why the agent itself killed the process
+  int restore_failures_ = 0;
+};
+
+}  // namespace berth::agent

@@ -1,0 +1,108 @@
+#include "compute-agent/instances/instance_record.h"
+
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/file.h"
+
+namespace berth::agent {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr std::pair<Phase, const char*> kPhases[] = {{Phase::kPreparing, "preparing"},
+                                                     {Phase::kStarting, "starting"},
+                                                     {Phase::kRunning, "running"},
+                                                     {Phase::kExited, "exited"}};
+
+const char* PhaseName(Phase phase) {
+  for (const auto& [value, name] : kPhases) {
+    if (value == phase) return name;
+  }
+  return "";
+}
+
+// Throws what nlohmann::json throws; only FromJson calls it.
+Result<InstanceRecord> Read(const json& root) {
+  if (root.at("format").get<int>() != kFormat) return DataLoss("unknown format of an instance record");
+  InstanceRecord record;
+  TRY_ASSIGN(record.consumer, Uuid::Parse(root.at("consumer").get<std::string>()));
+  record.name = root.at("name").get<std::string>();
+  bool known = false;
+  for (const auto& [phase, name] : kPhases) {
+    if (root.at("phase").get<std::string>() != name) continue;
+    record.phase = phase;
+    known = true;
+  }
+  if (!known) return DataLoss("unknown phase of an instance record");
+  record.attempts = root.at("attempts").get<uint32_t>();
+  const json& process = root.at("process");
+  record.process = {process.at("pid").get<pid_t>(), process.at("start_time").get<uint64_t>(),
+                    process.at("boot_id").get<std::string>()};
+  record.arguments = root.at("arguments").get<std::vector<std::string>>();
+  for (const json& device : root.at("devices")) {
+    TRY_ASSIGN(PciAddress address, PciAddress::Parse(device.at("address").get<std::string>()));
+    record.devices.push_back({address, device.at("original_driver").get<std::string>()});
+  }
+  for (const json& pages : root.at("huge_pages")) {
+    PoolKey key{pages.at("node").get<uint32_t>(), pages.at("size_bytes").get<uint64_t>()};
+    record.huge_pages[key] = pages.at("count").get<uint64_t>();
+  }
+  record.note = root.at("note").get<std::string>();
+  if (root.contains("outcome")) {
+    const json& outcome = root.at("outcome");
+    auto state = placement::ParseInstanceState(outcome.at("state").get<std::string>());
+    if (!state.has_value()) return DataLoss("unknown state of an instance record");
+    record.outcome = Outcome{*state, outcome.at("detail").get<std::string>()};
+  }
+  return record;
+}
+
+}  // namespace
+
+std::string InstanceRecord::ToJson() const {
+  json root = {
+      {"format", kFormat},
+      {"consumer", consumer.ToString()},
+      {"name", name},
+      {"phase", PhaseName(phase)},
+      {"attempts", attempts},
+      {"process", {{"pid", process.pid}, {"start_time", process.start_time}, {"boot_id", process.boot_id}}},
+      {"arguments", arguments},
+      {"devices", json::array()},
+      {"huge_pages", json::array()},
+      {"note", note}};
+  for (const BoundDevice& device : devices) {
+    root["devices"].push_back(
+        {{"address", device.address.ToString()}, {"original_driver", device.original_driver}});
+  }
+  for (const auto& [key, count] : huge_pages) {
+    root["huge_pages"].push_back({{"node", key.first}, {"size_bytes", key.second}, {"count", count}});
+  }
+  if (outcome.has_value()) {
+    root["outcome"] = {{"state", placement::InstanceStateName(outcome->state)}, {"detail", outcome->detail}};
+  }
+  // Names and details come from outside and may hold any bytes.
+  return root.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Result<InstanceRecord> InstanceRecord::FromJson(std::string_view text) {
+  try {
+    return Read(json::parse(text));
+  } catch (const std::exception& error) {
+    return DataLoss(std::string("not an instance record: ") + error.what());
+  }
+}
+
+Status InstanceRecord::Save(const std::string& path) const {
+  return WriteFileAtomically(path, ToJson());
+}
+
+Result<InstanceRecord> InstanceRecord::Load(const std::string& path) {
+  TRY_ASSIGN(std::string text, ReadFile(path));
+  return FromJson(text);
+}
+
+}  // namespace berth::agent

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/pci_address.h"
+#include "common/status.h"
+#include "common/uuid.h"
+#include "compute-agent/devices/host_config.h"
+#include "placement/model/claim.h"
+
+namespace berth::agent {
+
+// How far an instance has come. Written before the step that it names is taken.
+enum class Phase {
+  kPreparing,  // devices are being bound; no process was started, or its start is to be repeated
+  kStarting,   // a process was forked (see ProcessId); it may not have reached exec
+  kRunning,    // the VMM answered on its API socket
+  kExited,     // the process is gone, `outcome` says how; never started again
+};
+
+// Identifies a process beyond the reuse of its number.
+struct ProcessId {
+  pid_t pid = 0;
+  uint64_t start_time = 0;  // clock ticks since boot: field 22 of /proc/PID/stat
+  std::string boot_id;      // /proc/sys/kernel/random/boot_id
+
+  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+};
+
+struct BoundDevice {
+  PciAddress address;
+  std::string original_driver;  // to be restored; empty: none
+
+  friend bool operator==(const BoundDevice&, const BoundDevice&) = default;
+};
+
+// How a VMM ended.
+struct Outcome {
+  placement::InstanceState state = placement::InstanceState::kStopped;  // kStopped or kFailed
+  std::string detail;
+
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+// What the agent remembers of one instance over its own restarts: a file of the instance's folder, replaced
+// atomically. A value type.
+struct InstanceRecord {
+  Uuid consumer;
+  std::string name;
+  Phase phase = Phase::kPreparing;
+  uint32_t attempts = 0;  // processes forked so far
+  ProcessId process;
+  std::vector<std::string> arguments;  // of the VMM, without argv[0]
+  std::vector<BoundDevice> devices;    // given to vfio-pci, or about to be
+  PageCounts huge_pages;               // that the guest's memory takes
+  std::string note;                    // shown in the status of a running instance
+  std::optional<Outcome> outcome;
+
+  // Durable when it returns OK.
+  Status Save(const std::string& path) const;
+  static Result<InstanceRecord> Load(const std::string& path);
+
+  std::string ToJson() const;
+  // kDataLoss: not a record.
+  static Result<InstanceRecord> FromJson(std::string_view text);
+
+  friend bool operator==(const InstanceRecord&, const InstanceRecord&) = default;
+};
+
+}  // namespace berth::agent

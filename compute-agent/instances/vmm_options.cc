@@ -1,0 +1,154 @@
+#include "compute-agent/instances/vmm_options.h"
+
+#include <algorithm>
+
+#include "common/byte_size.h"
+
+namespace berth::agent {
+namespace {
+
+using placement::Cell;
+using placement::CellBinding;
+using placement::Claim;
+using placement::HostReport;
+
+const Cell* FindCell(const HostReport& host, placement::NumaNode id) {
+  for (const Cell& cell : host.cells) {
+    if (cell.id == id) return &cell;
+  }
+  return nullptr;
+}
+
+CpuSet Floating(const CpuSet& shared, const CpuSet& exclusive) {
+  CpuSet left = shared - exclusive;
+  return left.empty() ? shared : left;
+}
+
+std::string Affinity(const std::map<uint32_t, CpuSet>& affinity) {
+  std::string text;
+  for (const auto& [vcpu, cpus] : affinity) {
+    text += (text.empty() ? "" : ",") + std::to_string(vcpu) + "@[" + cpus.ToString() + "]";
+  }
+  return text;
+}
+
+std::string MemoryZone(const CellBinding& cell, uint64_t base_page) {
+  std::string zone = "--memory-zone=id=mem" + std::to_string(cell.guest_cell) +
+                     ",size=" + std::to_string(cell.memory_bytes) +
+                     ",host_numa_node=" + std::to_string(cell.host_cell);
+  if (cell.page_size_bytes > base_page) {
+    zone += ",hugepages=on,hugepage_size=" + ByteSize(cell.page_size_bytes).ToString() + ",shared=on";
+  }
+  return zone + ",prefault=on";
+}
+
+// ",distances=[1@20,...]" from the cell to the claim's other cells; empty when the host does not tell them.
+std::string Distances(const Claim& claim, const HostReport& host, const CellBinding& from) {
+  const Cell* cell = FindCell(host, from.host_cell);
+  std::string text;
+  for (const CellBinding& to : claim.cells) {
+    if (to.guest_cell == from.guest_cell) continue;
+    const Cell* other = FindCell(host, to.host_cell);
+    size_t index = static_cast<size_t>(other - host.cells.data());
+    if (index >= cell->distances.size()) return {};
+    // ACPI keeps 10 for the node itself and 255 for "not reachable".
+    uint32_t distance = std::clamp<uint32_t>(cell->distances[index], 11, 254);
+    text += (text.empty() ? "" : ",") + std::to_string(to.guest_cell) + "@" + std::to_string(distance);
+  }
+  return text.empty() ? "" : ",distances=[" + text + "]";
+}
+
+std::string GuestNode(const Claim& claim, const HostReport& host, const CellBinding& cell) {
+  std::string node = "--numa=guest_numa_id=" + std::to_string(cell.guest_cell);
+  if (!cell.vcpus.empty()) node += ",cpus=[" + cell.vcpus.ToString() + "]";
+  node += ",memory_zones=[mem" + std::to_string(cell.guest_cell) + "]";
+  return node + Distances(claim, host, cell);
+}
+
+Status CheckPath(const std::string& path, const char* field, bool required) {
+  if (path.empty() && !required) return OkStatus();
+  if (!path.starts_with("/")) {
+    return InvalidArgument(std::string(field) + " \"" + path + "\" is not an absolute path", field,
+                           "a path on the host that runs the instance");
+  }
+  return OkStatus();
+}
+
+Status CheckClaimShape(const Claim& claim, const HostReport& host) {
+  TRY(CheckPath(claim.spec.kernel, "kernel", true));
+  TRY(CheckPath(claim.spec.initramfs, "initramfs", false));
+  for (const CellBinding& cell : claim.cells) {
+    if (FindCell(host, cell.host_cell) == nullptr) {
+      return {StatusCode::kFailedPrecondition,
+              "the claim names cell " + std::to_string(cell.host_cell) + ", which this host does not have",
+              "cells"};
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+CpuSet ExclusiveCpus(const std::vector<Claim>& claims) {
+  CpuSet exclusive;
+  for (const Claim& claim : claims) {
+    for (const CellBinding& cell : claim.cells) {
+      exclusive |= cell.reserved;
+      for (const auto& [guest, host] : cell.pinning) {
+        if (host <= CpuSet::kMaxCpu) exclusive.Add(host);
+      }
+    }
+  }
+  return exclusive;
+}
+
+std::map<uint32_t, CpuSet> VcpuAffinity(const Claim& claim, const HostReport& host, const CpuSet& exclusive) {
+  std::map<uint32_t, CpuSet> affinity;
+  if (claim.cells.empty()) {
+    CpuSet shared;
+    for (const Cell& cell : host.cells) shared |= cell.shared_cpus;
+    CpuSet cpus = Floating(shared, exclusive);
+    for (uint32_t vcpu = 0; !cpus.empty() && vcpu < claim.spec.vcpus; ++vcpu) affinity[vcpu] = cpus;
+    return affinity;
+  }
+  for (const CellBinding& binding : claim.cells) {
+    const Cell* cell = FindCell(host, binding.host_cell);
+    CpuSet cpus = cell == nullptr ? CpuSet() : Floating(cell->shared_cpus, exclusive);
+    for (uint32_t vcpu : binding.vcpus.ToVector()) {
+      if (!cpus.empty()) affinity[vcpu] = cpus;
+    }
+    for (const auto& [guest, pinned] : binding.pinning) {
+      if (pinned <= CpuSet::kMaxCpu) affinity[guest] = CpuSet{pinned};
+    }
+  }
+  return affinity;
+}
+
+Result<std::vector<std::string>> VmmArguments(const Claim& claim, const HostReport& host,
+                                              const CpuSet& exclusive, const VmmPaths& paths) {
+  TRY(CheckClaimShape(claim, host));
+  const placement::InstanceSpec& spec = claim.spec;
+  std::vector<std::string> arguments = {"--api-socket=" + paths.api_socket,
+                                        "--serial=socket=" + paths.serial_socket, "--kernel=" + spec.kernel};
+  if (!spec.initramfs.empty()) arguments.push_back("--initramfs=" + spec.initramfs);
+  if (!spec.cmdline.empty()) arguments.push_back("--cmdline=" + spec.cmdline);
+  std::string affinity = Affinity(VcpuAffinity(claim, host, exclusive));
+  arguments.push_back("--cpus=boot=" + std::to_string(spec.vcpus) +
+                      (affinity.empty() ? "" : ",affinity=[" + affinity + "]"));
+  if (claim.cells.empty()) {
+    arguments.push_back("--memory=size=" + std::to_string(spec.memory_bytes));
+  } else {
+    arguments.push_back("--memory=size=0");
+  }
+  for (const CellBinding& cell : claim.cells) {
+    const Cell* host_cell = FindCell(host, cell.host_cell);
+    uint64_t base_page = host_cell->pages.empty() ? 4096 : host_cell->pages.front().size_bytes;
+    arguments.push_back(MemoryZone(cell, base_page));
+    arguments.push_back(GuestNode(claim, host, cell));
+  }
+  for (const std::string& disk : spec.disks) arguments.push_back("--disk=" + disk);
+  for (const std::string& net : spec.nets) arguments.push_back("--net=" + net);
+  return arguments;
+}
+
+}  // namespace berth::agent

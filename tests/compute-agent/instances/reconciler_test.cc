@@ -1,0 +1,415 @@
+#include "compute-agent/instances/reconciler.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/compute-agent/instances/claims.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace berth::agent {
+namespace {
+
+using placement::Claim;
+using placement::ClaimPhase;
+using placement::InstanceState;
+using placement::InstanceStatus;
+using std::chrono::seconds;
+
+constexpr uint64_t kMi = uint64_t{1} << 20;
+constexpr seconds kPatience{30};  // only spent when a test fails
+
+// Remembers what the reconciler reports; can be made unreachable.
+class FakePlacement : public ClaimReporter {
+ public:
+  Status ReportStatus(const Uuid& consumer, const InstanceStatus& status) override {
+    std::lock_guard lock(mutex_);
+    if (unreachable_) return Unreachable();
+    states_[consumer] = status;
+    changed_.notify_all();
+    return OkStatus();
+  }
+  Status FinalizeClaim(const Uuid& consumer) override {
+    std::lock_guard lock(mutex_);
+    if (unreachable_) return Unreachable();
+    finalized_.insert(consumer);
+    changed_.notify_all();
+    return OkStatus();
+  }
+
+  bool AwaitState(const Uuid& consumer, InstanceState state) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return states_[consumer].state == state; });
+  }
+  bool AwaitFinalized(const Uuid& consumer) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return finalized_.contains(consumer); });
+  }
+  bool AwaitRefusal() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return refusals_ > 0; });
+  }
+  void Forget(const Uuid& consumer) {
+    std::lock_guard lock(mutex_);
+    states_.erase(consumer);
+  }
+  std::string Detail(const Uuid& consumer) {
+    std::lock_guard lock(mutex_);
+    return states_[consumer].detail;
+  }
+  void SetUnreachable(bool unreachable) {
+    std::lock_guard lock(mutex_);
+    unreachable_ = unreachable;
+  }
+
+ private:
+  Status Unreachable() {
+    ++refusals_;
+    changed_.notify_all();
+    return {StatusCode::kUnavailable, "placement is unreachable"};
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<Uuid, InstanceStatus> states_;
+  std::set<Uuid> finalized_;
+  bool unreachable_ = false;
+  int refusals_ = 0;
+};
+
+class ReconcilerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    options_.state_dir = folder_.path() / "agent";
+    options_.vmm_path = FAKE_VMM;
+    options_.root = folder_.path();
+    options_.shutdown_timeout = std::chrono::milliseconds(200);
+    options_.terminate_timeout = std::chrono::milliseconds(200);
+  }
+  void TearDown() override {
+    // Tests that leave a VM running end it here.
+    for (const Claim& claim : started_) {
+      if (reconciler_ == nullptr) Open();
+      reconciler_->PutClaim(Releasing(claim));
+      EXPECT_TRUE(placement_.AwaitFinalized(claim.consumer)) << claim.name;
+      EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));
+    }
+  }
+
+  void Open() {
+    auto reconciler = Reconciler::Open(options_, placement_, consoles_);
+    ASSERT_TRUE(reconciler.has_value()) << reconciler.error().ToString();
+    reconciler_ = *std::move(reconciler);
+    reconciler_->SetHost(TestHost(), {});
+    reconciler_->Start();
+    reconciler_->ReplaceClaims(started_);
+  }
+  void Put(Claim claim) {
+    if (reconciler_ == nullptr) Open();
+    started_.push_back(claim);
+    reconciler_->PutClaim(std::move(claim));
+  }
+  static Claim Releasing(Claim claim) {
+    claim.phase = ClaimPhase::kReleasing;
+    return claim;
+  }
+  static Claim With(std::string words) {
+    Claim claim = TestClaim("vm", 1, kMi);
+    claim.spec.cmdline = std::move(words);
+    return claim;
+  }
+  std::filesystem::path FolderOf(const Claim& claim) const {
+    return std::filesystem::path(options_.state_dir) / "instances" / claim.consumer.ToString();
+  }
+  pid_t PidOf(const Claim& claim) const {
+    auto runtime = reconciler_->Runtime(claim.consumer);
+    return runtime.has_value() ? runtime->pid : -1;
+  }
+
+  fakes::TempFolder folder_;
+  ReconcilerOptions options_;
+  FakePlacement placement_;
+  ConsoleHub consoles_;
+  std::unique_ptr<Reconciler> reconciler_;
+  std::vector<Claim> started_;
+};
+
+TEST_F(ReconcilerTest, AnActiveClaimRunsAndAReleasedOneLeavesNothing) {
+  Claim claim = With("");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+  EXPECT_GT(pid, 0);
+  EXPECT_EQ(::getsid(pid), pid);
+
+  reconciler_->PutClaim(Releasing(claim));
+
+  EXPECT_TRUE(placement_.AwaitFinalized(claim.consumer));
+  EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));
+  EXPECT_NE(::kill(pid, 0), 0);
+}
+
+TEST_F(ReconcilerTest, ThePlacementOfARunningInstanceIsProven) {
+  Claim claim = TestClaim("vm", 1, 8 * kMi);
+  claim.cells = {TestBinding(0, 0, "0", 8 * kMi)};
+  claim.cells[0].pinning = {{0, 0}};  // CPU 0 and node 0 exist everywhere
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning))
+      << placement_.Detail(claim.consumer);
+
+  auto runtime = reconciler_->Runtime(claim.consumer);
+
+  ASSERT_TRUE(runtime.has_value()) << runtime.error().ToString();
+  ASSERT_EQ(runtime->placement.vcpus.size(), 1u);
+  EXPECT_EQ(runtime->placement.vcpus[0].cpus_allowed.ToString(), "0");
+  EXPECT_EQ(runtime->placement.guest_memory, (std::map<placement::NumaNode, uint64_t>{{0, 8 * kMi}}));
+  EXPECT_TRUE(runtime->violations.empty());
+}
+
+TEST_F(ReconcilerTest, AGuestThatPowersOffIsStopped) {
+  Claim claim = With("fake_power_off");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "the guest powered off");
+}
+
+TEST_F(ReconcilerTest, AVmmThatFailsAtOnceShowsItsOwnErrorText) {
+  Claim claim = With("fake_exit=3");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(
+      placement_.Detail(claim.consumer),
+      "the VMM exited with status 3: fake_vmm: first line of trouble\nfake_vmm: second line of trouble");
+}
+
+TEST_F(ReconcilerTest, AKernelThatDoesNotExistFailsWithItsPath) {
+  Claim claim = With("");
+  claim.spec.kernel = "/no/such/vmlinuz";
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(placement_.Detail(claim.consumer),
+            "the VMM exited with status 1: fake_vmm: kernel /no/such/vmlinuz: No such file or directory");
+}
+
+TEST_F(ReconcilerTest, AnOptionThatTheVmmRefusesIsShown) {
+  Claim claim = With("");
+  claim.spec.disks = {"pth=/x"};
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_NE(placement_.Detail(claim.consumer).find("disk[0]"), std::string::npos)
+      << placement_.Detail(claim.consumer);
+}
+
+TEST_F(ReconcilerTest, AVmmProgramThatIsMissingFailsWithItsPath) {
+  options_.vmm_path = "/no/such/berth-vmm";
+  Claim claim = With("");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "exec /no/such/berth-vmm: No such file or directory");
+}
+
+TEST_F(ReconcilerTest, ACrashIsReportedWithItsSignal) {
+  Claim claim = With("fake_crash");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "the VMM was ended by signal 6 (Aborted)");
+}
+
+TEST_F(ReconcilerTest, ARunningVmmThatIsKilledIsReportedAndNotStartedAgain) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+
+  ::kill(PidOf(claim), SIGKILL);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "the VMM was ended by signal 9 (Killed)");
+  EXPECT_EQ(PidOf(claim), 0);
+}
+
+TEST_F(ReconcilerTest, AVmmThatNeverAnswersIsEndedAtTheTimeout) {
+  options_.start_timeout = std::chrono::milliseconds(1000);
+  Claim claim = With("fake_no_api");
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "the VMM did not answer on its API socket within 1 s");
+}
+
+TEST_F(ReconcilerTest, AGuestThatIgnoresThePowerButtonIsTerminatedAndADeafOneKilled) {
+  for (const char* words : {"fake_stubborn", "fake_deaf"}) {
+    Claim claim = TestClaim(words, 1, kMi);
+    claim.spec.cmdline = words;
+    Put(claim);
+    EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  }
+  // TearDown releases both and expects nothing left.
+}
+
+TEST_F(ReconcilerTest, AVmSurvivesTheAgentAndIsAdoptedByTheNextOne) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+
+  reconciler_.reset();
+  EXPECT_EQ(::kill(pid, 0), 0);
+  Open();
+
+  EXPECT_EQ(PidOf(claim), pid);
+}
+
+TEST_F(ReconcilerTest, AVmThatEndsWhileNoAgentWatchesIsNotStartedAgain) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+  reconciler_.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+
+  Open();
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "ended while no agent watched it, its exit status is unknown");
+}
+
+TEST_F(ReconcilerTest, AfterAHostRebootTheInstanceIsStartedAgain) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+  reconciler_.reset();
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  std::string path = FolderOf(claim) / "record.json";
+  auto record = InstanceRecord::Load(path);
+  ASSERT_TRUE(record.has_value());
+  record->process.boot_id = "another boot";
+  ASSERT_EQ(record->Save(path), OkStatus());
+
+  placement_.Forget(claim.consumer);
+
+  Open();
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  EXPECT_NE(PidOf(claim), pid);
+}
+
+TEST_F(ReconcilerTest, WhilePlacementIsUnreachableTheVmKeepsRunningAndTheReportIsRepeated) {
+  Claim claim = With("");
+  Open();
+  placement_.SetUnreachable(true);
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitRefusal());
+
+  placement_.SetUnreachable(false);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+}
+
+TEST_F(ReconcilerTest, ARunningVmWithoutAClaimIsLeftAlone) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+
+  reconciler_->ReplaceClaims({});
+  Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
+
+  EXPECT_EQ(PidOf(claim), pid);
+}
+
+TEST_F(ReconcilerTest, LeftoversWithoutProcessAndClaimAreCleanedUp) {
+  Claim claim = With("");
+  std::filesystem::create_directories(FolderOf(claim));
+  Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
+  EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));
+}
+
+TEST_F(ReconcilerTest, AnUnreadableRecordIsShownAndNeverActedUpon) {
+  Claim claim = With("");
+  std::filesystem::create_directories(FolderOf(claim));
+  std::ofstream(FolderOf(claim) / "record.json") << "{\"format\": 1";
+  Open();
+  reconciler_->PutClaim(claim);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+
+  EXPECT_NE(placement_.Detail(claim.consumer).find("check by hand"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(FolderOf(claim)));
+}
+
+TEST_F(ReconcilerTest, OneAgentAtATimeUsesAStateFolder) {
+  Open();
+  auto second = Reconciler::Open(options_, placement_, consoles_);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().message(), "another agent uses " + options_.state_dir);
+}
+
+TEST_F(ReconcilerTest, AStateFolderTooLongForSocketsIsRefused) {
+  options_.state_dir = "/tmp/" + std::string(60, 'x');
+  auto reconciler = Reconciler::Open(options_, placement_, consoles_);
+  ASSERT_FALSE(reconciler.has_value());
+  EXPECT_NE(reconciler.error().message().find("has 65 characters, at most 48 are allowed"), std::string::npos)
+      << reconciler.error().message();
+}
+
+// What a client of a console sees.
+class Listener : public ConsoleListener {
+ public:
+  void OnOutput(std::string_view data) override {
+    std::lock_guard lock(mutex_);
+    text_ += data;
+    changed_.notify_all();
+  }
+  void OnEnd() override {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  bool Await(const std::string& text) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return text_.find(text) != std::string::npos; });
+  }
+  bool AwaitEnd() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return ended_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string text_;
+  bool ended_ = false;
+};
+
+TEST_F(ReconcilerTest, TheConsoleShowsThePastTakesInputAndEndsWithTheVm) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  auto listener = std::make_shared<Listener>();
+  ASSERT_TRUE(consoles_.Subscribe(claim.consumer, listener).has_value());
+  EXPECT_TRUE(listener->Await("fake guest login: "));
+
+  EXPECT_EQ(consoles_.Write(claim.consumer, "root\n"), OkStatus());
+
+  EXPECT_TRUE(listener->Await("ROOT\n"));
+  ::kill(PidOf(claim), SIGKILL);
+  EXPECT_TRUE(listener->AwaitEnd());
+  auto late = std::make_shared<Listener>();
+  ASSERT_TRUE(consoles_.Subscribe(claim.consumer, late).has_value());
+  EXPECT_TRUE(late->Await("fake guest login: ROOT\n"));
+  EXPECT_EQ(ReadFile(FolderOf(claim) / "console.log").value_or(""), "fake guest login: ROOT\n");
+}
+
+}  // namespace
+}  // namespace berth::agent

@@ -1,0 +1,121 @@
+#include "compute-agent/instances/vmm_options.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/compute-agent/instances/claims.h"
+#include "vmm/config/command_line.h"
+
+namespace berth::agent {
+namespace {
+
+constexpr uint64_t kMi = uint64_t{1} << 20;
+const VmmPaths kPaths{"/s/api.sock", "/s/serial.sock"};
+
+// Two guest cells on two host cells: vCPUs 0 and 1 pinned, 2 and 3 floating.
+placement::Claim TwoCells() {
+  placement::Claim claim = TestClaim("vm", 4, 320 * kMi);
+  claim.cells = {TestBinding(0, 1, "0-1", 64 * kMi), TestBinding(1, 0, "2-3", 256 * kMi)};
+  claim.cells[0].pinning = {{0, 5}, {1, 6}};
+  claim.cells[1].page_size_bytes = 2 * kMi;
+  return claim;
+}
+
+std::string Text(const Result<std::vector<std::string>>& arguments) {
+  if (!arguments.has_value()) return arguments.error().ToString();
+  std::string text;
+  for (const std::string& argument : *arguments) text += argument + "\n";
+  return text;
+}
+
+TEST(VmmOptions, EveryGuestCellIsAZoneOnItsHostNodeAndAGuestNode) {
+  placement::Claim claim = TwoCells();
+  claim.spec.initramfs = "/boot/initrd";
+  claim.spec.cmdline = "console=ttyS0 --quiet";
+  claim.spec.disks = {"path=/d,readonly=on"};
+  claim.spec.nets = {"tap=tap0"};
+
+  auto arguments = VmmArguments(claim, TestHost(), ExclusiveCpus({claim}), kPaths);
+
+  EXPECT_EQ(Text(arguments),
+            "--api-socket=/s/api.sock\n"
+            "--serial=socket=/s/serial.sock\n"
+            "--kernel=/proc/version\n"
+            "--initramfs=/boot/initrd\n"
+            "--cmdline=console=ttyS0 --quiet\n"
+            "--cpus=boot=4,affinity=[0@[5],1@[6],2@[0-3],3@[0-3]]\n"
+            "--memory=size=0\n"
+            "--memory-zone=id=mem0,size=67108864,host_numa_node=1,prefault=on\n"
+            "--numa=guest_numa_id=0,cpus=[0-1],memory_zones=[mem0],distances=[1@21]\n"
+            "--memory-zone=id=mem1,size=268435456,host_numa_node=0,hugepages=on,hugepage_size=2M,shared=on,"
+            "prefault=on\n"
+            "--numa=guest_numa_id=1,cpus=[2-3],memory_zones=[mem1],distances=[0@21]\n"
+            "--disk=path=/d,readonly=on\n"
+            "--net=tap=tap0\n");
+}
+
+TEST(VmmOptions, TheVmmUnderstandsThem) {
+  placement::Claim claim = TwoCells();
+  claim.spec.cmdline = "--check";
+  auto arguments = VmmArguments(claim, TestHost(), ExclusiveCpus({claim}), kPaths);
+  ASSERT_TRUE(arguments.has_value());
+
+  auto line = vmm::ParseCommandLine(*arguments);
+
+  ASSERT_TRUE(line.has_value()) << vmm::ToText(line.error());
+  EXPECT_EQ(line->action, vmm::CommandLine::Action::kRun);
+  EXPECT_EQ(line->config.cmdline, "--check");
+  EXPECT_EQ(line->config.cpus.affinity.at(0), (CpuSet{5}));
+  EXPECT_EQ(line->config.memory_zones.at(1).host_numa_node, 0u);
+  EXPECT_EQ(line->config.numa.at(0).distances.at(1), 21);
+  EXPECT_EQ(line->config.serial.path, "/s/serial.sock");
+}
+
+TEST(VmmOptions, AClaimWithoutTopologyFloatsOverAllSharedCpusThatNobodyOwns) {
+  placement::Claim claim = TestClaim("vm", 2, 512 * kMi);
+  placement::Claim other = TwoCells();
+
+  auto arguments = VmmArguments(claim, TestHost(), ExclusiveCpus({claim, other}), kPaths);
+
+  EXPECT_EQ(Text(arguments),
+            "--api-socket=/s/api.sock\n--serial=socket=/s/serial.sock\n--kernel=/proc/version\n"
+            "--cpus=boot=2,affinity=[0@[0-4,7],1@[0-4,7]]\n--memory=size=536870912\n");
+}
+
+TEST(VmmOptions, ReservedCpusAreExclusiveToo) {
+  placement::Claim claim = TwoCells();
+  claim.cells[0].reserved = CpuSet{7};
+  EXPECT_EQ(ExclusiveCpus({claim}).ToString(), "5-7");
+}
+
+TEST(VmmOptions, AFloatingVcpuKeepsTheSharedSetWhenNothingElseIsLeft) {
+  placement::Claim claim = TestClaim("vm", 1, kMi);
+  claim.cells = {TestBinding(0, 0, "0", 64 * kMi)};
+  EXPECT_EQ(VcpuAffinity(claim, TestHost(), CpuSet::Range(0, 3)).at(0).ToString(), "0-3");
+}
+
+TEST(VmmOptions, DistancesOutsideOfWhatAcpiKnowsAreMadeToFit) {
+  placement::HostReport host = TestHost();
+  host.cells[0].distances = {10, 10};
+  host.cells[1].distances = {255, 10};
+  auto arguments = VmmArguments(TwoCells(), host, {}, kPaths);
+  EXPECT_NE(Text(arguments).find("distances=[1@254]"), std::string::npos);
+  EXPECT_NE(Text(arguments).find("distances=[0@11]"), std::string::npos);
+  host.cells[0].distances.clear();
+  EXPECT_EQ(Text(VmmArguments(TwoCells(), host, {}, kPaths)).find("distances=[0@"), std::string::npos);
+}
+
+TEST(VmmOptions, RelativePathsAndUnknownCellsAreRefused) {
+  placement::Claim claim = TwoCells();
+  claim.spec.kernel = "vmlinuz";
+  EXPECT_EQ(Text(VmmArguments(claim, TestHost(), {}, kPaths)),
+            "INVALID_ARGUMENT: kernel: kernel \"vmlinuz\" is not an absolute path (a path on the host that "
+            "runs the "
+            "instance)");
+  claim = TwoCells();
+  claim.cells[0].host_cell = 9;
+  EXPECT_EQ(Text(VmmArguments(claim, TestHost(), {}, kPaths)),
+            "FAILED_PRECONDITION: cells: the claim names cell 9, which this host does not have");
+}
+
+}  // namespace
+}  // namespace berth::agent

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "vmm/api/http.h"
+#include "vmm/api/vm_control.h"
+
+namespace berth::vmm {
+
+inline constexpr std::string_view kApiBase = "/api/v1/";
+
+// One verb: "vm.info" with the method that it is called by.
+struct ApiVerb {
+  std::string_view name;
+  std::string_view method;
+  std::string_view help;
+};
+// All verbs of this version; berth-vmmctl knows them from here too.
+const std::vector<ApiVerb>& ApiVerbs();
+
+// Carries out one request. 200 with a JSON object, or 204, or an error with a JSON array of objects {code,
+// message, field?, hint?}: 400 (a body that a verb does not take), 404 (no such path), 405 (another method),
+// 409 (the machine's state forbids it), 500.
+//   GET vmm.ping: {version, build_version, pid, features}
+//   GET vm.info: {config (vm.create's layout), state, memory_actual_size, runtime: {pid, vcpus: [{id, tid,
+//       host_cpus}], memory_regions: [{zone, base, size, host_address, host_numa_node}], threads: [{name,
+//       tid}]}}
+//   GET vm.counters: {device: {counter: value}}
+//   PUT vm.power-button, vm.pause, vm.resume, vm.reboot, vm.shutdown, vmm.shutdown: 204
+HttpResponse Route(const HttpRequest& request, VmControl& control);
+
+}  // namespace berth::vmm

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "common/status.h"
+#include "common/unique_fd.h"
+
+namespace berth::vmm {
+
+// A listening UNIX socket of mode 0600 with the file that it made, which goes with it.
+class UnixListener {
+ public:
+  // Replaces a socket file that nobody listens on. Errors as ApiServer::Start.
+  static Result<UnixListener> Open(const std::string& path);
+  UnixListener(UnixListener&& other) noexcept;
+  UnixListener& operator=(UnixListener&&) = delete;
+  ~UnixListener();
+
+  int fd() const { return fd_.get(); }
+  // A connection, non-blocking and closed on exec; not valid when there is none.
+  UniqueFd Accept() const;
+
+ private:
+  UnixListener(UniqueFd fd, std::string path);
+
+  UniqueFd fd_;
+  std::string path_;
+  dev_t device_ = 0;  // of the file that we made: another one at the path is left alone
+  ino_t inode_ = 0;
+};
+
+// Connects to a listening UNIX socket. kNotFound, kUnavailable (nobody listens), kPermissionDenied...
+Result<UniqueFd> ConnectUnix(const std::string& path);
+
+}  // namespace berth::vmm

@@ -21,7 +21,8 @@ class GuestRam {
   explicit GuestRam(const std::vector<Part>& parts) {
     std::vector<MemoryRegion> regions;
     for (const Part& part : parts) {
-      void* host = mmap(nullptr, part.size + kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      void* host =
+          mmap(nullptr, part.size + kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       CHECK(host != MAP_FAILED && mprotect(host, part.size, PROT_READ | PROT_WRITE) == 0);
       mappings_.push_back({host, part.size});
       MemoryRegion region;

@@ -78,8 +78,7 @@ class DriverQueue {
     for (size_t i = 0; i < buffers.size(); ++i) {
       const uint16_t index = Take();
       const bool last = i + 1 == buffers.size();
-      const uint16_t flags =
-          static_cast<uint16_t>((buffers[i].write ? kWrite : 0) | (last ? 0 : kNext));
+      const uint16_t flags = static_cast<uint16_t>((buffers[i].write ? kWrite : 0) | (last ? 0 : kNext));
       SetDescriptor(index, buffers[i].address, buffers[i].length, flags, free_);
     }
     Offer(head);
@@ -89,8 +88,7 @@ class DriverQueue {
   uint16_t PostIndirect(const std::vector<Buffer>& buffers) {
     for (uint16_t i = 0; i < buffers.size(); ++i) {
       const bool last = i + 1u == buffers.size();
-      const uint16_t flags =
-          static_cast<uint16_t>((buffers[i].write ? kWrite : 0) | (last ? 0 : kNext));
+      const uint16_t flags = static_cast<uint16_t>((buffers[i].write ? kWrite : 0) | (last ? 0 : kNext));
       SetDescriptorAt(indirect(), i, buffers[i].address, buffers[i].length, flags,
                       static_cast<uint16_t>(i + 1));
     }
@@ -191,9 +189,7 @@ class VirtioDriver {
     Write<uint16_t>(16, 0);
     SetStatus(static_cast<uint8_t>(status() | kDriverOk));
   }
-  void Notify(uint16_t queue) {
-    Write<uint16_t>(VirtioPciTransport::kNotifyOffset + 4ull * queue, queue);
-  }
+  void Notify(uint16_t queue) { Write<uint16_t>(VirtioPciTransport::kNotifyOffset + 4ull * queue, queue); }
 
  private:
   void WriteAddress(uint64_t offset, uint64_t address) {

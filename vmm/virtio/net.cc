@@ -31,7 +31,7 @@ constexpr uint8_t kLinkUp = 1;
 constexpr size_t kStatusAt = 6;
 constexpr size_t kBufferCountAt = 10;  // num_buffers in the header
 constexpr size_t kEthernetHeader = 14;
-constexpr uint32_t kBudget = 256;  // packets before the loop's other devices have their turn
+constexpr uint32_t kBudget = 256;     // packets before the loop's other devices have their turn
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
 constexpr uint16_t kQueueSizes[] = {VirtioNet::kQueueSize, VirtioNet::kQueueSize};
 

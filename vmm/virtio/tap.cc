@@ -19,7 +19,8 @@ Status BringUp(const std::string& name) {
   name.copy(request.ifr_name, IFNAMSIZ - 1);
   if (ioctl(socket_fd.get(), SIOCGIFFLAGS, &request) != 0) return ErrnoStatus("flags of tap " + name, errno);
   request.ifr_flags |= IFF_UP;
-  if (ioctl(socket_fd.get(), SIOCSIFFLAGS, &request) != 0) return ErrnoStatus("bring tap " + name + " up", errno);
+  if (ioctl(socket_fd.get(), SIOCSIFFLAGS, &request) != 0)
+    return ErrnoStatus("bring tap " + name + " up", errno);
   return OkStatus();
 }
 
@@ -30,7 +31,8 @@ Status AttachError(const std::string& name, int error) {
                   "run with CAP_NET_ADMIN, or create the interface for this user beforehand");
   }
   if (error == EBUSY) return FailedPrecondition(what + " is in use by another process", "net.tap");
-  if (error == EINVAL) return InvalidArgument(what + ": an interface of that name exists and is no TAP", "net.tap");
+  if (error == EINVAL)
+    return InvalidArgument(what + ": an interface of that name exists and is no TAP", "net.tap");
   return ErrnoStatus(what, error).WithField("net.tap");
 }
 
@@ -57,9 +59,11 @@ Result<Tap> OpenTap(const std::string& name) {
   }
   if (attached != 0) return AttachError(name, errno);
   const int header = kVirtioNetHeaderBytes;
-  if (ioctl(tap.fd.get(), TUNSETVNETHDRSZ, &header) != 0) return ErrnoStatus("header size of tap " + name, errno);
+  if (ioctl(tap.fd.get(), TUNSETVNETHDRSZ, &header) != 0)
+    return ErrnoStatus("header size of tap " + name, errno);
   const int little_endian = 1;  // the modern virtio header's byte order, on any host
-  if (ioctl(tap.fd.get(), TUNSETVNETLE, &little_endian) != 0) return ErrnoStatus("byte order of tap " + name, errno);
+  if (ioctl(tap.fd.get(), TUNSETVNETLE, &little_endian) != 0)
+    return ErrnoStatus("byte order of tap " + name, errno);
   tap.offloads = SetTapOffloads(tap.fd.get(), {true, true, true}).ok();
   TRY(SetTapOffloads(tap.fd.get(), {}));
   if (tap.created) TRY(BringUp(name));

@@ -106,8 +106,8 @@ TEST_F(TransportTest, ListsAllCapabilitiesWithPlacesInTheBar) {
     uint32_t offset;
     uint32_t length;
   };
-  for (const Expected& expected : {Expected{1, 0, 56}, Expected{2, 0x3000, 8}, Expected{3, 0x1000, 1},
-                                   Expected{4, 0x2000, 0x1000}}) {
+  for (const Expected& expected :
+       {Expected{1, 0, 56}, Expected{2, 0x3000, 8}, Expected{3, 0x1000, 1}, Expected{4, 0x2000, 0x1000}}) {
     const uint32_t at = FindCapability(expected.type);
     ASSERT_NE(at, 0u) << int{expected.type};
     EXPECT_EQ(transport_->config().Read32(at + 8), expected.offset);
@@ -316,8 +316,8 @@ TEST(VirtioPciTransport, FailsToBeCreatedWhenInterruptsHaveRunOut) {
   GuestRam ram({{0, 0x1000}});
   FakeMsiController interrupts(2);
   FakeIoEvents io_events;
-  auto transport = VirtioPciTransport::Create(std::make_shared<FakeVirtioDevice>(), ram.memory(), interrupts,
-                                              io_events);
+  auto transport =
+      VirtioPciTransport::Create(std::make_shared<FakeVirtioDevice>(), ram.memory(), interrupts, io_events);
   EXPECT_EQ(transport.status().code(), StatusCode::kResourceExhausted);
   EXPECT_EQ(interrupts.routes(), 0u);
 }

@@ -172,16 +172,12 @@ INSTANTIATE_TEST_SUITE_P(
         Offence{"AvailableBackwards", "65535 ahead", [](DriverQueue& q) { q.SetAvailableIndex(65535); }},
         Offence{"Empty", "empty descriptor", [](DriverQueue& q) { q.Post({{kData, 0}}); }},
         Offence{"EmptySecond", "empty descriptor",
-                [](DriverQueue& q) {
-                  q.Post({{kData, 4}, {kData, 0, true}});
-                }},
+                [](DriverQueue& q) { q.Post({{kData, 4}, {kData, 0, true}}); }},
         Offence{"NotRam", "is not RAM", [](DriverQueue& q) { q.Post({{0x20000, 16}}); }},
         Offence{"WrapsAround", "is not RAM", [](DriverQueue& q) { q.Post({{~uint64_t{0} - 1, 4}}); }},
         Offence{"LengthBeyondRam", "is not RAM", [](DriverQueue& q) { q.Post({{kData, 0xffffffff}}); }},
         Offence{"ReadableAfterWritable", "readable descriptor after",
-                [](DriverQueue& q) {
-                  q.Post({{kData, 4, true}, {kData, 4}});
-                }},
+                [](DriverQueue& q) { q.Post({{kData, 4, true}, {kData, 4}}); }},
         Offence{"IndirectInIndirect", "indirect descriptor in an indirect table",
                 [](DriverQueue& q) {
                   q.SetDescriptorAt(q.indirect(), 0, q.indirect(), 16, kI, 0);

@@ -1,0 +1,59 @@
+#include "cli/berthctl.h"
+
+#include <algorithm>
+
+#include "cli/command.h"
+
+namespace berth::cli {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+// CLI11 reports by exceptions; none leaves this function. Empty: go on and run the verb.
+std::optional<int> Parse(CLI::App& app, std::vector<std::string> arguments, const Terminal& terminal) {
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    app.parse(std::move(arguments));
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    int code = app.exit(error, terminal.out, terminal.err);
+    return code == 0 ? kDone : kUsage;  // --help ends with 0
+  } catch (const std::exception& error) {
+    terminal.err << "berthctl: " << error.what() << "\n";
+    return kUsage;
+  }
+}
+
+}  // namespace
+
+int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
+  Context context(terminal);
+  Verbs verbs;
+  CLI::App app("berthctl: look at hosts, devices and instances of Berth, and change them", "berthctl");
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "berthctl: " + std::string(error.what()) + "\nRun with --help for more.\n";
+  });
+  app.add_option("--endpoint", context.endpoint, "Address of the berth services")
+      ->envname("BERTH_ENDPOINT")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  app.add_option("--timeout", context.timeout_s, "Seconds to wait for an answer")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  app.fallthrough();
+  AddDiscover(app, context, verbs);
+
+  if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;
+  const Run* run = verbs.Parsed();
+  if (run == nullptr) return kUsage;
+  Status status = (*run)(context);
+  terminal.out.flush();
+  if (status.ok()) return kDone;
+  terminal.err << "berthctl: " << status.ToString() << "\n";
+  return kFailed;
+}
+
+}  // namespace berth::cli

@@ -1,0 +1,32 @@
+#include "cli/command.h"
+
+#include <algorithm>
+
+namespace berth::cli {
+
+Result<Format> Context::ChooseFormat(const std::vector<Format>& allowed) const {
+  if (output.empty()) return allowed.front();
+  TRY_ASSIGN(Format format, ParseFormat(output));
+  if (std::find(allowed.begin(), allowed.end(), format) != allowed.end()) return format;
+  return InvalidArgument("this command has no output format \"" + output + "\"", "output", "see --help");
+}
+
+const Run* Verbs::Parsed() const {
+  for (const auto& [command, run] : verbs_) {
+    if (command->parsed()) return &run;
+  }
+  return nullptr;
+}
+
+CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& help,
+                  const std::string& example) {
+  CLI::App* verb = noun.add_subcommand(name, help);
+  verb->footer("Example:\n  " + example);
+  return verb;
+}
+
+void AddOutputOption(CLI::App& verb, Context& context, const std::string& formats) {
+  verb.add_option("-o,--output", context.output, "Output: " + formats)->type_name("FORMAT");
+}
+
+}  // namespace berth::cli

@@ -45,6 +45,9 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
       ->capture_default_str();
   app.fallthrough();
   AddDiscover(app, context, verbs);
+  AddHost(app, context, verbs);
+  AddLists(app, context, verbs);
+  AddInstance(app, context, verbs);
 
   if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;
   const Run* run = verbs.Parsed();

@@ -18,6 +18,12 @@ const Run* Verbs::Parsed() const {
   return nullptr;
 }
 
+CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& help) {
+  CLI::App* noun = app.add_subcommand(name, help);
+  noun->require_subcommand(1);
+  return noun;
+}
+
 CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& help,
                   const std::string& example) {
   CLI::App* verb = noun.add_subcommand(name, help);

@@ -38,6 +38,7 @@ class Verbs {
   std::vector<std::pair<CLI::App*, Run>> verbs_;
 };
 
+CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& help);
 // Adds a verb under a noun with its options -o and examples.
 CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& help,
                   const std::string& example);
@@ -45,5 +46,8 @@ void AddOutputOption(CLI::App& verb, Context& context, const std::string& format
 
 // One per file: the verbs of a noun.
 void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
+void AddHost(CLI::App& app, Context& context, Verbs& verbs);
+void AddLists(CLI::App& app, Context& context, Verbs& verbs);  // device, flavor, alias
+void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
 
 }  // namespace berth::cli

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/uuid.h"
+#include "db/store.h"
+#include "placement/model/claim.h"
+#include "placement/model/host.h"
+
+namespace berth::placement {
+
+using Event = db::Event;
+using EventKind = db::EventKind;
+
+// Creates or updates a host by its UUID.
+struct ReportHost {
+  HostReport report;
+};
+struct DeleteHost {
+  Uuid host;
+};
+// Takes exactly what the claim names. Phase, status and created_at_ms of the claim are ignored.
+struct CreateClaim {
+  Claim claim;
+  std::optional<uint64_t> expected_generation;
+};
+struct ReleaseClaim {
+  std::string consumer;  // the consumer's UUID, or the instance's name
+};
+struct FinalizeClaim {
+  Uuid consumer;
+};
+struct ReportStatus {
+  Uuid consumer;
+  InstanceStatus status;
+};
+
+// All that changes the state. Time (and every id) comes with the command, so that the same commands always
+// give the same state.
+struct Command {
+  uint64_t at_ms = 0;  // Unix time
+  std::variant<ReportHost, DeleteHost, CreateClaim, ReleaseClaim, FinalizeClaim, ReportStatus> body;
+};
+
+// What a command did. Without changes it only repeats what is so already.
+struct Outcome {
+  uint64_t generation = 0;             // of the host
+  std::vector<std::string> warnings;   // of ReportHost
+  std::shared_ptr<const Claim> claim;  // of CreateClaim and ReleaseClaim, as it is now
+  std::vector<db::Change> changes;     // to be made durable, the events among them
+};
+
+}  // namespace berth::placement

@@ -1,0 +1,307 @@
+#include "placement/engine/engine.h"
+
+#include <algorithm>
+
+#include "placement/model/keep_claimed.h"
+
+namespace berth::placement {
+namespace {
+
+std::string Quoted(const std::string& text) {
+  return "\"" + text + "\"";
+}
+
+std::string Text(uint64_t value) {
+  return std::to_string(value);
+}
+
+Status NoHost(const Uuid& uuid, std::string field) {
+  return NotFound("no host " + uuid.ToString(), std::move(field));
+}
+
+Status NoClaim(const std::string& consumer) {
+  return NotFound("no claim of " + Quoted(consumer), "consumer");
+}
+
+// The same request, whatever has happened to the claim since.
+bool SameContent(const Claim& a, const Claim& b) {
+  return a.consumer == b.consumer && a.name == b.name && a.host == b.host && a.cells == b.cells &&
+         a.devices == b.devices && a.spec == b.spec;
+}
+
+}  // namespace
+
+Result<Outcome> Engine::Apply(const Command& command) {
+  return std::visit([&](const auto& body) { return Do(body, command.at_ms); }, command.body);
+}
+
+const HostVersion* Engine::FindHost(const Uuid& uuid) const {
+  const Version* version = hosts_.Find(uuid);
+  return version == nullptr ? nullptr : version->get();
+}
+
+const Claim* Engine::FindClaim(const Uuid& consumer) const {
+  const Uuid* host = claim_hosts_.Find(consumer);
+  if (host == nullptr) return nullptr;
+  auto& version = **hosts_.Find(*host);
+  return version.ClaimAt(consumer)->get();
+}
+
+HostVersion& Engine::Draft(const Uuid& uuid) {
+  const Version* version = hosts_.Find(uuid);
+  CHECK(version != nullptr);
+  if (drafts_.try_emplace(uuid, true).second) hosts_.Put(uuid, std::make_shared<HostVersion>(**version));
+  return **hosts_.Find(uuid);
+}
+
+void Engine::AddEvent(Event event, Outcome& outcome) {
+  event.sequence = ++sequence_;
+  auto shared = std::make_shared<const Event>(std::move(event));
+  outcome.changes.push_back(db::AddEvent{shared});
+  events_.push_back(std::move(shared));
+}
+
+void Engine::AddHostEvent(const HostVersion& host, EventKind kind, uint64_t at_ms, Outcome& outcome) {
+  Event event;
+  event.kind = kind;
+  event.host = host.uuid();
+  event.generation = host.generation;
+  event.at_ms = at_ms;
+  if (kind == EventKind::kHostChanged) event.report = host.report;
+  AddEvent(std::move(event), outcome);
+}
+
+void Engine::AddClaimEvent(const HostVersion& host, EventKind kind, std::shared_ptr<const Claim> claim,
+                           uint64_t at_ms, Outcome& outcome) {
+  Event event;
+  event.kind = kind;
+  event.host = host.uuid();
+  event.generation = host.generation;
+  event.at_ms = at_ms;
+  event.claim = std::move(claim);
+  AddEvent(std::move(event), outcome);
+}
+
+bool Engine::Renew(HostVersion& host, std::shared_ptr<const HostReport> reported,
+                   std::vector<std::string>& warnings) {
+  auto effective = std::make_shared<HostReport>(KeepClaimed(*reported, *host.report, host.usage, warnings));
+  effective->warnings.insert(effective->warnings.end(), warnings.begin(), warnings.end());
+  if (*reported == *host.reported && *effective == *host.report) return false;
+  host.report = *effective == *reported ? reported : std::move(effective);
+  host.reported = std::move(reported);
+  return true;
+}
+
+Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
+  TRY(ValidateReport(command.report));
+  auto report = std::make_shared<const HostReport>(command.report);
+  const Uuid* holder = host_names_.Find(report->name);
+  if (holder != nullptr && *holder != report->uuid) {
+    return AlreadyExists("host name " + Quoted(report->name) + " belongs to host " + holder->ToString() +
+                             ", reported by " + report->uuid.ToString(),
+                         "name");
+  }
+  Outcome outcome;
+  const HostVersion* known = FindHost(report->uuid);
+  if (known == nullptr) {
+    auto fresh = std::make_shared<HostVersion>();
+    fresh->reported = fresh->report = report;
+    fresh->generation = sequence_;  // not below any that a deleted host of this UUID had
+    hosts_.Put(report->uuid, std::move(fresh));
+    drafts_[report->uuid] = true;
+  } else {
+    HostVersion probe = *known;
+    if (!Renew(probe, report, outcome.warnings)) {
+      outcome.generation = known->generation;
+      return outcome;
+    }
+    if (known->report->name != report->name) host_names_.Erase(known->report->name);
+    Draft(report->uuid) = std::move(probe);
+  }
+  HostVersion& host = Draft(report->uuid);
+  host_names_.Put(report->name, report->uuid);
+  outcome.generation = ++host.generation;
+  outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
+  AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
+  return outcome;
+}
+
+Result<Outcome> Engine::Do(const DeleteHost& command, uint64_t at_ms) {
+  const HostVersion* known = FindHost(command.host);
+  if (known == nullptr) return NoHost(command.host, "host");
+  if (!known->claims.empty()) {
+    return FailedPrecondition("host " + known->report->name + " has " + Text(known->claims.size()) +
+                                  " claims, among them " + Quoted(known->claims.front()->name),
+                              "host", "release them first");
+  }
+  Outcome outcome;
+  outcome.generation = known->generation;
+  outcome.changes.push_back(db::DeleteHost{command.host});
+  AddHostEvent(*known, EventKind::kHostDeleted, at_ms, outcome);
+  host_names_.Erase(known->report->name);
+  drafts_[command.host] = true;
+  hosts_.Erase(command.host);
+  return outcome;
+}
+
+Result<Outcome> Engine::RepeatedClaim(const Claim& known, const Claim& asked) const {
+  if (!SameContent(known, asked)) {
+    return AlreadyExists("consumer " + known.consumer.ToString() + " (" + Quoted(known.name) +
+                             ") has a claim with other content",
+                         "consumer");
+  }
+  if (known.phase == ClaimPhase::kReleasing) {
+    return FailedPrecondition("the claim of consumer " + known.consumer.ToString() + " is being released",
+                              "consumer");
+  }
+  Outcome outcome;
+  HostVersion& host = **hosts_.Find(known.host);
+  outcome.generation = host.generation;
+  outcome.claim = *host.ClaimAt(known.consumer);
+  return outcome;
+}
+
+Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
+  if (command.claim.consumer.is_nil()) return InvalidArgument("no consumer", "consumer");
+  if (command.claim.name.empty()) return InvalidArgument("no name", "name");
+  if (const Claim* known = FindClaim(command.claim.consumer)) return RepeatedClaim(*known, command.claim);
+  if (const Uuid* holder = claim_names_.Find(command.claim.name)) {
+    return AlreadyExists("instance name " + Quoted(command.claim.name) + " belongs to " + holder->ToString(),
+                         "name");
+  }
+  const HostVersion* known = FindHost(command.claim.host);
+  if (known == nullptr) return NoHost(command.claim.host, "host");
+  if (command.expected_generation && *command.expected_generation != known->generation) {
+    return Aborted("host " + known->report->name + " has generation " + Text(known->generation) +
+                   ", expected " + Text(*command.expected_generation));
+  }
+  TRY(CheckClaim(*known->report, known->usage, command.claim));
+
+  auto claim = std::make_shared<Claim>(command.claim);
+  claim->phase = ClaimPhase::kActive;
+  claim->status = {};
+  claim->created_at_ms = at_ms;
+  HostVersion& host = Draft(claim->host);
+  AddClaim(*claim, host.usage);
+  host.claims.insert(host.ClaimAt(claim->consumer), claim);
+  claim_hosts_.Put(claim->consumer, claim->host);
+  claim_names_.Put(claim->name, claim->consumer);
+  Outcome outcome;
+  outcome.generation = ++host.generation;
+  outcome.claim = claim;
+  outcome.changes.push_back(db::PutClaim{claim});
+  outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
+  AddClaimEvent(host, EventKind::kClaimChanged, claim, at_ms, outcome);
+  return outcome;
+}
+
+void Engine::ReplaceClaim(HostVersion& host, std::shared_ptr<const Claim> claim) {
+  auto at = host.ClaimAt(claim->consumer);
+  *at = std::move(claim);
+}
+
+Result<Outcome> Engine::Do(const ReleaseClaim& command, uint64_t at_ms) {
+  Result<Uuid> parsed = Uuid::Parse(command.consumer);
+  const Claim* known = parsed ? FindClaim(*parsed) : nullptr;
+  if (known == nullptr) {
+    const Uuid* named = claim_names_.Find(command.consumer);
+    if (named == nullptr) return NoClaim(command.consumer);
+    known = FindClaim(*named);
+  }
+  Outcome outcome;
+  if (known->phase == ClaimPhase::kReleasing) {
+    HostVersion& host = **hosts_.Find(known->host);
+    outcome.generation = host.generation;
+    outcome.claim = *host.ClaimAt(known->consumer);
+    return outcome;
+  }
+  auto claim = std::make_shared<Claim>(*known);
+  claim->phase = ClaimPhase::kReleasing;
+  HostVersion& host = Draft(claim->host);
+  ReplaceClaim(host, claim);
+  outcome.generation = ++host.generation;
+  outcome.claim = claim;
+  outcome.changes.push_back(db::PutClaim{claim});
+  outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
+  AddClaimEvent(host, EventKind::kClaimChanged, claim, at_ms, outcome);
+  return outcome;
+}
+
+Result<Outcome> Engine::Do(const FinalizeClaim& command, uint64_t at_ms) {
+  const Claim* known = FindClaim(command.consumer);
+  if (known == nullptr) return Outcome{};  // done before
+  if (known->phase != ClaimPhase::kReleasing) {
+    return FailedPrecondition("claim " + Quoted(known->name) + " is active", "consumer", "release it first");
+  }
+  HostVersion& host = Draft(known->host);
+  auto at = host.ClaimAt(command.consumer);
+  std::shared_ptr<const Claim> claim = *at;
+  host.claims.erase(at);
+  RemoveClaim(*claim, host.usage);
+  claim_hosts_.Erase(claim->consumer);
+  claim_names_.Erase(claim->name);
+  Outcome outcome;
+  outcome.generation = ++host.generation;
+  outcome.changes.push_back(db::DeleteClaim{claim->consumer});
+  // What was kept for this claim only goes with it.
+  std::vector<std::string> warnings;
+  bool renewed = host.report != host.reported && Renew(host, host.reported, warnings);
+  if (renewed) {
+    outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
+  } else {
+    outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
+  }
+  AddClaimEvent(host, EventKind::kClaimDeleted, claim, at_ms, outcome);
+  if (renewed) AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
+  return outcome;
+}
+
+Result<Outcome> Engine::Do(const ReportStatus& command, uint64_t at_ms) {
+  const Claim* known = FindClaim(command.consumer);
+  if (known == nullptr) return NoClaim(command.consumer.ToString());
+  Outcome outcome;
+  outcome.generation = FindHost(known->host)->generation;
+  // A report that says nothing new is not written: observed_at_ms is when the state was first seen.
+  if (known->status.state == command.status.state && known->status.detail == command.status.detail &&
+      known->status.observed_at_ms != 0) {
+    return outcome;
+  }
+  auto claim = std::make_shared<Claim>(*known);
+  claim->status = command.status;
+  HostVersion& host = Draft(claim->host);
+  ReplaceClaim(host, claim);
+  outcome.changes.push_back(db::PutClaim{claim});
+  AddClaimEvent(host, EventKind::kClaimChanged, claim, at_ms, outcome);
+  return outcome;
+}
+
+Engine::Committed Engine::Commit() {
+  Committed committed;
+  for (const auto& [uuid, touched] : drafts_) {
+    if (const Version* version = hosts_.Find(uuid)) {
+      committed.hosts.push_back(*version);
+    } else {
+      committed.deleted_hosts.push_back(uuid);
+    }
+  }
+  drafts_.clear();
+  committed.events = std::exchange(events_, {});
+  committed.sequence = committed_sequence_ = sequence_;
+  hosts_.Commit();
+  host_names_.Commit();
+  claim_hosts_.Commit();
+  claim_names_.Commit();
+  return committed;
+}
+
+void Engine::Rollback() {
+  drafts_.clear();
+  events_.clear();
+  sequence_ = committed_sequence_;
+  hosts_.Rollback();
+  host_names_.Rollback();
+  claim_hosts_.Rollback();
+  claim_names_.Rollback();
+}
+
+}  // namespace berth::placement

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/status.h"
+#include "db/store.h"
+#include "placement/engine/command.h"
+#include "placement/engine/host_version.h"
+#include "placement/engine/undo_map.h"
+
+namespace berth::placement {
+
+// The source of truth as a deterministic state machine: no clock, no randomness, no I/O. Commands are applied
+// one after another to a draft; Commit makes the draft the state, Rollback drops it. Between Apply and Commit
+// the caller makes the changes durable. One thread.
+class Engine {
+ public:
+  // From a store's contents. kDataLoss: they contradict themselves (a claim without host, a name twice, a
+  // device held twice).
+  static Result<std::unique_ptr<Engine>> Restore(const db::Contents& contents);
+
+  // Errors leave the draft as it was:
+  //   kInvalidArgument     the command makes no sense by itself (field names the place);
+  //   kNotFound            no such host or claim;
+  //   kAlreadyExists       the name belongs to another host or claim, or the consumer is known with other
+  //   content; kFailedPrecondition  the host has claims, the claim is not in the right phase, something named
+  //   is not free; kResourceExhausted   too little is free; kAborted             the generation is not the
+  //   expected one.
+  Result<Outcome> Apply(const Command& command);
+
+  // What the draft changed, for the readers.
+  struct Committed {
+    std::vector<std::shared_ptr<const HostVersion>> hosts;
+    std::vector<Uuid> deleted_hosts;
+    std::vector<std::shared_ptr<const Event>> events;
+    uint64_t sequence = 0;
+  };
+  Committed Commit();
+  void Rollback();
+
+  // Of the last event, the draft included.
+  uint64_t sequence() const { return sequence_; }
+  // The whole state without its events, in canonical order. Of a committed state only.
+  db::Contents Export() const;
+  // All hosts of the committed state, in no order.
+  std::vector<std::shared_ptr<const HostVersion>> Hosts() const;
+
+ private:
+  using Version = std::shared_ptr<HostVersion>;
+
+  Result<Outcome> Do(const ReportHost& command, uint64_t at_ms);
+  Result<Outcome> Do(const DeleteHost& command, uint64_t at_ms);
+  Result<Outcome> Do(const CreateClaim& command, uint64_t at_ms);
+  Result<Outcome> Do(const ReleaseClaim& command, uint64_t at_ms);
+  Result<Outcome> Do(const FinalizeClaim& command, uint64_t at_ms);
+  Result<Outcome> Do(const ReportStatus& command, uint64_t at_ms);
+
+  Result<Outcome> RepeatedClaim(const Claim& known, const Claim& asked) const;
+  const Claim* FindClaim(const Uuid& consumer) const;
+  const HostVersion* FindHost(const Uuid& uuid) const;
+  // The draft of a host that exists; copies the committed version at the first touch.
+  HostVersion& Draft(const Uuid& uuid);
+  void ReplaceClaim(HostVersion& host, std::shared_ptr<const Claim> claim);
+  void AddClaimEvent(const HostVersion& host, EventKind kind, std::shared_ptr<const Claim> claim,
+                     uint64_t at_ms, Outcome& outcome);
+  void AddHostEvent(const HostVersion& host, EventKind kind, uint64_t at_ms, Outcome& outcome);
+  void AddEvent(Event event, Outcome& outcome);
+  // After a claim has gone or a report has come: what is kept, and the record, if either changed.
+  bool Renew(HostVersion& host, std::shared_ptr<const HostReport> reported,
+             std::vector<std::string>& warnings);
+  Status RestoreHosts(const db::Contents& contents);
+  Status RestoreClaims(const db::Contents& contents);
+
+  UndoMap<Uuid, Version> hosts_;
+  UndoMap<std::string, Uuid> host_names_;
+  UndoMap<Uuid, Uuid> claim_hosts_;         // consumer -> host
+  UndoMap<std::string, Uuid> claim_names_;  // name -> consumer
+  uint64_t sequence_ = 0;
+  uint64_t committed_sequence_ = 0;
+  std::unordered_map<Uuid, bool> drafts_;  // hosts touched since the last Commit
+  std::vector<std::shared_ptr<const Event>> events_;
+};
+
+}  // namespace berth::placement

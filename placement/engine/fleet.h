@@ -1,0 +1,70 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "placement/engine/engine.h"
+#include "placement/engine/host_version.h"
+
+namespace berth::placement {
+
+// What readers see: the durable state, host by host. Publishing (the writer thread only) exchanges pointers;
+// readers keep the versions that they have, so that a long answer never holds the writer up. Thread-safe.
+class Fleet {
+ public:
+  using Version = std::shared_ptr<const HostVersion>;
+
+  Fleet();
+
+  // nullptr: unknown.
+  Version Host(const Uuid& uuid) const;
+  Version HostByName(const std::string& name) const;
+  // By UUID or by name.
+  Version FindHost(const std::string& uuid_or_name) const;
+  // Ascending by name.
+  std::vector<Version> Hosts() const;
+  // By the consumer's UUID or the instance's name; nullptr: unknown.
+  std::shared_ptr<const Claim> FindClaim(const std::string& consumer_or_name) const;
+  // Ascending by name: of one host, or of all.
+  static std::vector<std::shared_ptr<const Claim>> ClaimsOf(const std::vector<Version>& hosts);
+
+  // All at once at the start; then what each commit has changed.
+  void Load(const std::vector<Version>& hosts);
+  void Publish(const Engine::Committed& committed);
+
+ private:
+  struct Slot {
+    std::atomic<Version> version;
+  };
+  // Changes only when hosts come, go or change their names: replaced as a whole.
+  struct Directory {
+    std::unordered_map<Uuid, std::shared_ptr<Slot>> by_uuid;
+    std::map<std::string, std::shared_ptr<Slot>> by_name;
+  };
+  // Instances by consumer and name. Spread, so that readers and the writer seldom meet on a lock.
+  struct Shard {
+    mutable std::shared_mutex mutex;
+    std::unordered_map<Uuid, std::shared_ptr<const Claim>> by_consumer;
+    std::unordered_map<std::string, Uuid> by_name;
+  };
+  static constexpr size_t kShards = 64;
+
+  Shard& ConsumerShard(const Uuid& consumer) const { return shards_[std::hash<Uuid>()(consumer) % kShards]; }
+  Shard& NameShard(const std::string& name) const {
+    return shards_[std::hash<std::string>()(name) % kShards];
+  }
+  void PutClaim(const std::shared_ptr<const Claim>& claim);
+  void DropClaim(const Claim& claim);
+  void PublishHosts(const Engine::Committed& committed);
+
+  std::atomic<std::shared_ptr<const Directory>> directory_;
+  mutable std::array<Shard, kShards> shards_;
+};
+
+}  // namespace berth::placement

@@ -1,10 +1,10 @@
 #include "scheduler/request/alias.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include "common/yaml.h"
+#include "placement/model/names.h"
 
 namespace berth::scheduler {
 namespace {
@@ -33,25 +33,6 @@ Status ParseHexId(const std::string& key, const std::string& value, std::string&
   return OkStatus();
 }
 
-std::string Capitals(std::string_view name) {
-  std::string out;
-  for (unsigned char c : name) {
-    bool good = std::isalnum(c) || c == '_';
-    if (good) {
-      out += static_cast<char>(std::toupper(c));
-    } else if (out.empty() || out.back() != '_') {
-      out += '_';
-    }
-  }
-  return out;
-}
-
-std::string_view Strip(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
-  return text;
-}
-
 Status SetField(const std::string& key, const std::string& value, AliasEntry& entry) {
   if (key == "name") {
     if (value.empty() || value.size() > kMaxName || value.find_first_of(":,") != std::string::npos) {
@@ -73,10 +54,13 @@ Status SetField(const std::string& key, const std::string& value, AliasEntry& en
   } else if (key == "capability_type") {
     if (value != "pci") return Invalid(key, value, "pci");
   } else if (key == "resource_class") {
-    if (value.empty() || value.size() > kMaxName) return Invalid(key, value, "1 to 255 characters");
-    entry.resource_class = NormalizeResourceClass(value);
+    auto name = placement::NormalizeResourceClass(value);
+    if (!name.has_value()) return Invalid(key, value, "a resource class: " + name.error().message());
+    entry.resource_class = std::move(*name);
   } else if (key == "traits") {
-    entry.traits = NormalizeTraits(value);
+    auto names = placement::NormalizeTraits(value);
+    if (!names.has_value()) return Invalid(key, value, "a list of traits: " + names.error().message());
+    entry.traits = std::move(*names);
   } else {
     std::string_view nearest = NearestName(key, AliasKeys());
     std::string hint = nearest.empty() ? "known keys: name vendor_id product_id device_type capability_type "
@@ -114,38 +98,6 @@ Status AddAliasEntry(AliasEntry entry, AliasTable& table) {
   }
   entries.push_back(std::move(entry));
   return OkStatus();
-}
-
-std::string NormalizeResourceClass(std::string_view name) {
-  static constexpr std::array<std::string_view, 16> kStandard = {
-      "VCPU",         "PCPU",        "MEMORY_MB",         "DISK_GB",        "PCI_DEVICE",
-      "SRIOV_NET_VF", "NUMA_SOCKET", "NUMA_CORE",         "NUMA_THREAD",    "VGPU",
-      "PGPU",         "FPGA",        "VGPU_DISPLAY_HEAD", "NUMA_MEMORY_MB", "MEM_ENCRYPTION_CONTEXT",
-      "IPV4_ADDRESS"};
-  std::string out = Capitals(Strip(name));
-  if (out.empty() || out.starts_with("CUSTOM_")) return out;
-  if (std::find(kStandard.begin(), kStandard.end(), out) != kStandard.end()) return out;
-  return "CUSTOM_" + out;
-}
-
-std::string NormalizeTrait(std::string_view name) {
-  std::string out = Capitals(Strip(name));
-  for (std::string_view prefix : {"CUSTOM_", "HW_", "COMPUTE_", "MISC_", "STORAGE_", "OWNER_"}) {
-    if (out.starts_with(prefix)) return out;
-  }
-  return out.empty() ? out : "CUSTOM_" + out;
-}
-
-std::vector<std::string> NormalizeTraits(std::string_view list) {
-  std::vector<std::string> out;
-  while (!list.empty()) {
-    size_t comma = std::min(list.find(','), list.size());
-    if (std::string trait = NormalizeTrait(list.substr(0, comma)); !trait.empty()) out.push_back(trait);
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
 }
 
 }  // namespace berth::scheduler

@@ -38,11 +38,4 @@ Result<AliasEntry> MakeAliasEntry(const std::vector<AliasField>& fields);
 // Adds an entry. Entries of one name must agree in device_type and numa_policy: PciInvalidAlias otherwise.
 Status AddAliasEntry(AliasEntry entry, AliasTable& table);
 
-// Placement's form of a name: standard names as they are (in capitals), everything else CUSTOM_ and only
-// capitals, digits and underscores; runs of other characters become one underscore. Empty stays empty.
-std::string NormalizeResourceClass(std::string_view name);
-std::string NormalizeTrait(std::string_view name);
-// Splits at commas, strips blanks, drops empty items, normalises, sorts, removes repetitions.
-std::vector<std::string> NormalizeTraits(std::string_view list);
-
 }  // namespace berth::scheduler

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "common/yaml.h"
+#include "placement/model/names.h"
 #include "scheduler/request/resolve.h"
 
 namespace berth::scheduler {
@@ -40,10 +41,6 @@ Result<std::optional<AffinityPolicy>> FlavorPolicy(const Flavor& flavor, const P
   return policy;
 }
 
-std::string DefaultResourceClass(const AliasEntry& entry) {
-  return NormalizeResourceClass("CUSTOM_PCI_" + entry.vendor_id + "_" + entry.product_id);
-}
-
 DeviceMatch MatchOfAlias(const AliasEntry& entry, PciTracking tracking) {
   DeviceMatch match;
   match.vendor_id = entry.vendor_id;
@@ -53,7 +50,8 @@ DeviceMatch MatchOfAlias(const AliasEntry& entry, PciTracking tracking) {
   match.resource_class = entry.resource_class;
   match.traits = entry.traits;
   if (tracking == PciTracking::kNovaInPlacement) {
-    if (match.resource_class.empty()) match.resource_class = DefaultResourceClass(entry);
+    if (match.resource_class.empty())
+      match.resource_class = placement::DefaultPciResourceClass(entry.vendor_id, entry.product_id);
     match.off_networks = true;
   }
   return match;

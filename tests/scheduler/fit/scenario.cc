@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "placement/model/names.h"
 #include "scheduler/request/resolve.h"
 
 namespace berth::scheduler {
@@ -126,9 +127,12 @@ FitDevice MakeDevice(const Json& json, const Json& spec, std::optional<PciAddres
   device.trusted = Flag(spec, "trusted");
   device.remote_managed = Flag(spec, "remote_managed");
   if (!device.remote_managed && device.kind != DeviceKind::kPci) device.remote_managed = false;
-  device.resource_class = NormalizeResourceClass(
-      spec.value("resource_class", "CUSTOM_PCI_" + device.vendor_id + "_" + device.product_id));
-  device.traits = NormalizeTraits(spec.value("traits", ""));
+  device.resource_class = placement::DefaultPciResourceClass(device.vendor_id, device.product_id);
+  if (spec.contains("resource_class")) {
+    device.resource_class =
+        placement::NormalizeResourceClass(spec["resource_class"].get<std::string>()).value();
+  }
+  device.traits = placement::NormalizeTraits(spec.value("traits", "")).value();
   return device;
 }
 

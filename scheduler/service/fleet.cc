@@ -1,0 +1,197 @@
+#include "scheduler/service/fleet.h"
+
+#include <utility>
+
+namespace berth::scheduler {
+namespace {
+
+// Rebuilds what follows from report and claims.
+void Derive(HostView& view) {
+  view.usage = {};
+  for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
+  view.fit = FromHost(*view.report, view.usage);
+}
+
+}  // namespace
+
+HostViewPtr Fleet::At(size_t slot) const {
+  size_t page = slot / kPageHosts;
+  size_t within = slot % kPageHosts;
+  if (page >= pages_.size() || within >= pages_[page]->size()) return nullptr;
+  return (*pages_[page])[within];
+}
+
+std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
+  auto next = std::make_shared<Fleet>(*this);
+  size_t number = slot / kPageHosts;
+  while (next->pages_.size() <= number) next->pages_.push_back(std::make_shared<const Page>());
+  auto page = std::make_shared<Page>(*next->pages_[number]);
+  size_t within = slot % kPageHosts;
+  if (page->size() <= within) page->resize(within + 1);
+  (*page)[within] = std::move(host);
+  next->pages_[number] = std::move(page);
+  return next;
+}
+
+Mirror::Mirror() = default;
+
+HostViewPtr Mirror::ViewOf(const State& state, const Uuid& host) {
+  auto slot = state.slots.find(host);
+  return slot == state.slots.end() ? nullptr : state.fleet->At(slot->second);
+}
+
+void Mirror::SetView(State& state, const Uuid& host, HostViewPtr view) {
+  auto slot = state.slots.find(host);
+  if (slot == state.slots.end()) {
+    size_t fresh = state.slots.size() + state.free_slots.size();
+    if (!state.free_slots.empty()) {
+      fresh = state.free_slots.back();
+      state.free_slots.pop_back();
+    }
+    slot = state.slots.emplace(host, fresh).first;
+  }
+  state.fleet = state.fleet->With(slot->second, std::move(view));
+}
+
+void Mirror::RemoveHost(State& state, const Uuid& host) {
+  auto slot = state.slots.find(host);
+  if (slot == state.slots.end()) return;
+  if (HostViewPtr view = state.fleet->At(slot->second)) {
+    for (const auto& [consumer, claim] : view->claims) {
+      state.claim_hosts.erase(consumer);
+      state.claim_names.erase(claim->name);
+    }
+  }
+  state.fleet = state.fleet->With(slot->second, nullptr);
+  state.free_slots.push_back(slot->second);
+  state.slots.erase(slot);
+}
+
+void Mirror::PutReport(State& state, placement::HostReport report, uint64_t generation) {
+  Uuid host = report.uuid;
+  HostViewPtr old = ViewOf(state, host);
+  if (old != nullptr && generation < old->generation) return;
+  auto view = old != nullptr ? std::make_shared<HostView>(*old) : std::make_shared<HostView>();
+  view->report = std::make_shared<const placement::HostReport>(std::move(report));
+  view->generation = generation;
+  view->ahead = false;
+  Derive(*view);
+  SetView(state, host, std::move(view));
+}
+
+void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) {
+  HostViewPtr old = ViewOf(state, claim.host);
+  if (old == nullptr || generation < old->generation) return;
+  auto view = std::make_shared<HostView>(*old);
+  auto known = view->claims.find(claim.consumer);
+  if (known != view->claims.end()) state.claim_names.erase(known->second->name);
+  view->claims[claim.consumer] = std::make_shared<const placement::Claim>(claim);
+  view->generation = generation;
+  view->ahead = ahead;
+  Derive(*view);
+  state.claim_hosts[claim.consumer] = claim.host;
+  state.claim_names[claim.name] = claim.consumer;
+  SetView(state, claim.host, std::move(view));
+}
+
+void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
+  HostViewPtr old = ViewOf(state, event.host);
+  if (old == nullptr || event.generation < old->generation || !event.claim) return;
+  auto view = std::make_shared<HostView>(*old);
+  auto known = view->claims.find(event.claim->consumer);
+  if (known != view->claims.end()) {
+    state.claim_names.erase(known->second->name);
+    state.claim_hosts.erase(known->first);
+    view->claims.erase(known);
+  }
+  view->generation = event.generation;
+  view->ahead = false;
+  Derive(*view);
+  SetView(state, event.host, std::move(view));
+}
+
+void Mirror::ApplyTo(State& state, PlacementEvent event) {
+  switch (event.kind) {
+    case PlacementEvent::Kind::kHostChanged:
+      if (event.report) PutReport(state, std::move(*event.report), event.generation);
+      break;
+    case PlacementEvent::Kind::kHostDeleted:
+      RemoveHost(state, event.host);
+      break;
+    case PlacementEvent::Kind::kClaimChanged:
+      if (event.claim) PutClaim(state, *event.claim, event.generation, false);
+      break;
+    case PlacementEvent::Kind::kClaimDeleted:
+      RemoveClaim(state, event);
+      break;
+    case PlacementEvent::Kind::kReset:
+    case PlacementEvent::Kind::kSynced:
+      break;
+  }
+}
+
+void Mirror::Apply(PlacementEvent event) {
+  std::lock_guard lock(mutex_);
+  if (event.kind == PlacementEvent::Kind::kReset) {
+    incoming_.emplace();
+  } else if (event.kind == PlacementEvent::Kind::kSynced) {
+    FinishSnapshot();
+  } else {
+    ApplyTo(incoming_ ? *incoming_ : state_, std::move(event));
+  }
+}
+
+void Mirror::FinishSnapshot() {
+  synced_ = true;
+  if (!incoming_) return;
+  // An own claim made while the snapshot was on its way is newer than the snapshot.
+  state_.fleet->ForEach([&](const HostView& view) {
+    HostViewPtr fresh = ViewOf(*incoming_, view.report->uuid);
+    if (!view.ahead || fresh == nullptr || fresh->generation >= view.generation) return;
+    for (const auto& [consumer, claim] : view.claims) PutClaim(*incoming_, *claim, view.generation, true);
+  });
+  state_ = std::move(*incoming_);
+  incoming_.reset();
+}
+
+void Mirror::ApplyOwnClaim(const placement::Claim& claim, uint64_t decided_on, uint64_t generation) {
+  std::lock_guard lock(mutex_);
+  HostViewPtr view = ViewOf(state_, claim.host);
+  if (view != nullptr && view->generation == decided_on) PutClaim(state_, claim, generation, true);
+}
+
+void Mirror::Refresh(const Uuid& host, std::optional<HostState> state) {
+  std::lock_guard lock(mutex_);
+  if (!state) return RemoveHost(state_, host);
+  HostViewPtr old = ViewOf(state_, host);
+  if (old != nullptr && old->generation > state->generation) return;
+  RemoveHost(state_, host);
+  PutReport(state_, std::move(state->report), state->generation);
+  for (const placement::Claim& claim : state->claims) PutClaim(state_, claim, state->generation, true);
+}
+
+std::shared_ptr<const Fleet> Mirror::Snapshot() const {
+  std::lock_guard lock(mutex_);
+  return state_.fleet;
+}
+
+bool Mirror::synced() const {
+  std::lock_guard lock(mutex_);
+  return synced_;
+}
+
+std::optional<Mirror::FoundClaim> Mirror::FindClaim(std::string_view instance) const {
+  std::lock_guard lock(mutex_);
+  std::optional<Uuid> consumer;
+  if (auto named = state_.claim_names.find(instance); named != state_.claim_names.end())
+    consumer = named->second;
+  if (auto parsed = Uuid::Parse(instance); !consumer && parsed.has_value()) consumer = *parsed;
+  if (!consumer) return std::nullopt;
+  auto host = state_.claim_hosts.find(*consumer);
+  if (host == state_.claim_hosts.end()) return std::nullopt;
+  HostViewPtr view = ViewOf(state_, host->second);
+  if (view == nullptr || !view->claims.contains(*consumer)) return std::nullopt;
+  return FoundClaim{view->claims.at(*consumer), view->report->name, view->report->agent_endpoint};
+}
+
+}  // namespace berth::scheduler

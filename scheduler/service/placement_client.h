@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "common/uuid.h"
+#include "placement/model/claim.h"
+#include "placement/model/host.h"
+
+namespace berth::scheduler {
+
+// One change of the fleet, as placement tells it.
+struct PlacementEvent {
+  enum class Kind {
+    kReset,  // a whole new picture begins; it is complete at the next kSynced
+    kHostChanged,
+    kHostDeleted,
+    kClaimChanged,
+    kClaimDeleted,
+    kSynced,
+  };
+  Kind kind = Kind::kReset;
+  Uuid host;
+  uint64_t generation = 0;                      // the host's, after this event
+  std::optional<placement::HostReport> report;  // of kHostChanged
+  std::optional<placement::Claim> claim;        // of kClaimChanged; of kClaimDeleted: consumer and name
+};
+
+// A host as placement holds it at one generation.
+struct HostState {
+  placement::HostReport report;
+  std::vector<placement::Claim> claims;
+  uint64_t generation = 0;
+};
+
+struct CreatedClaim {
+  placement::Claim claim;
+  uint64_t generation = 0;  // the host's, after the claim
+};
+
+// What the scheduler needs of placement. Calls block until answered and are thread-safe.
+class PlacementClient {
+ public:
+  virtual ~PlacementClient() = default;
+
+  // Calls `sink` for every event, in order, from one thread of the client's own: kReset, the present state,
+  // kSynced, then changes as they come. A lost connection is resumed where it broke, or begun anew with
+  // kReset.
+  virtual void StartWatch(std::function<void(PlacementEvent)> sink) = 0;
+  // After the return `sink` is not called any more. Idempotent.
+  virtual void StopWatch() = 0;
+
+  // All or nothing, durable when it returns. kAborted: the host's generation is another one; kAlreadyExists:
+  // consumer or name is known with another content.
+  virtual Result<CreatedClaim> CreateClaim(const placement::Claim& claim, uint64_t expected_generation) = 0;
+  // By consumer UUID or name; kNotFound.
+  virtual Result<placement::Claim> GetClaim(const std::string& instance) = 0;
+  virtual Result<placement::Claim> ReleaseClaim(const std::string& instance) = 0;
+  virtual Result<HostState> GetHost(const Uuid& host) = 0;
+};
+
+}  // namespace berth::scheduler

@@ -1,0 +1,208 @@
+#include "scheduler/service/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "scheduler/fit/bind.h"
+
+namespace berth::scheduler {
+namespace {
+
+// Each retry follows a claim by somebody else on the chosen host, so even a few are rare.
+constexpr int kMaxAttempts = 16;
+constexpr size_t kMaxName = 255;
+
+// Whether another decision may succeed where this claim was refused: the host changed under us.
+bool WorthRetrying(StatusCode code) {
+  return code == StatusCode::kAborted || code == StatusCode::kResourceExhausted ||
+         code == StatusCode::kFailedPrecondition || code == StatusCode::kInvalidArgument ||
+         code == StatusCode::kNotFound;
+}
+
+InstanceAnswer Failed(Status status) {
+  InstanceAnswer answer;
+  answer.status = std::move(status);
+  return answer;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<const Catalogue> catalogue, PlacementClient& client,
+                     MetricsRegistry& metrics, Clock clock)
+    : catalogue_(std::move(catalogue)),
+      client_(client),
+      clock_(std::move(clock)),
+      creates_(metrics.AddCounter("scheduler_instances_created_total", "Instances placed and claimed")),
+      no_fits_(metrics.AddCounter("scheduler_no_fit_total", "Requests that no host could take")),
+      retries_(
+          metrics.AddCounter("scheduler_claim_retries_total", "Claims refused because the host had changed")),
+      undecided_(
+          metrics.AddCounter("scheduler_fit_undecided_total", "Hosts on which the exact search gave up")) {
+  client_.StartWatch([this](PlacementEvent event) { mirror_.Apply(std::move(event)); });
+}
+
+Scheduler::~Scheduler() {
+  client_.StopWatch();
+}
+
+InstanceAnswer Scheduler::Create(const InstanceRequest& request) {
+  InstanceAnswer answer = Answer(request);
+  if (answer.decision.undecided > 0) {
+    undecided_.Increment(answer.decision.undecided);
+    LOG(kWarning, "fit_undecided", {{"instance", request.name}, {"hosts", answer.decision.undecided}});
+  }
+  if (request.dry_run) return answer;
+  if (answer.status.ok()) {
+    creates_.Increment();
+  } else if (answer.status.code() == StatusCode::kResourceExhausted) {
+    no_fits_.Increment();
+  }
+  return answer;
+}
+
+Status Scheduler::CheckRequest(const InstanceRequest& request) const {
+  if (request.name.empty() || request.name.size() > kMaxName) {
+    return InvalidArgument("\"" + request.name.substr(0, kMaxName) + "\" must have 1 to 255 bytes", "name");
+  }
+  if (Uuid::Parse(request.name).has_value()) {
+    return InvalidArgument("\"" + request.name + "\" must not look like a UUID", "name");
+  }
+  return OkStatus();
+}
+
+InstanceAnswer Scheduler::Answer(const InstanceRequest& request) {
+  if (Status status = CheckRequest(request); !status.ok()) return Failed(std::move(status));
+  if (!mirror_.synced()) return Failed(Unavailable("the fleet is not known yet: placement has not answered"));
+  if (auto again = AnswerAgain(request)) return std::move(*again);
+  auto flavor = catalogue_->flavors.find(request.flavor);
+  if (flavor == catalogue_->flavors.end()) {
+    std::vector<std::string_view> names;
+    for (const auto& [name, known] : catalogue_->flavors) names.push_back(name);
+    std::string_view nearest = NearestName(request.flavor, names);
+    return Failed(InvalidArgument("flavor \"" + request.flavor + "\" is not defined", "flavor",
+                                  nearest.empty() ? "" : "did you mean \"" + std::string(nearest) + "\"?"));
+  }
+  auto spec = ResolveRequest(flavor->second, request.image_properties, request.ports, catalogue_->aliases);
+  if (!spec.has_value()) return Failed(spec.error());
+  return DecideAndClaim(request, *spec);
+}
+
+std::optional<InstanceAnswer> Scheduler::AnswerAgain(const InstanceRequest& request) const {
+  if (request.uuid.is_nil()) return std::nullopt;
+  auto found = mirror_.FindClaim(request.uuid.ToString());
+  if (!found) return std::nullopt;
+  return AnswerKnown(request, *found->claim, found->host_name);
+}
+
+InstanceAnswer Scheduler::AnswerKnown(const InstanceRequest& request, const placement::Claim& claim,
+                                      const std::string& host_name) const {
+  if (claim.name != request.name || claim.spec.flavor != request.flavor) {
+    return Failed(AlreadyExists("instance " + claim.consumer.ToString() + " exists with name \"" +
+                                    claim.name + "\" and flavor \"" + claim.spec.flavor + "\"",
+                                "uuid"));
+  }
+  InstanceAnswer answer;
+  answer.claim = claim;
+  answer.host_name = host_name;
+  return answer;
+}
+
+placement::Claim Scheduler::MakeClaim(const InstanceRequest& request, const Uuid& consumer,
+                                      const RequestSpec& spec, const Choice& choice) const {
+  placement::Claim claim;
+  claim.consumer = consumer;
+  claim.name = request.name;
+  claim.host = choice.host;
+  claim.spec = request.boot;
+  claim.spec.flavor = request.flavor;
+  claim.created_at_ms = clock_();
+  BindAssignment(spec, choice.assignment, claim);
+  return claim;
+}
+
+InstanceAnswer Scheduler::DecideAndClaim(const InstanceRequest& request, const RequestSpec& spec) {
+  const Uuid consumer = request.uuid.is_nil() ? Uuid::Random() : request.uuid;
+  InstanceAnswer answer;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    answer.decision = Decide(*mirror_.Snapshot(), spec, request.host, request.dry_run);
+    if (!answer.decision.choice) {
+      if (!request.host.empty() && answer.decision.refusals.empty()) {
+        return Failed(NotFound("host \"" + request.host + "\" is not known", "host"));
+      }
+      if (!request.dry_run) answer.status = ResourceExhausted(SummarizeRefusals(answer.decision.refusals));
+      return answer;
+    }
+    const Choice& choice = *answer.decision.choice;
+    placement::Claim claim = MakeClaim(request, consumer, spec, choice);
+    answer.host_name = choice.host_name;
+    if (request.dry_run) {
+      answer.claim = std::move(claim);
+      return answer;
+    }
+    auto created = client_.CreateClaim(claim, choice.generation);
+    if (created.has_value()) {
+      mirror_.ApplyOwnClaim(created->claim, choice.generation, created->generation);
+      answer.claim = std::move(created->claim);
+      return answer;
+    }
+    answer.status = created.error();
+    if (answer.status.code() == StatusCode::kAlreadyExists) {
+      auto known = client_.GetClaim(consumer.ToString());
+      if (!known.has_value()) return Failed(answer.status);
+      auto found = mirror_.FindClaim(consumer.ToString());
+      return AnswerKnown(request, *known, found ? found->host_name : "");
+    }
+    if (!WorthRetrying(answer.status.code())) return Failed(answer.status);
+    retries_.Increment();
+    LOG(kInfo, "claim_refused",
+        {{"instance", request.name}, {"host", choice.host_name}, {"why", answer.status}});
+    if (Status status = Refresh(choice, answer.status); !status.ok()) return Failed(std::move(status));
+    answer.status = OkStatus();
+  }
+  return Failed(Aborted("the chosen hosts changed under " + std::to_string(kMaxAttempts) +
+                        " decisions in a row: try again"));
+}
+
+Status Scheduler::Refresh(const Choice& choice, const Status& refusal) {
+  auto state = client_.GetHost(choice.host);
+  if (!state.has_value() && state.error().code() != StatusCode::kNotFound) return state.error();
+  if (!state.has_value()) {
+    mirror_.Refresh(choice.host, std::nullopt);
+    return OkStatus();
+  }
+  // Nothing changed, so the same decision would be refused again.
+  bool same = state->generation == choice.generation && refusal.code() != StatusCode::kAborted;
+  if (same && refusal.code() == StatusCode::kInvalidArgument) return refusal;
+  if (same)
+    return Internal("placement refused an assignment on host " + choice.host_name + ": " +
+                    refusal.ToString());
+  mirror_.Refresh(choice.host, std::move(*state));
+  return OkStatus();
+}
+
+Result<placement::Claim> Scheduler::Delete(const std::string& instance) {
+  if (instance.empty()) return InvalidArgument("must name an instance", "instance");
+  return client_.ReleaseClaim(instance);
+}
+
+Result<Mirror::FoundClaim> Scheduler::Find(const std::string& instance) const {
+  if (!mirror_.synced()) return Unavailable("the fleet is not known yet: placement has not answered");
+  auto found = mirror_.FindClaim(instance);
+  if (!found) return NotFound("instance \"" + instance + "\" does not exist", "instance");
+  return *found;
+}
+
+std::vector<Mirror::FoundClaim> Scheduler::List() const {
+  std::vector<Mirror::FoundClaim> out;
+  mirror_.Snapshot()->ForEach([&](const HostView& view) {
+    for (const auto& [consumer, claim] : view.claims) {
+      out.push_back({claim, view.report->name, view.report->agent_endpoint});
+    }
+  });
+  std::sort(out.begin(), out.end(),
+            [](const auto& a, const auto& b) { return a.claim->name < b.claim->name; });
+  return out;
+}
+
+}  // namespace berth::scheduler

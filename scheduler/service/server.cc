@@ -1,0 +1,69 @@
+#include "scheduler/service/server.h"
+
+#include <chrono>
+#include <utility>
+
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include "common/log.h"
+#include "scheduler/service/grpc_placement_client.h"
+
+namespace berth::scheduler {
+namespace {
+
+uint64_t NowMs() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+}  // namespace
+
+SchedulerServer::SchedulerServer(std::shared_ptr<const Catalogue> catalogue,
+                                 std::unique_ptr<PlacementClient> placement)
+    : placement_(std::move(placement)),
+      scheduler_(std::move(catalogue), *placement_, metrics_, NowMs),
+      service_(scheduler_) {}
+
+Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& options,
+                                                                std::unique_ptr<PlacementClient> placement) {
+  TRY_ASSIGN(Catalogue catalogue, LoadCatalogueFolder(options.config_folder));
+  LOG(kInfo, "catalogue_loaded",
+      {{"flavors", catalogue.flavors.size()}, {"aliases", catalogue.aliases.size()}});
+  std::unique_ptr<SchedulerServer> server(
+      new SchedulerServer(std::make_shared<const Catalogue>(std::move(catalogue)), std::move(placement)));
+  if (!options.listen.empty()) TRY(server->Listen(options.listen));
+  return server;
+}
+
+Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& options,
+                                                                std::shared_ptr<grpc::Channel> placement) {
+  return Start(options, std::make_unique<GrpcPlacementClient>(std::move(placement)));
+}
+
+SchedulerServer::~SchedulerServer() {
+  Stop();
+}
+
+Status SchedulerServer::Listen(const std::string& address) {
+  grpc::ServerBuilder builder;
+  // Two servers on one port would share the calls by chance.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(&service_);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    server_.reset();
+    return Status(StatusCode::kUnavailable, "can not listen on \"" + address + "\"", "grpc-listen");
+  }
+  LOG(kInfo, "scheduler_listening", {{"address", address}, {"port", port_}});
+  return OkStatus();
+}
+
+void SchedulerServer::Stop() {
+  service_.Stop();
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  server_.reset();
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,99 @@
+#include <gtest/gtest.h>
+
+#include "scheduler/service/fleet.h"
+#include "tests/scheduler/service/fake_placement.h"
+
+namespace berth::scheduler {
+namespace {
+
+placement::Claim FloatingClaim(const std::string& name, const std::string& host) {
+  placement::Claim claim;
+  claim.consumer = Uuid::FromName(Uuid{}, name);
+  claim.name = name;
+  claim.host = Uuid::FromName(Uuid{}, host);
+  claim.spec.vcpus = 1;
+  claim.spec.memory_bytes = 1 << 20;
+  return claim;
+}
+
+size_t CountHosts(const Mirror& mirror) {
+  size_t count = 0;
+  mirror.Snapshot()->ForEach([&](const HostView&) { ++count; });
+  return count;
+}
+
+TEST(Mirror, SnapshotStaysAsItWasWhileTheFleetChanges) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  std::shared_ptr<const Fleet> before = mirror.Snapshot();
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, FloatingClaim("vm", "h")});
+
+  EXPECT_EQ(before->At(0)->generation, 1u);
+  EXPECT_EQ(before->At(0)->usage.floating_vcpus, 0u);
+  EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 2u);
+  EXPECT_EQ(mirror.Snapshot()->At(0)->usage.floating_vcpus, 1u);
+}
+
+TEST(Mirror, EventsOlderThanTheViewAreIgnored) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 5, host, {}});
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 4, {}, FloatingClaim("vm", "h")});
+
+  EXPECT_FALSE(mirror.FindClaim("vm").has_value());
+}
+
+TEST(Mirror, KeepsAnOwnClaimThatASnapshotOnItsWayDoesNotKnow) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 5, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kReset, {}, 0, {}, {}});
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 5, host, {}});
+
+  mirror.ApplyOwnClaim(FloatingClaim("vm", "h"), 5, 6);
+  mirror.Apply({PlacementEvent::Kind::kSynced, {}, 0, {}, {}});
+
+  EXPECT_TRUE(mirror.FindClaim("vm").has_value());
+  EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 6u);
+}
+
+TEST(Mirror, SnapshotReplacesTheFleetOnlyWhenItIsComplete) {
+  Mirror mirror;
+  placement::HostReport old = MakeHost("old", 1, 4);
+  placement::HostReport fresh = MakeHost("new", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, old.uuid, 1, old, {}});
+  mirror.Apply({PlacementEvent::Kind::kReset, {}, 0, {}, {}});
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, fresh.uuid, 1, fresh, {}});
+  EXPECT_EQ(mirror.Snapshot()->At(0)->report->name, "old");
+  EXPECT_FALSE(mirror.synced());
+
+  mirror.Apply({PlacementEvent::Kind::kSynced, {}, 0, {}, {}});
+
+  EXPECT_EQ(mirror.Snapshot()->At(0)->report->name, "new");
+  EXPECT_EQ(CountHosts(mirror), 1u);
+  EXPECT_TRUE(mirror.synced());
+}
+
+TEST(Mirror, DeletedHostsLeaveSlotsThatNewOnesTake) {
+  Mirror mirror;
+  for (int i = 0; i < 200; ++i) {
+    placement::HostReport host = MakeHost("h" + std::to_string(i), 1, 1);
+    mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  }
+  for (int i = 0; i < 100; ++i) {
+    mirror.Apply(
+        {PlacementEvent::Kind::kHostDeleted, Uuid::FromName(Uuid{}, "h" + std::to_string(i)), 1, {}, {}});
+  }
+  EXPECT_EQ(CountHosts(mirror), 100u);
+  placement::HostReport host = MakeHost("late", 1, 1);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+
+  EXPECT_EQ(CountHosts(mirror), 101u);
+  EXPECT_EQ(mirror.Snapshot()->At(200), nullptr);
+}
+
+}  // namespace
+}  // namespace berth::scheduler

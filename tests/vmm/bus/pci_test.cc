@@ -28,7 +28,8 @@ TEST(PciConfigSpace, AnswersTheSizingProtocol) {
 }
 
 TEST(PciConfigSpace, LetsTheGuestWriteOnlyWhatIsWritable) {
-  PciConfigSpace config(PciIdentity{.vendor = 0x1234, .device = 0x5678, .class_code = 0x020000, .revision = 1});
+  PciConfigSpace config(
+      PciIdentity{.vendor = 0x1234, .device = 0x5678, .class_code = 0x020000, .revision = 1});
   std::vector<uint8_t> ones(256, 0xff);
   config.Write(0, ones);
   EXPECT_EQ(config.Read32(0), 0x56781234u);
@@ -123,9 +124,9 @@ TEST_F(PciSegmentTest, AnswersOnesWhereThereIsNoFunction) {
   EXPECT_EQ(Read(0), 0x00081b36u);
   EXPECT_EQ(Read(8) >> 8, 0x060000u);
   EXPECT_EQ(Read(1 << 15), 0xffffffffu);
-  EXPECT_EQ(Read(1 << 12), 0xffffffffu);         // function 1
+  EXPECT_EQ(Read(1 << 12), 0xffffffffu);            // function 1
   EXPECT_EQ(Read(uint64_t{1} << 20), 0xffffffffu);  // bus 1
-  EXPECT_EQ(Read(0x200), 0u);                    // extended space
+  EXPECT_EQ(Read(0x200), 0u);                       // extended space
 }
 
 TEST_F(PciSegmentTest, KeepsSlotZeroOfSegmentZeroForTheHostBridge) {

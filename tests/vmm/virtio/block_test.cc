@@ -60,8 +60,7 @@ class BlockTest : public ::testing::Test {
     ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData + 1, ++expected_));
   }
   // One request with at most one data buffer; returns its status.
-  int Request(uint32_t type, uint64_t sector, uint32_t length, bool device_writes,
-              uint64_t address = kData) {
+  int Request(uint32_t type, uint64_t sector, uint32_t length, bool device_writes, uint64_t address = kData) {
     ram_.PutObject<uint32_t>(kHeader, type);
     ram_.PutObject<uint64_t>(kHeader + 8, sector);
     ram_.PutObject<uint8_t>(kStatus, 0xee);

@@ -1,0 +1,66 @@
+#include "compute-agent/inventory/sysfs_values.h"
+
+#include <gtest/gtest.h>
+
+namespace berth::agent {
+namespace {
+
+TEST(SysfsValues, CpuMaskWordsAre32BitsWithTheHighestFirst) {
+  EXPECT_EQ(ParseCpuMask("0000,00000011,11111111\n")->ToString(), "0,4,8,12,16,20,24,28,32,36");
+  EXPECT_EQ(ParseCpuMask("3")->ToString(), "0-1");
+  EXPECT_EQ(ParseCpuMask("80000000,00000000")->ToString(), "63");
+}
+
+TEST(SysfsValues, CpuMasksThatAreNoneAreRefused) {
+  for (const char* text : {"", ",", "g", "0x3", "123456789", "1,,2", "-1"}) {
+    EXPECT_EQ(ParseCpuMask(text).status().code(), StatusCode::kInvalidArgument) << text;
+  }
+  std::string endless = "1";
+  for (int i = 0; i < 3000; ++i) endless += ",00000000";
+  EXPECT_EQ(ParseCpuMask(endless).status().code(), StatusCode::kOutOfRange);
+}
+
+TEST(SysfsValues, NumbersMustBeWholeAndInRange) {
+  EXPECT_EQ(*ParseUnsigned(" 512\n"), 512u);
+  EXPECT_EQ(ParseUnsigned("3", 2).status().code(), StatusCode::kOutOfRange);
+  for (const char* text : {"", "-1", "1 2", "0x10", "18446744073709551616"}) {
+    EXPECT_FALSE(ParseUnsigned(text).has_value()) << text;
+  }
+}
+
+TEST(SysfsValues, MinusOneIsAnUnknownNode) {
+  EXPECT_EQ(*ParseOptionalId("-1\n"), std::nullopt);
+  EXPECT_EQ(*ParseOptionalId("0\n"), 0u);
+  EXPECT_FALSE(ParseOptionalId("-2").has_value());
+}
+
+TEST(SysfsValues, HexadecimalIdsKeepTheirWidth) {
+  EXPECT_EQ(*ParseHexId("0x8086\n", 4), 0x8086u);
+  EXPECT_EQ(*ParseHexId("0x020000\n", 6), 0x020000u);
+  for (const char* text : {"8086", "0x", "0x12345", "0xzz"}) EXPECT_FALSE(ParseHexId(text, 4)) << text;
+}
+
+TEST(SysfsValues, MeminfoOfANodeAndOfTheMachineAreReadAlike) {
+  Result<Meminfo> node = ParseMeminfo("Node 12 MemTotal:  1024 kB\nNode 12 HugePages_Total:  3\n");
+  EXPECT_EQ(node->total_bytes, uint64_t{1} << 20);
+  EXPECT_EQ(node->huge_total, 3u);
+  EXPECT_EQ(node->free_bytes, std::nullopt);
+  EXPECT_EQ(ParseMeminfo("Hugepagesize:  2048 kB\n")->huge_size_bytes, uint64_t{2} << 20);
+  EXPECT_FALSE(ParseMeminfo("MemTotal: lots kB\n").has_value());
+  EXPECT_EQ(ParseMeminfo("MemTotal: 18446744073709551615 kB\n").status().code(), StatusCode::kOutOfRange);
+}
+
+TEST(SysfsValues, OsReleaseValuesLoseTheirQuotes) {
+  const char* text = "NAME=Debian\nPRETTY_NAME=\"A \\\"quoted\\\" name\"\nID='x y'\n";
+  EXPECT_EQ(OsReleaseValue(text, "PRETTY_NAME"), "A \"quoted\" name");
+  EXPECT_EQ(OsReleaseValue(text, "ID"), "x y");
+  EXPECT_EQ(OsReleaseValue(text, "VERSION_ID"), "");
+}
+
+TEST(SysfsValues, ExcerptsAreShortAndPrintable) {
+  EXPECT_EQ(Excerpt(std::string_view("a\x01\xff z", 5)), "a\\x01\\xff z");
+  EXPECT_LE(Excerpt(std::string(10000, 'x')).size(), 48u);
+}
+
+}  // namespace
+}  // namespace berth::agent

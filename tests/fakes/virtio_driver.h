@@ -32,7 +32,7 @@ class DriverQueue {
   static constexpr uint16_t kWrite = 2;
   static constexpr uint16_t kIndirect = 4;
 
-  DriverQueue(GuestRam& ram, uint64_t base, uint16_t size) : ram_(ram), base_(base), size_(size) {}
+  DriverQueue(GuestRam& ram, uint64_t base, uint16_t size) : ram_(&ram), base_(base), size_(size) {}
 
   uint64_t descriptors() const { return base_; }
   uint64_t available() const { return base_ + 16ull * size_; }
@@ -52,24 +52,24 @@ class DriverQueue {
   void SetDescriptorAt(uint64_t table, uint16_t index, uint64_t address, uint32_t length, uint16_t flags,
                        uint16_t next) {
     const uint64_t at = table + 16ull * index;
-    ram_.PutObject<uint64_t>(at, address);
-    ram_.PutObject<uint32_t>(at + 8, length);
-    ram_.PutObject<uint16_t>(at + 12, flags);
-    ram_.PutObject<uint16_t>(at + 14, next);
+    ram_->PutObject<uint64_t>(at, address);
+    ram_->PutObject<uint32_t>(at + 8, length);
+    ram_->PutObject<uint16_t>(at + 12, flags);
+    ram_->PutObject<uint16_t>(at + 14, next);
   }
   void SetDescriptor(uint16_t index, uint64_t address, uint32_t length, uint16_t flags, uint16_t next = 0) {
     SetDescriptorAt(descriptors(), index, address, length, flags, next);
   }
   // Makes a chain available that starts at descriptor `head`.
   void Offer(uint16_t head) {
-    ram_.PutObject<uint16_t>(available() + 4 + 2ull * (next_ % size_), head);
+    ram_->PutObject<uint16_t>(available() + 4 + 2ull * (next_ % size_), head);
     SetAvailableIndex(++next_);
   }
-  void SetAvailableIndex(uint16_t index) { ram_.PutObject<uint16_t>(available() + 2, index); }
-  void SetAvailableFlags(uint16_t flags) { ram_.PutObject<uint16_t>(available(), flags); }
-  void SetUsedEvent(uint16_t index) { ram_.PutObject<uint16_t>(available() + 4 + 2ull * size_, index); }
-  uint16_t AvailableEvent() { return ram_.GetObject<uint16_t>(used() + 4 + 8ull * size_); }
-  uint16_t UsedFlags() { return ram_.GetObject<uint16_t>(used()); }
+  void SetAvailableIndex(uint16_t index) { ram_->PutObject<uint16_t>(available() + 2, index); }
+  void SetAvailableFlags(uint16_t flags) { ram_->PutObject<uint16_t>(available(), flags); }
+  void SetUsedEvent(uint16_t index) { ram_->PutObject<uint16_t>(available() + 4 + 2ull * size_, index); }
+  uint16_t AvailableEvent() { return ram_->GetObject<uint16_t>(used() + 4 + 8ull * size_); }
+  uint16_t UsedFlags() { return ram_->GetObject<uint16_t>(used()); }
 
   // Writes a chain into the next descriptors and offers it. Returns its head. Descriptors are taken in turn,
   // without looking whether the device still has them.
@@ -98,18 +98,18 @@ class DriverQueue {
     return head;
   }
 
-  uint16_t UsedIndex() { return ram_.GetObject<uint16_t>(used() + 2); }
+  uint16_t UsedIndex() { return ram_->GetObject<uint16_t>(used() + 2); }
   UsedElement Used(uint16_t index) {
     const uint64_t at = used() + 4 + 8ull * (index % size_);
-    return {ram_.GetObject<uint32_t>(at), ram_.GetObject<uint32_t>(at + 4)};
+    return {ram_->GetObject<uint32_t>(at), ram_->GetObject<uint32_t>(at + 4)};
   }
 
  private:
   uint16_t Take() { return std::exchange(free_, static_cast<uint16_t>((free_ + 1) % size_)); }
 
-  GuestRam& ram_;
-  const uint64_t base_;
-  const uint16_t size_;
+  GuestRam* ram_;
+  uint64_t base_;
+  uint16_t size_;
   uint16_t next_ = 0;
   uint16_t free_ = 0;
 };

@@ -1,0 +1,256 @@
+#include "vmm/virtio/net.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+
+#include "tests/fakes/fake_interrupts.h"
+#include "tests/fakes/virtio_driver.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint64_t kData = 0x10000;
+constexpr uint64_t kMergeBuffers = 1 << 15;
+constexpr MacAddress kMac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+// The device on one end of a packet socket, the test on the other in place of the kernel's network.
+class NetTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    wire_.reset(ends[0]);
+    Tap tap;
+    tap.fd.reset(ends[1]);
+    transport_ = *VirtioPciTransport::Create(VirtioNet::Create(std::move(tap), kMac, *loop_), ram_.memory(),
+                                             interrupts_, io_events_);
+    driver_.emplace(*transport_);
+  }
+  void Start(uint64_t features = kVirtioVersion1 | kMergeBuffers) {
+    ASSERT_TRUE(driver_->Negotiate(features));
+    driver_->EnableMsix(3);
+    driver_->SetUpQueue(0, receive_);
+    driver_->SetUpQueue(1, transmit_);
+    driver_->Start();
+    ASSERT_EQ(driver_->status(), 0x0f);
+  }
+  void RunOnce() {
+    loop_->Stop();
+    ASSERT_TRUE(loop_->Run().ok());
+  }
+  static std::vector<uint8_t> Packet(size_t size, uint8_t value) {
+    std::vector<uint8_t> packet(kVirtioNetHeaderBytes + size, value);
+    std::fill(packet.begin(), packet.begin() + kVirtioNetHeaderBytes, uint8_t{0});
+    return packet;
+  }
+  void Arrive(const std::vector<uint8_t>& packet) {
+    ASSERT_EQ(send(wire_.get(), packet.data(), packet.size(), 0), static_cast<ssize_t>(packet.size()));
+  }
+  // The next packet that the device has sent; empty when there is none.
+  std::vector<uint8_t> Sent() {
+    std::vector<uint8_t> packet(100000);
+    const ssize_t count = recv(wire_.get(), packet.data(), packet.size(), 0);
+    packet.resize(count > 0 ? static_cast<size_t>(count) : 0);
+    return packet;
+  }
+
+  GuestRam ram_{{{0, 0x100000}}};
+  DriverQueue receive_{ram_, 0x1000, 16};
+  DriverQueue transmit_{ram_, 0x3000, 16};
+  FakeMsiController interrupts_;
+  FakeIoEvents io_events_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  UniqueFd wire_;
+  std::shared_ptr<VirtioPciTransport> transport_;
+  std::optional<VirtioDriver> driver_;
+};
+
+TEST_F(NetTest, TellsItsAddressAndThatTheLinkIsUp) {
+  EXPECT_EQ(driver_->Read<uint32_t>(0x2000), 0x12005452u);
+  EXPECT_EQ(driver_->Read<uint16_t>(0x2004), 0x5634);
+  EXPECT_EQ(driver_->Read<uint16_t>(0x2006), 1);
+  EXPECT_EQ(driver_->DeviceFeatures() & 0xffffff, uint64_t{1 << 5 | 1 << 15 | 1 << 16});  // no offloads here
+}
+
+TEST_F(NetTest, SendsPacketsFromAnyPieces) {
+  Start();
+  const auto packet = Packet(60, 0x5a);
+  ram_.Put(kData, packet);
+  transmit_.Post({{kData, 12}, {kData + 12, 20}, {kData + 32, 40}});
+  transmit_.Post({{kData, 72}});
+  driver_->Notify(1);
+  RunOnce();
+  EXPECT_EQ(Sent(), packet);
+  EXPECT_EQ(Sent(), packet);
+  EXPECT_TRUE(Sent().empty());
+  EXPECT_EQ(transmit_.UsedIndex(), 2);
+  EXPECT_EQ(transmit_.Used(1), (DriverQueue::UsedElement{3, 0}));
+  EXPECT_GE(interrupts_.Count(VirtioDriver::kMsiData + 2), 1u);
+}
+
+TEST_F(NetTest, DropsPacketsOfImpossibleSizes) {
+  Start();
+  transmit_.Post({{kData, 25}});
+  transmit_.Post({{kData, static_cast<uint32_t>(VirtioNet::kPacketMax + 1)}});
+  driver_->Notify(1);
+  RunOnce();
+  EXPECT_TRUE(Sent().empty());
+  EXPECT_EQ(transmit_.UsedIndex(), 2);
+}
+
+TEST_F(NetTest, ReceivesIntoTheDriversBuffers) {
+  Start();
+  receive_.Post({{kData, 2048, true}});
+  driver_->Notify(0);
+  RunOnce();
+  Arrive(Packet(100, 0x11));
+  RunOnce();
+  EXPECT_EQ(receive_.UsedIndex(), 1);
+  EXPECT_EQ(receive_.Used(0), (DriverQueue::UsedElement{0, 112}));
+  EXPECT_EQ(ram_.GetObject<uint16_t>(kData + 10), 1);  // num_buffers
+  EXPECT_EQ(ram_.Get(kData + 12, 100), std::vector<uint8_t>(100, 0x11));
+  EXPECT_EQ(interrupts_.Count(VirtioDriver::kMsiData + 1), 1u);
+}
+
+TEST_F(NetTest, MergesBuffersForALargePacket) {
+  Start();
+  for (uint64_t i = 0; i < 4; ++i) receive_.Post({{kData + 0x1000 * i, 1000, true}});
+  Arrive(Packet(2500, 0x22));
+  driver_->Notify(0);
+  RunOnce();
+  EXPECT_EQ(receive_.UsedIndex(), 3);
+  EXPECT_EQ(receive_.Used(0), (DriverQueue::UsedElement{0, 1000}));
+  EXPECT_EQ(receive_.Used(2), (DriverQueue::UsedElement{2, 512}));
+  EXPECT_EQ(ram_.GetObject<uint16_t>(kData + 10), 3);
+  EXPECT_EQ(ram_.Get(kData + 0x2000, 512), std::vector<uint8_t>(512, 0x22));
+}
+
+TEST_F(NetTest, KeepsAPacketUntilThereAreEnoughBuffersAlsoWithEventIndices) {
+  for (const uint64_t features :
+       {kVirtioVersion1 | kMergeBuffers, kVirtioVersion1 | kMergeBuffers | kVirtioEventIdx}) {
+    ram_.Put(0x1000, std::vector<uint8_t>(0x4000, 0));
+    receive_ = DriverQueue(ram_, 0x1000, 16);
+    Start(features);
+    receive_.Post({{kData, 1000, true}});
+    Arrive(Packet(1500, 0x33));
+    Arrive(Packet(50, 0x44));
+    driver_->Notify(0);
+    RunOnce();
+    EXPECT_EQ(receive_.UsedIndex(), 0);
+    if (features & kVirtioEventIdx) {
+      EXPECT_EQ(receive_.AvailableEvent(), 1);
+    }
+    receive_.Post({{kData + 0x1000, 1000, true}});
+    driver_->Notify(0);
+    RunOnce();
+    EXPECT_EQ(receive_.UsedIndex(), 2);
+    receive_.Post({{kData + 0x2000, 1000, true}});
+    driver_->Notify(0);
+    RunOnce();
+    EXPECT_EQ(receive_.UsedIndex(), 3);
+    EXPECT_EQ(receive_.Used(2), (DriverQueue::UsedElement{2, 62}));
+  }
+}
+
+TEST_F(NetTest, DropsWhatDoesNotFitWhenBuffersAreNotMerged) {
+  Start(kVirtioVersion1);
+  receive_.Post({{kData, 200, true}});
+  Arrive(Packet(300, 0x55));
+  Arrive(Packet(100, 0x66));
+  driver_->Notify(0);
+  RunOnce();
+  EXPECT_EQ(receive_.UsedIndex(), 1);
+  EXPECT_EQ(receive_.Used(0), (DriverQueue::UsedElement{0, 112}));
+}
+
+TEST_F(NetTest, NeedsAResetAfterAReceiveBufferThatCannotHoldAHeader) {
+  Start();
+  receive_.Post({{kData, 11, true}});
+  Arrive(Packet(100, 0x77));
+  driver_->Notify(0);
+  RunOnce();
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+TEST_F(NetTest, NeedsAResetAfterABadTransmitRingAndWorksAgainAfterIt) {
+  Start();
+  transmit_.SetAvailableIndex(77);
+  driver_->Notify(1);
+  RunOnce();
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+
+  ram_.Put(0x1000, std::vector<uint8_t>(0x4000, 0));
+  receive_ = DriverQueue(ram_, 0x1000, 16);
+  transmit_ = DriverQueue(ram_, 0x3000, 16);
+  Start();
+  receive_.Post({{kData, 2048, true}});
+  Arrive(Packet(64, 1));
+  driver_->Notify(0);
+  RunOnce();
+  EXPECT_EQ(receive_.UsedIndex(), 1);
+}
+
+TEST_F(NetTest, StopsReadingWhenTheWireIsGone) {
+  Start();
+  receive_.Post({{kData, 2048, true}});
+  driver_->Notify(0);
+  RunOnce();
+  wire_.reset();
+  RunOnce();
+  driver_->Notify(0);
+  RunOnce();
+  EXPECT_EQ(receive_.UsedIndex(), 0);
+  EXPECT_EQ(driver_->status(), 0x0f);
+}
+
+TEST_F(NetTest, NeedsBothQueues) {
+  ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1));
+  driver_->SetUpQueue(0, receive_);
+  driver_->Start();
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+TEST(Tap, RefusesBadNamesAndInterfacesThatAreNoTaps) {
+  for (const std::string name : {"", "a/b", "with blank", "tap%d", "sixteencharacter"}) {
+    EXPECT_EQ(OpenTap(name).status().code(), StatusCode::kInvalidArgument) << name;
+  }
+  UniqueFd tun(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  if (!tun.valid()) GTEST_SKIP() << "/dev/net/tun cannot be opened";
+  EXPECT_FALSE(OpenTap("lo").has_value());
+}
+
+TEST(Tap, CarriesPacketsOfTheDevice) {
+  auto tap = OpenTap("berthtest0");
+  if (!tap) GTEST_SKIP() << "no TAP here: " << tap.status().ToString();
+  EXPECT_TRUE(tap->created);
+  EXPECT_NE(if_nametoindex("berthtest0"), 0u);
+  EXPECT_EQ(OpenTap("berthtest0").status().code(), StatusCode::kFailedPrecondition);
+  auto loop = *EventLoop::Create();
+  const bool offloads = tap->offloads;
+  auto net = VirtioNet::Create(std::move(*tap), kMac, *loop);
+  EXPECT_EQ((net->features() & 1) != 0, offloads);
+  net.reset();
+  EXPECT_EQ(if_nametoindex("berthtest0"), 0u);  // gone with its descriptor
+}
+
+TEST(MacAddress, IsParsedStrictly) {
+  EXPECT_EQ(*ParseMacAddress("52:54:00:12:34:56"), kMac);
+  EXPECT_EQ(*ParseMacAddress("AA:bb:0c:00:00:01"), (MacAddress{0xaa, 0xbb, 0x0c, 0, 0, 1}));
+  for (const char* bad : {"", "52:54:00:12:34", "52:54:00:12:34:5g", "52-54-00-12-34-56", "52:54:00:12:34:567",
+                          "01:00:00:00:00:00", "00:00:00:00:00:00", "+2:54:00:12:34:56", " 2:54:00:12:34:56"}) {
+    EXPECT_EQ(ParseMacAddress(bad).status().code(), StatusCode::kInvalidArgument) << bad;
+  }
+}
+
+TEST(MacAddress, IsLocalAndUnicastWhenRandom) {
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(RandomMacAddress()[0] & 3, 2);
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -68,11 +68,20 @@ void Put(std::vector<uint8_t>& config, size_t at, T value) {
 
 Result<std::shared_ptr<VirtioBlock>> VirtioBlock::Create(DiskFile disk, const std::string& id) {
   TRY_ASSIGN(auto worker, WorkerLoop::Start("blk-" + id));
-  return std::shared_ptr<VirtioBlock>(new VirtioBlock(std::move(disk), id, std::move(worker)));
+  EventLoop& loop = worker->loop();
+  return std::shared_ptr<VirtioBlock>(new VirtioBlock(std::move(disk), id, loop, std::move(worker)));
 }
 
-VirtioBlock::VirtioBlock(DiskFile disk, std::string id, std::unique_ptr<WorkerLoop> worker)
-    : disk_(std::move(disk)), id_(std::move(id)), config_(kConfigBytes, 0), worker_(std::move(worker)) {
+std::shared_ptr<VirtioBlock> VirtioBlock::CreateOn(EventLoop& loop, DiskFile disk, const std::string& id) {
+  return std::shared_ptr<VirtioBlock>(new VirtioBlock(std::move(disk), id, loop, nullptr));
+}
+
+VirtioBlock::VirtioBlock(DiskFile disk, std::string id, EventLoop& loop, std::unique_ptr<WorkerLoop> worker)
+    : disk_(std::move(disk)),
+      id_(std::move(id)),
+      loop_(loop),
+      config_(kConfigBytes, 0),
+      worker_(std::move(worker)) {
   const uint32_t sectors_per_block = disk_.block_size() / kSector;
   Put<uint64_t>(config_, kCapacityAt, disk_.size() / kSector);
   Put<uint32_t>(config_, kSegMaxAt, kQueueSize - 2);  // header and status take a descriptor each
@@ -107,7 +116,7 @@ Status VirtioBlock::Activate(VirtioActivation activation) {
   const int kick = activation.queues[0].kick_fd;
   stopping_ = false;
   active_ = std::move(activation);
-  Status added = worker_->loop().Add(kick, EPOLLIN, [this](uint32_t) { Serve(); });
+  Status added = loop_.Add(kick, EPOLLIN, [this](uint32_t) { Serve(); });
   if (!added.ok()) active_.reset();
   return added;
 }
@@ -115,7 +124,7 @@ Status VirtioBlock::Activate(VirtioActivation activation) {
 void VirtioBlock::Reset() {
   if (!active_) return;
   stopping_ = true;
-  worker_->loop().Remove(active_->queues[0].kick_fd);
+  loop_.Remove(active_->queues[0].kick_fd);
   active_.reset();
 }
 
@@ -126,7 +135,7 @@ void VirtioBlock::Serve() {
       *ring, chain_, kBudget, [this](const DescriptorChain& chain) { return Handle(chain); },
       [this] { active_->interrupt->SignalQueue(0); });
   if (!more) {
-    worker_->loop().Remove(kick);
+    loop_.Remove(kick);
     return active_->interrupt->Fail(more.error());
   }
   if (*more) SignalEvent(kick);

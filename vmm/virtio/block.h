@@ -15,7 +15,8 @@
 
 namespace berth::vmm {
 
-// Block device with one queue (virtio 1.2, 5.2), served by a thread of its own, because file I/O blocks.
+// Block device with one queue (virtio 1.2, 5.2), served by a thread of its own or of the caller, because file
+// I/O blocks.
 // Every request ends with a status byte: I/O errors and requests outside the disk are VIRTIO_BLK_S_IOERR,
 // unknown ones VIRTIO_BLK_S_UNSUPP; a request without header or status byte breaks the rules of the queue.
 class VirtioBlock : public VirtioDevice {
@@ -25,6 +26,8 @@ class VirtioBlock : public VirtioDevice {
 
   // `id`: the serial number that the guest reads, cut to 20 bytes. Fails when no thread can be had.
   static Result<std::shared_ptr<VirtioBlock>> Create(DiskFile disk, const std::string& id);
+  // The same on a loop that several disks may share; it must outlive the device.
+  static std::shared_ptr<VirtioBlock> CreateOn(EventLoop& loop, DiskFile disk, const std::string& id);
   ~VirtioBlock() override { Reset(); }
 
   uint16_t type() const override { return kVirtioBlock; }
@@ -36,7 +39,7 @@ class VirtioBlock : public VirtioDevice {
   void Reset() override;
 
  private:
-  VirtioBlock(DiskFile disk, std::string id, std::unique_ptr<WorkerLoop> worker);
+  VirtioBlock(DiskFile disk, std::string id, EventLoop& loop, std::unique_ptr<WorkerLoop> worker);
   void Serve();
   Result<uint32_t> Handle(const DescriptorChain& chain);
   // The status byte for a request whose header has been read.
@@ -49,13 +52,14 @@ class VirtioBlock : public VirtioDevice {
 
   DiskFile disk_;
   const std::string id_;
+  EventLoop& loop_;
   std::vector<uint8_t> config_;
   std::optional<VirtioActivation> active_;
   DescriptorChain chain_;
   std::vector<iovec> buffers_;
   std::atomic<bool> stopping_{false};  // cuts a long request short when the driver resets
   std::atomic<uint32_t> errors_logged_{0};
-  std::unique_ptr<WorkerLoop> worker_;  // last: its thread stops first
+  std::unique_ptr<WorkerLoop> worker_;  // null on a shared loop; last: its thread stops first
 };
 
 }  // namespace berth::vmm

@@ -153,7 +153,9 @@ TEST_F(SerialBackendTest, PassesInputToThePortAsFastAsItTakesIt) {
 TEST_F(SerialBackendTest, TakesANewClientAfterTheOldOneLeft) {
   auto backend = Open(SerialConfig::Mode::kSocket);
   backend->SetReceiver([](std::span<const uint8_t> data) { return data.size(); });
-  { UniqueFd client = Connect(); }
+  {
+    UniqueFd client = Connect();
+  }
   RunOnce();
   Put(*backend, "later");
   RunOnce();
@@ -162,8 +164,10 @@ TEST_F(SerialBackendTest, TakesANewClientAfterTheOldOneLeft) {
 }
 
 TEST_F(SerialBackendTest, ReplacesAnAbandonedSocketButNotALiveOneOrAFile) {
-  { auto dead = Open(SerialConfig::Mode::kSocket); }
-  struct stat info {};
+  {
+    auto dead = Open(SerialConfig::Mode::kSocket);
+  }
+  struct stat info{};
   EXPECT_NE(stat(path_.c_str(), &info), 0);  // removed at the end
   auto live = Open(SerialConfig::Mode::kSocket);
   EXPECT_EQ(OpenSerialBackend({SerialConfig::Mode::kSocket, path_}, *loop_).status().code(),
@@ -178,7 +182,9 @@ TEST_F(SerialBackendTest, ReplacesAnAbandonedSocketButNotALiveOneOrAFile) {
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     ASSERT_EQ(bind(abandoned.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
-  { auto reopened = Open(SerialConfig::Mode::kSocket); }
+  {
+    auto reopened = Open(SerialConfig::Mode::kSocket);
+  }
   ASSERT_TRUE(WriteFileAtomically(path_, "precious").ok());
   EXPECT_FALSE(OpenSerialBackend({SerialConfig::Mode::kSocket, path_}, *loop_).has_value());
   EXPECT_EQ(*ReadFile(path_), "precious");

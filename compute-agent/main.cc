@@ -1,0 +1,107 @@
+// berth-agent: tells placement what this host has, and runs the instances that are claimed on it.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "common/log.h"
+#include "compute-agent/service/placement_client.h"
+#include "compute-agent/service/server.h"
+
+namespace {
+
+using berth::agent::AgentServer;
+
+struct Flags {
+  std::string config;
+  std::string placement = "127.0.0.1:7701";
+  std::string listen = "127.0.0.1:7703";
+  std::string endpoint;
+  std::string root = "/";
+  std::string vmm;
+  std::string state_dir;
+  std::string level = "info";
+  bool check = false;
+};
+
+int Fail(const berth::Status& status) {
+  std::fprintf(stderr, "berth-agent: %s\n", status.ToString().c_str());
+  return 1;
+}
+
+void PrintReport(const berth::placement::HostReport& report) {
+  std::printf("host %s: %zu cells, %zu devices, KVM %s\n", report.name.c_str(), report.cells.size(),
+              report.devices.size(), report.can_run_guests ? "usable" : "not usable");
+  for (const berth::placement::Device& device : report.devices) {
+    std::printf("  %s %s:%s %s%s\n", device.address.ToString().c_str(), device.vendor_id.c_str(),
+                device.product_id.c_str(), berth::placement::DeviceTypeName(device.type),
+                device.assignable ? "" : " (PF of assignable VFs)");
+  }
+  for (const std::string& warning : report.warnings) std::printf("warning: %s\n", warning.c_str());
+}
+
+int Run(const Flags& flags) {
+  // Signals are waited for by this thread alone: the mask is inherited by all that start later.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  AgentServer::Options options;
+  options.root = flags.root;
+  if (!flags.config.empty()) {
+    auto config = berth::agent::ReadAgentConfig(flags.config);
+    if (!config.has_value()) return Fail(config.error());
+    options.config = *std::move(config);
+  }
+  if (!flags.vmm.empty()) options.config.vmm = flags.vmm;
+  if (!flags.state_dir.empty()) options.config.state_dir = flags.state_dir;
+  auto server = AgentServer::Create(options);
+  if (!server.has_value()) return Fail(server.error());
+  if (flags.check) {
+    PrintReport((*server)->report());
+    return 0;
+  }
+  if (berth::Status listening = (*server)->Listen(flags.listen); !listening.ok()) return Fail(listening);
+  std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
+  std::string endpoint =
+      flags.endpoint.empty() ? host + ":" + std::to_string((*server)->port()) : flags.endpoint;
+  (*server)->Begin(berth::agent::MakeChannel(flags.placement), endpoint);
+  std::fprintf(stderr, "berth-agent ready on %s, placement at %s\n", endpoint.c_str(),
+               flags.placement.c_str());
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  LOG(kInfo, "agent_stopping", {{"signal", signal}});
+  (*server)->Stop();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app("Reports this host to placement and runs the instances that are claimed on it.",
+               "berth-agent");
+  app.add_option("--config", flags.config, "YAML file, see docs/compute-agent.md");
+  app.add_option("--placement", flags.placement, "HOST:PORT of placement")->capture_default_str();
+  app.add_option("--grpc-listen", flags.listen, "HOST:PORT to serve on")->capture_default_str();
+  app.add_option("--endpoint", flags.endpoint, "HOST:PORT told to clients [the listening address]");
+  app.add_option("--root", flags.root, "folder with sys/, proc/, etc/ and dev/ of the host")
+      ->capture_default_str();
+  app.add_option("--vmm", flags.vmm, "the VMM program [berth-vmm beside this program]");
+  app.add_option("--state-dir", flags.state_dir, "overrides state_dir of the configuration");
+  app.add_option("--log-level", flags.level, "debug, info, warning or error")->capture_default_str();
+  app.add_flag("--check", flags.check,
+               "check configuration and host, print what would be reported, and stop");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  auto level = berth::ParseLogLevel(flags.level);
+  if (!level.has_value()) return Fail(level.error());
+  berth::InitLogging("berth-agent", *level);
+  return Run(flags);
+}

@@ -1,0 +1,189 @@
+#include "compute-agent/service/server.h"
+
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include <atomic>
+#include <filesystem>
+#include <utility>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "compute-agent/inventory/discover.h"
+
+namespace berth::agent {
+namespace {
+
+constexpr std::chrono::milliseconds kReportRetry{1'000};
+
+}  // namespace
+
+// The reconciler is there before the client of placement is.
+class AgentServer::Reporter : public ClaimReporter {
+ public:
+  void SetClient(PlacementClient* client) { client_ = client; }
+  Status ReportStatus(const Uuid& consumer, const placement::InstanceStatus& status) override {
+    PlacementClient* client = client_;
+    return client == nullptr ? NotYet() : client->ReportStatus(consumer, status);
+  }
+  Status FinalizeClaim(const Uuid& consumer) override {
+    PlacementClient* client = client_;
+    return client == nullptr ? NotYet() : client->FinalizeClaim(consumer);
+  }
+
+ private:
+  static Status NotYet() { return {StatusCode::kUnavailable, "placement is not connected yet"}; }
+
+  std::atomic<PlacementClient*> client_ = nullptr;
+};
+
+class AgentServer::Sink : public ClaimSink {
+ public:
+  explicit Sink(AgentServer& server) : server_(server) {}
+  void OnSnapshot(std::vector<placement::Claim> claims) override {
+    LOG(kInfo, "claims_synced", {{"claims", claims.size()}});
+    server_.reconciler_->ReplaceClaims(std::move(claims));
+    std::lock_guard lock(server_.mutex_);
+    server_.report_now_ = true;
+    server_.changed_.notify_all();
+  }
+  void OnClaim(placement::Claim claim) override { server_.reconciler_->PutClaim(std::move(claim)); }
+  void OnClaimDeleted(const Uuid& consumer) override { server_.reconciler_->RemoveClaim(consumer); }
+
+ private:
+  AgentServer& server_;
+};
+
+Result<Uuid> HostUuid(const std::string& state_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(state_dir, error);
+  if (error) return ErrnoStatus("make the state folder " + state_dir, error.value());
+  std::string path = state_dir + "/host-uuid";
+  Result<std::string> text = ReadFile(path);
+  if (text.has_value()) {
+    while (text->ends_with('\n')) text->pop_back();
+    Result<Uuid> uuid = Uuid::Parse(*text);
+    if (!uuid.has_value() || uuid->is_nil())
+      return DataLoss(path + " does not hold a UUID: \"" + *text + "\"");
+    return uuid;
+  }
+  if (text.error().code() != StatusCode::kNotFound) return text.error();
+  Uuid uuid = Uuid::Random();
+  TRY(WriteFileAtomically(path, uuid.ToString() + "\n"));
+  return uuid;
+}
+
+AgentServer::AgentServer(const Options& options, Root root)
+    : options_(options), root_(std::move(root)), reporter_(std::make_unique<Reporter>()) {}
+
+Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options) {
+  TRY_ASSIGN(Root root, Root::Open(options.root));
+  std::unique_ptr<AgentServer> server(new AgentServer(options, std::move(root)));
+  const AgentConfig& config = server->options_.config;
+  TRY_ASSIGN(server->identity_.uuid, HostUuid(config.state_dir));
+
+  ReconcilerOptions reconciler;
+  reconciler.state_dir = config.state_dir;
+  reconciler.vmm_path = config.vmm.empty() ? DefaultVmmPath() : config.vmm;
+  reconciler.root = options.root;
+  reconciler.start_timeout = config.start_timeout;
+  reconciler.shutdown_timeout = config.shutdown_timeout;
+  TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
+
+  HostInventory inventory = Discover(server->root_);
+  server->identity_.name = config.name.empty() ? inventory.facts.hostname : config.name;
+  if (server->identity_.name.empty()) {
+    return InvalidArgument("is needed: the hostname cannot be read", "name");
+  }
+  server->foreign_ = ForeignHugePages(inventory, server->reconciler_->OwnHugePages());
+  TRY_ASSIGN(server->built_, BuildReport(inventory, config.host, server->identity_, server->foreign_));
+  for (const std::string& warning : server->built_.report.warnings) {
+    LOG(kWarning, "host_warning", {{"text", warning}});
+  }
+  server->reconciler_->SetHost(server->built_.report, server->built_.unmanaged);
+  server->service_ = std::make_unique<GrpcService>(*server->reconciler_, server->consoles_);
+  return server;
+}
+
+AgentServer::~AgentServer() {
+  Stop();
+  reconciler_.reset();  // before the client that its thread reports to
+}
+
+Status AgentServer::Listen(const std::string& address) {
+  grpc::ServerBuilder builder;
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // two servers on one port would share the calls
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(service_.get());
+  server_ = builder.BuildAndStart();
+  if (server_ != nullptr && port_ != 0) return OkStatus();
+  server_.reset();
+  return {StatusCode::kUnavailable, "cannot listen on \"" + address + "\"", "grpc-listen",
+          "is the port in use?"};
+}
+
+void AgentServer::Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint) {
+  identity_.agent_endpoint = endpoint;
+  built_.report.agent_endpoint = endpoint;
+  client_ = std::make_unique<PlacementClient>(std::move(placement), identity_.uuid);
+  sink_ = std::make_unique<Sink>(*this);
+  reporter_->SetClient(client_.get());
+  reconciler_->Start();
+  reporting_ = std::thread([this] { ReportLoop(); });
+  client_->StartWatch(*sink_);
+}
+
+void AgentServer::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (client_ != nullptr) client_->StopWatch();
+  if (reporting_.joinable()) reporting_.join();
+  if (service_ != nullptr) service_->Stop();
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  server_.reset();
+}
+
+Result<BuiltReport> AgentServer::Build() const {
+  return BuildReport(Discover(root_), options_.config.host, identity_, foreign_);
+}
+
+Status AgentServer::ReportOnce(bool forced) {
+  if (!forced) {
+    Result<BuiltReport> built = Build();
+    // What the running machine has become may contradict the configuration (a VF of a configured PF appears):
+    // the last good report stands.
+    if (!built.has_value()) {
+      LOG(kError, "inventory_refused", {{"error", built.error()}});
+      return OkStatus();
+    }
+    if (built->report == built_.report) return OkStatus();
+    built_ = *std::move(built);
+    reconciler_->SetHost(built_.report, built_.unmanaged);
+  }
+  TRY_ASSIGN(std::vector<std::string> warnings, client_->ReportHost(built_.report));
+  LOG(kInfo, "host_reported",
+      {{"host", identity_.name},
+       {"cells", built_.report.cells.size()},
+       {"devices", built_.report.devices.size()}});
+  for (const std::string& warning : warnings) LOG(kWarning, "placement_warning", {{"text", warning}});
+  return OkStatus();
+}
+
+void AgentServer::ReportLoop() {
+  bool forced = true;
+  while (true) {
+    Status reported = ReportOnce(forced);
+    if (!reported.ok()) LOG(kWarning, "host_not_reported", {{"error", reported}});
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, reported.ok() ? options_.config.report_interval : kReportRetry,
+                      [this] { return stopping_ || report_now_; });
+    if (stopping_) return;
+    forced = !reported.ok() || report_now_;
+    report_now_ = false;
+  }
+}
+
+}  // namespace berth::agent

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/server.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/status.h"
+#include "compute-agent/devices/report_builder.h"
+#include "compute-agent/instances/console_hub.h"
+#include "compute-agent/instances/reconciler.h"
+#include "compute-agent/inventory/root.h"
+#include "compute-agent/service/agent_config.h"
+#include "compute-agent/service/grpc_service.h"
+#include "compute-agent/service/placement_client.h"
+
+namespace berth::agent {
+
+// The whole agent put together, for berth-agent and for the all-in-one program. Create, Begin and Stop belong
+// to one thread. Ending it, or the process, leaves the VMs running.
+class AgentServer {
+ public:
+  struct Options {
+    AgentConfig config;
+    std::string root = "/";  // holds sys/, proc/, etc/ and dev/
+  };
+
+  // Reads the hardware, checks the configuration against it, adopts the VMs that run. Everything that the
+  // configuration gets wrong is refused here (seed 002: "will refuse to start").
+  static Result<std::unique_ptr<AgentServer>> Create(const Options& options);
+  ~AgentServer();  // stops
+
+  // What would be reported, for --check.
+  const placement::HostReport& report() const { return built_.report; }
+  // To be registered with the owner's gRPC server before Begin, unless Listen is used.
+  grpc::Service& service() { return *service_; }
+  // Serves on "host:port" of its own (port 0: any). kUnavailable: the address cannot be listened on.
+  Status Listen(const std::string& address);
+  int port() const { return port_; }
+
+  // Begins to report and to follow claims. `endpoint` is the host:port under which clients find this agent.
+  void Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint);
+  void Stop();
+
+ private:
+  class Sink;
+
+  AgentServer(const Options& options, Root root);
+  Result<BuiltReport> Build() const;
+  void ReportLoop();
+  Status ReportOnce(bool forced);
+
+  Options options_;
+  Root root_;
+  HostIdentity identity_;
+  PageCounts foreign_;  // huge pages that others used when the agent started
+  BuiltReport built_;   // of the reporting thread after Begin
+
+  ConsoleHub consoles_;
+  // Forwards to the client that Begin makes; until then placement is unreachable.
+  class Reporter;
+  std::unique_ptr<Reporter> reporter_;
+  std::unique_ptr<Reconciler> reconciler_;
+  std::unique_ptr<GrpcService> service_;
+  std::unique_ptr<PlacementClient> client_;
+  std::unique_ptr<Sink> sink_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+
+  std::mutex mutex_;  // guards the next two
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  bool report_now_ = false;  // placement has a new life: it may not know this host
+  std::thread reporting_;
+};
+
+// The host's UUID: read from state_dir/host-uuid, or made and kept there.
+Result<Uuid> HostUuid(const std::string& state_dir);
+
+}  // namespace berth::agent

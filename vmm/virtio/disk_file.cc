@@ -15,7 +15,6 @@
 namespace berth::vmm {
 namespace {
 
-constexpr uint64_t kSector = 512;
 constexpr size_t kBounceBytes = 256 << 10;
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
 constexpr size_t kZeroChunk = 256 << 10;

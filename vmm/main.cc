@@ -5,15 +5,25 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/log.h"
 #include "common/unique_fd.h"
+#include "vmm/api/api_server.h"
+#include "vmm/boot/bzimage.h"
+#include "vmm/boot/image_source.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/config/command_line.h"
+#include "vmm/config/option_table.h"
+#include "vmm/config/resolved_machine.h"
+#include "vmm/config/validate.h"
+#include "vmm/config/version.h"
 #include "vmm/kvm/linux_kvm.h"
 #include "vmm/machine/machine.h"
+#include "vmm/memory/huge_pages.h"
 
 // Exit codes, also in docs/vmm.md.
 namespace berth::vmm {
@@ -46,6 +56,8 @@ Result<UniqueFd> CatchSignals() {
   return fd;
 }
 
+// Until the guest has powered off or failed, or a signal or the API ends it. The order of declarations is the
+// order of destruction backwards: the API's thread ends before the machine that it asks.
 Result<int> Run(CommandLine& line) {
   int code = kGuestPoweredOff;
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
@@ -65,6 +77,10 @@ Result<int> Run(CommandLine& line) {
     code = kStoppedBySignal;
     control->Stop();
   }));
+  std::unique_ptr<ApiServer> api;
+  if (line.api_socket.has_value()) {
+    TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, *machine));
+  }
   TRY(machine->Boot());
   Status ran = control->Run();
   control->Remove(signals.get());
@@ -72,13 +88,42 @@ Result<int> Run(CommandLine& line) {
   return code;
 }
 
+// What is not there, or not good enough, on this host. The configuration itself is valid.
+Status CheckHost(const VmConfig& config) {
+  TRY_ASSIGN(auto kvm, OpenLinuxKvm());
+  TRY(kvm->Probe());
+  TRY_ASSIGN(auto kernel, OpenImageFile(config.kernel));
+  TRY(ParseBzImage(*kernel));
+  if (config.initramfs.has_value()) TRY(OpenImageFile(*config.initramfs));
+  return HugePages().Preflight(EffectiveZones(config));
+}
+
+int Check(const CommandLine& line) {
+  std::fputs((line.json ? DescribeMachineJson(line.config) : DescribeMachine(line.config)).c_str(), stdout);
+  Status host = CheckHost(line.config);
+  return host.ok() ? kGuestPoweredOff : Fail(host);
+}
+
 int Main(int argc, char** argv) {
   auto parsed = ParseCommandLine(argc, argv);
   if (!parsed.has_value()) {
-    std::fputs(ToText(parsed.error()).c_str(), stderr);
+    const bool json = WantsJson(std::vector<std::string>(argv, argv + argc));
+    std::fputs((json ? ToJson(parsed.error()) : ToText(parsed.error())).c_str(), stderr);
     return kWrongUsage;
   }
   CommandLine& line = *parsed;
+  switch (line.action) {
+    case CommandLine::Action::kHelp:
+      std::fputs(HelpText().c_str(), stdout);
+      return 0;
+    case CommandLine::Action::kVersion:
+      std::printf("berth-vmm %.*s\n", static_cast<int>(kVersion.size()), kVersion.data());
+      return 0;
+    case CommandLine::Action::kCheck:
+      return Check(line);
+    case CommandLine::Action::kRun:
+      break;
+  }
   if (line.log_file.has_value()) {
     if (Status status = InitFileLogging("berth-vmm", line.log_level, *line.log_file); !status.ok()) {
       return Fail(status);

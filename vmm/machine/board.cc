@@ -6,12 +6,14 @@
 
 #include "vmm/boot/image_source.h"
 #include "vmm/boot/linux_loader.h"
+#include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
 #include "vmm/machine/acpi_input.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 #include "vmm/virtio/block.h"
 #include "vmm/virtio/disk_file.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/pci_transport.h"
 #include "vmm/virtio/rng.h"
 
@@ -133,6 +135,10 @@ Status Board::AddVirtioDevices() {
     TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
     TRY(AddVirtio(std::move(device), disk.id));
   }
+  for (const NetPort& net : *parts_.nets) {
+    TRY_ASSIGN(Tap tap, net.ShareTap());
+    TRY(AddVirtio(VirtioNet::Create(std::move(tap), net.mac, *parts_.loop), net.id));
+  }
   if (!config.rng.empty()) {
     Result<std::shared_ptr<VirtioRng>> device = VirtioRng::Open(config.rng, *parts_.loop);
     if (!device.has_value()) return std::move(device).error().WithField("rng");
@@ -200,6 +206,7 @@ Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
   }
   boot.cmdline = config.cmdline;
   TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
+  TRY(WriteResetVector(*parts_.memory));
   TRY_ASSIGN(BootEntry entry, LoadLinux(*parts_.memory, boot));
   TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
   return boot_vcpu.SetState(BootState(reset, entry));

@@ -18,6 +18,7 @@
 #include "vmm/kvm/io_events.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/ioapic_sink.h"
+#include "vmm/machine/net_port.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
@@ -32,6 +33,7 @@ struct BoardParts {
   const GuestMemory* memory = nullptr;
   EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
   SerialBackend* serial = nullptr;  // none when the port is off
+  const std::vector<NetPort>* nets = nullptr;
 };
 
 // What the guest did to the board. Called on a vCPU's thread, possibly several times; must be short and must

@@ -1,33 +1,34 @@
 #include "vmm/machine/machine.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
+#include <charconv>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "common/file.h"
 #include "common/log.h"
 #include "vmm/config/validate.h"
 
 namespace berth::vmm {
-
-std::string_view StateName(Machine::State state) {
-  switch (state) {
-    case Machine::State::kCreated:
-      return "Created";
-    case Machine::State::kRunning:
-      return "Running";
-    case Machine::State::kPaused:
-      return "Paused";
-    case Machine::State::kShutdown:
-      return "Shutdown";
-  }
-  return "";
-}
-
 namespace {
 
-Status WrongState(std::string_view what, Machine::State state) {
-  return FailedPrecondition(std::string(what) + " is not possible while the machine is " +
-                            std::string(StateName(state)));
+// All threads of this process but the vCPUs', by name.
+std::vector<ThreadFacts> OtherThreads() {
+  std::vector<ThreadFacts> threads;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
+    const std::string number = entry.path().filename().string();
+    ThreadFacts thread;
+    std::from_chars(number.data(), number.data() + number.size(), thread.tid);
+    Result<std::string> name = ReadFile(entry.path().string() + "/comm");
+    if (!name.has_value()) continue;  // it has ended meanwhile
+    thread.name = name->substr(0, name->find('\n'));
+    if (!thread.name.starts_with("vcpu")) threads.push_back(std::move(thread));
+  }
+  return threads;
 }
 
 }  // namespace
@@ -42,54 +43,94 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
   }
+  TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_, ZonedMemory::Create(EffectiveZones(machine->config_)));
   return machine;
 }
 
 Machine::~Machine() {
+  std::lock_guard lock(mutex_);
   StopBoard();
 }
 
 Status Machine::Boot() {
-  if (state_ != State::kCreated && state_ != State::kShutdown) return WrongState("boot", state_);
+  std::lock_guard lock(mutex_);
+  if (board_ != nullptr) {
+    return FailedPrecondition("boot: the VM is " + std::string(VmStateName(state_)));
+  }
   return StartBoard();
 }
 
-Status Machine::Pause() {
-  if (state_ != State::kRunning) return WrongState("pause", state_);
-  board_->Pause();
-  state_ = State::kPaused;
-  LOG(kInfo, "vm_paused");
-  return OkStatus();
+Status Machine::Require(VmState state, std::string_view action) const {
+  if (state_ == state) return OkStatus();
+  return FailedPrecondition(std::string(action) + ": the VM is " + std::string(VmStateName(state_)) +
+                            ", must be " + std::string(VmStateName(state)));
 }
 
-Status Machine::Resume() {
-  if (state_ != State::kPaused) return WrongState("resume", state_);
-  board_->Run();
-  state_ = State::kRunning;
-  LOG(kInfo, "vm_resumed");
-  return OkStatus();
+Status Machine::Perform(VmAction action) {
+  std::lock_guard lock(mutex_);
+  switch (action) {
+    case VmAction::kPowerButton:
+      TRY(Require(VmState::kRunning, "power-button"));
+      board_->PressPowerButton();
+      return OkStatus();
+    case VmAction::kPause:
+      TRY(Require(VmState::kRunning, "pause"));
+      board_->Pause();
+      state_ = VmState::kPaused;
+      LOG(kInfo, "vm_paused");
+      return OkStatus();
+    case VmAction::kResume:
+      TRY(Require(VmState::kPaused, "resume"));
+      board_->Run();
+      state_ = VmState::kRunning;
+      LOG(kInfo, "vm_resumed");
+      return OkStatus();
+    case VmAction::kReboot:
+      if (board_ == nullptr) return Require(VmState::kRunning, "reboot");
+      Post(boots_, [this] { Reboot(); });
+      return OkStatus();
+    case VmAction::kShutdown:
+      if (board_ == nullptr) return Require(VmState::kRunning, "shutdown");
+      StopBoard();
+      LOG(kInfo, "vm_shut_down");
+      return OkStatus();
+    case VmAction::kExit:
+      Post(boots_, [this] { End({MachineEnd::Kind::kPoweredOff, {}}); });
+      return OkStatus();
+  }
+  return InvalidArgument("unknown action");
 }
 
-Status Machine::Shutdown() {
-  if (board_ == nullptr) return WrongState("shutdown", state_);
-  StopBoard();
-  state_ = State::kShutdown;
-  LOG(kInfo, "vm_shut_down");
-  return OkStatus();
+VmFacts Machine::Facts() {
+  std::lock_guard lock(mutex_);
+  VmFacts facts;
+  facts.state = state_;
+  for (uint32_t id = 0; id < config_.cpus.boot; id++) {
+    VcpuFacts vcpu;
+    vcpu.id = id;
+    if (board_ != nullptr) vcpu.tid = board_->vcpus()[id]->thread_id();
+    auto affinity = config_.cpus.affinity.find(id);
+    if (affinity != config_.cpus.affinity.end()) vcpu.host_cpus = affinity->second;
+    facts.vcpus.push_back(std::move(vcpu));
+  }
+  for (const MemoryRegion& region : memory_->memory().regions()) {
+    facts.memory_regions.push_back({region.zone, Raw(region.base), region.size,
+                                    reinterpret_cast<uintptr_t>(region.host), region.host_numa_node});
+  }
+  facts.threads = OtherThreads();
+  return facts;
 }
 
-Status Machine::Reboot() {
-  if (board_ == nullptr) return WrongState("reboot", state_);
-  StopBoard();
-  state_ = State::kShutdown;
-  return StartBoard();
-}
-
-Status Machine::PressPowerButton() {
-  if (state_ != State::kRunning) return WrongState("power-button", state_);
-  board_->PressPowerButton();
-  return OkStatus();
+VmCounters Machine::Counters() {
+  std::lock_guard lock(mutex_);
+  VmCounters counters;
+  counters["vm"]["boots"] = boots_;
+  if (board_ == nullptr) return counters;
+  for (const auto& vcpu : board_->vcpus()) {
+    counters["vcpu" + std::to_string(vcpu->id())]["exits"] = vcpu->exits();
+  }
+  return counters;
 }
 
 Status Machine::StartBoard() {
@@ -99,13 +140,14 @@ Status Machine::StartBoard() {
   parts.memory = &memory_->memory();
   parts.loop = devices_.get();
   parts.serial = serial_.get();
+  parts.nets = &nets_;
   TRY_ASSIGN(board_, Board::Create(parts, EventsOf(++boots_)));
   device_thread_ = std::thread([loop = devices_.get()] {
     ::pthread_setname_np(::pthread_self(), "devices");
     if (Status status = loop->Run(); !status.ok()) LOG(kError, "device_loop_failed", {{"error", status}});
   });
   board_->Run();
-  state_ = State::kRunning;
+  state_ = VmState::kRunning;
   LOG(kInfo, "vm_booted", {{"boot", boots_}, {"vcpus", config_.cpus.boot}});
   return OkStatus();
 }
@@ -116,34 +158,39 @@ void Machine::StopBoard() {
   devices_->Stop();
   device_thread_.join();
   board_.reset();
+  state_ = VmState::kShutdown;
+}
+
+void Machine::Post(uint32_t boot, std::function<void()> handle) {
+  control_.Post([this, boot, alive = std::weak_ptr<bool>(alive_), handle = std::move(handle)] {
+    if (alive.expired()) return;
+    std::lock_guard lock(mutex_);
+    if (boot == boots_) handle();
+  });
 }
 
 BoardEvents Machine::EventsOf(uint32_t boot) {
-  // Each event becomes a task of the control loop, where the machine may be gone or have another board.
-  auto post = [this, boot, alive = std::weak_ptr<bool>(alive_)](auto handle) {
-    control_.Post([this, boot, alive, handle = std::move(handle)] {
-      if (!alive.expired() && board_ != nullptr && boot == boots_) handle();
-    });
-  };
   BoardEvents events;
-  events.on_power_off = [this, post] { post([this] { End({MachineEnd::Kind::kPoweredOff, {}}); }); };
-  events.on_reset = [this, post] {
-    post([this] {
-      LOG(kInfo, "vm_reset_by_guest");
-      if (Status status = Reboot(); !status.ok()) {
-        on_end_({MachineEnd::Kind::kFailed, "reset: " + status.ToString()});
-      }
-    });
-  };
-  events.on_failure = [this, post](std::string message) {
-    post([this, message = std::move(message)] { End({MachineEnd::Kind::kFailed, message}); });
+  events.on_power_off = [this, boot] { Post(boot, [this] { End({MachineEnd::Kind::kPoweredOff, {}}); }); };
+  events.on_reset = [this, boot] { Post(boot, [this] { Reboot(); }); };
+  events.on_failure = [this, boot](std::string message) {
+    Post(boot, [this, message = std::move(message)] { End({MachineEnd::Kind::kFailed, message}); });
   };
   return events;
 }
 
+void Machine::Reboot() {
+  if (board_ == nullptr) return;
+  StopBoard();
+  LOG(kInfo, "vm_reset");
+  if (Status status = StartBoard(); !status.ok()) {
+    End({MachineEnd::Kind::kFailed, "reset: " + status.ToString()});
+  }
+}
+
 void Machine::End(MachineEnd end) {
   StopBoard();
-  state_ = State::kShutdown;
+  state_ = VmState::kShutdown;
   on_end_(std::move(end));
 }
 

@@ -3,10 +3,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "common/status.h"
+#include "vmm/api/vm_control.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
@@ -23,59 +26,55 @@ struct MachineEnd {
 };
 
 // One virtual machine over all its boots: the memory and the serial port's far end stay, a reset gives them a
-// new board. All calls come from the thread that runs the `control` loop; the guest's events reach it through
-// that loop.
-class Machine {
+// new board. Thread-safe, except that no call may come from a vCPU's thread or the device loop. The guest's
+// events, and the actions that are only asked for, are carried out on the `control` loop.
+class Machine final : public VmControl {
  public:
-  enum class State { kCreated, kRunning, kPaused, kShutdown };
-
   // Maps and binds the memory and opens what the configuration names. `on_end` runs on the control loop when
-  // the guest has powered off or cannot go on; the machine is in kShutdown by then. `kvm` and `control`
-  // outlive the machine.
+  // the guest has powered off or cannot go on, or an exit was asked for; the machine is shut down by then.
+  // `kvm` and `control` outlive the machine, which is destroyed when the control loop runs no more, or on it.
   static Result<std::unique_ptr<Machine>> Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end);
-  ~Machine();
+  ~Machine() override;
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Each is kFailedPrecondition in a state that does not allow it.
+  // Power on. kFailedPrecondition while it runs or is paused.
   Status Boot();
-  Status Pause();
-  Status Resume();
-  // At once, without the guest's help.
-  Status Shutdown();
-  Status Reboot();
-  // Asks the guest to power off.
-  Status PressPowerButton();
 
-  State state() const { return state_; }
-  const VmConfig& config() const { return config_; }
-  uint32_t boots() const { return boots_; }
+  const VmConfig& config() const override { return config_; }
+  VmFacts Facts() override;
+  VmCounters Counters() override;
+  Status Perform(VmAction action) override;
 
  private:
   Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end);
-  // Builds a board and lets it run.
-  Status StartBoard();
+
+  // With mutex_ held:
+  Status StartBoard();  // builds a board and lets it run
   void StopBoard();
-  // Events of board number `boot`; those of a board that is gone are dropped.
+  Status Require(VmState state, std::string_view action) const;
+  // Runs `handle` on the control loop with mutex_ held, unless board number `boot` is gone by then.
+  void Post(uint32_t boot, std::function<void()> handle);
   BoardEvents EventsOf(uint32_t boot);
+  void Reboot();
   void End(MachineEnd end);
 
   Kvm& kvm_;
   const VmConfig config_;
   EventLoop& control_;
-  std::function<void(MachineEnd)> on_end_;
-  State state_ = State::kCreated;
-  uint32_t boots_ = 0;
-
+  const std::function<void(MachineEnd)> on_end_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for tasks that outlive the machine
+
+  std::mutex mutex_;  // guards what follows
+  VmState state_ = VmState::kCreated;
+  uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;
   std::unique_ptr<EventLoop> devices_;
   std::shared_ptr<SerialBackend> serial_;
+  std::vector<NetPort> nets_;
   std::unique_ptr<Board> board_;
   std::thread device_thread_;  // runs devices_ while there is a board
 };
-
-std::string_view StateName(Machine::State state);
 
 }  // namespace berth::vmm

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -155,6 +156,7 @@ void VcpuThread::Main(const CpuSet& affinity) {
 void VcpuThread::RunGuest() {
   while (true) {
     Result<VcpuExit> exit = vcpu_->Run();
+    exits_.fetch_add(1, std::memory_order_relaxed);
     std::optional<VcpuEnding> ending;
     if (exit.has_value()) {
       ending = ServeExit(*exit, targets_, *vcpu_);
@@ -169,9 +171,20 @@ void VcpuThread::RunGuest() {
     // With the immediate exit set, one more Run has completed the last access and comes back interrupted.
     if (exit.has_value() && std::holds_alternative<InterruptedExit>(*exit) &&
         command_.load() != Command::kRun) {
+      LogPosition();
       return;
     }
   }
+}
+
+// Where a guest that hangs was, for those who debug it.
+void VcpuThread::LogPosition() {
+  if (!LogEnabled(LogLevel::kDebug)) return;
+  Result<VcpuState> state = vcpu_->GetState();
+  if (!state.has_value()) return;
+  char rip[24];
+  std::snprintf(rip, sizeof rip, "%#llx", state->regs.rip);
+  LOG(kDebug, "vcpu_left_guest", {{"vcpu", id_}, {"rip", rip}, {"exits", exits()}});
 }
 
 }  // namespace berth::vmm

@@ -40,6 +40,7 @@ class VcpuThread {
   void Stop();
   uint32_t id() const { return id_; }
   pid_t thread_id() const { return thread_id_; }
+  uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
 
  private:
   enum class Command { kPause, kRun, kStop };
@@ -48,6 +49,7 @@ class VcpuThread {
   void Main(const CpuSet& affinity);
   // Serves the guest until another command comes or the vCPU ends.
   void RunGuest();
+  void LogPosition();
   // Waits for a command other than `done`, which has been carried out.
   Command AwaitCommand(Command done);
   void Give(Command command);
@@ -57,6 +59,7 @@ class VcpuThread {
   VcpuTargets targets_;
   EndCallback on_end_;
   bool ended_ = false;  // vCPU thread only
+  std::atomic<uint64_t> exits_{0};
 
   std::mutex mutex_;  // guards the writes of command_, and what follows
   std::condition_variable changed_;

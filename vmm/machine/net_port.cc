@@ -1,0 +1,37 @@
+#include "vmm/machine/net_port.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace berth::vmm {
+
+Result<Tap> NetPort::ShareTap() const {
+  Tap shared;
+  shared.fd.reset(::fcntl(tap.fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!shared.fd.valid()) return ErrnoStatus("duplicate the descriptor of " + tap.name, errno);
+  shared.name = tap.name;
+  shared.created = tap.created;
+  shared.offloads = tap.offloads;
+  return shared;
+}
+
+Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets) {
+  std::vector<NetPort> ports;
+  for (const NetConfig& net : nets) {
+    NetPort port;
+    port.id = net.id;
+    Result<Tap> tap = OpenTap(net.tap);
+    if (!tap.has_value()) return std::move(tap).error().WithField("net " + net.id + ".tap");
+    port.tap = *std::move(tap);
+    port.mac = RandomMacAddress();
+    if (net.mac.has_value()) {
+      TRY_ASSIGN(port.mac, ParseMacAddress(*net.mac));
+    }
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "vmm/config/vm_config.h"
+#include "vmm/virtio/mac_address.h"
+#include "vmm/virtio/tap.h"
+
+namespace berth::vmm {
+
+// The host's end of a network device. It outlives resets of the guest, so that the interface stays up, in its
+// bridge, and the device keeps its address.
+struct NetPort {
+  std::string id;
+  Tap tap;
+  MacAddress mac{};
+
+  // A tap for one board: the same interface by a descriptor of its own.
+  Result<Tap> ShareTap() const;
+};
+
+Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets);
+
+}  // namespace berth::vmm

@@ -1,0 +1,161 @@
+#include "vmm/memory/zoned_memory.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "common/file.h"
+#include "vmm/memory/huge_pages.h"
+
+namespace berth::vmm {
+namespace {
+
+MemoryZoneConfig Zone(const std::string& id, ByteSize size) {
+  MemoryZoneConfig zone;
+  zone.id = id;
+  zone.size = size;
+  return zone;
+}
+
+// Kilobytes of the mapping that holds `host`, by the name of a field of /proc/self/smaps.
+uint64_t Smaps(const uint8_t* host, const std::string& field) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
+      auto address = reinterpret_cast<uintptr_t>(host);
+      inside = address >= begin && address < end;
+    } else if (inside && line.starts_with(field + ":")) {
+      return std::stoull(line.substr(field.size() + 1));
+    }
+  }
+  return 0;
+}
+
+TEST(ZonedMemory, MapsZonesOneBehindTheOther) {
+  auto zoned = *ZonedMemory::Create({Zone("a", MiB(4)), Zone("b", MiB(2))});
+
+  const auto& regions = zoned->memory().regions();
+  ASSERT_EQ(regions.size(), 2u);
+  EXPECT_EQ(regions[1].zone, "b");
+  EXPECT_EQ(Raw(regions[1].base), 4u << 20);
+  EXPECT_EQ(regions[0].fd, -1);
+  // Host and guest agree on where huge pages may start.
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(regions[1].host) % (2 << 20), Raw(regions[1].base) % (2 << 20));
+  ASSERT_TRUE(zoned->memory().WriteObject<uint64_t>(Gpa{(4 << 20) - 4}, 0x1122334455667788).ok());
+  EXPECT_EQ(*zoned->memory().ReadObject<uint32_t>(Gpa{4 << 20}), 0x11223344u);
+}
+
+TEST(ZonedMemory, TakesNoMemoryBeforeItIsTouchedUnlessAskedTo) {
+  MemoryZoneConfig eager = Zone("eager", MiB(8));
+  eager.prefault = true;
+
+  auto zoned = *ZonedMemory::Create({Zone("lazy", MiB(8)), eager});
+
+  EXPECT_EQ(Smaps(zoned->memory().regions()[0].host, "Rss"), 0u);
+  EXPECT_EQ(Smaps(zoned->memory().regions()[1].host, "Rss"), 8192u);
+}
+
+TEST(ZonedMemory, SharesAZoneByAFile) {
+  MemoryZoneConfig zone = Zone("shared", MiB(2));
+  zone.shared = true;
+
+  auto zoned = *ZonedMemory::Create({zone});
+
+  struct stat info;
+  ASSERT_EQ(::fstat(zoned->memory().regions()[0].fd, &info), 0);
+  EXPECT_EQ(info.st_size, 2 << 20);
+  ASSERT_TRUE(zoned->memory().WriteObject<uint32_t>(Gpa{16}, 77).ok());
+  uint32_t value = 0;
+  EXPECT_EQ(::pread(zoned->memory().regions()[0].fd, &value, 4, 16), 4);
+  EXPECT_EQ(value, 77u);
+}
+
+TEST(ZonedMemory, LeavesNothingInADirectory) {
+  std::string directory = testing::TempDir() + "zone_directory";
+  std::filesystem::create_directories(directory);
+  MemoryZoneConfig zone = Zone("dir", MiB(2));
+  zone.file = directory;
+
+  auto zoned = ZonedMemory::Create({zone});
+
+  ASSERT_TRUE(zoned.has_value()) << zoned.error().ToString();
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+  EXPECT_TRUE((*zoned)->memory().WriteObject<uint32_t>(Gpa{0}, 1).ok());
+  std::filesystem::remove_all(directory);
+}
+
+TEST(ZonedMemory, WritesASharedFileThrough) {
+  std::string path = testing::TempDir() + "zone_file";
+  MemoryZoneConfig zone = Zone("file", MiB(1));
+  zone.file = path;
+  zone.shared = true;
+
+  {
+    auto zoned = *ZonedMemory::Create({zone});
+    ASSERT_TRUE(zoned->memory().WriteObject<uint32_t>(Gpa{0}, 0x64636261).ok());
+  }
+
+  EXPECT_EQ(std::filesystem::file_size(path), 1u << 20);
+  EXPECT_EQ(ReadFile(path, 2 << 20)->substr(0, 4), "abcd");
+  std::filesystem::remove(path);
+}
+
+TEST(ZonedMemory, NamesTheZoneAndTheFileThatFail) {
+  MemoryZoneConfig zone = Zone("m7", MiB(1));
+  zone.file = "/nonexistent/file";
+
+  EXPECT_EQ(ZonedMemory::Create({zone}).status().message(),
+            "memory zone m7: open /nonexistent/file: No such file or directory");
+}
+
+TEST(ZonedMemory, RefusesAHostNodeThatIsNotThere) {
+  MemoryZoneConfig zone = Zone("m0", MiB(1));
+  zone.host_numa_node = 1000;
+
+  auto zoned = ZonedMemory::Create({zone});
+
+  ASSERT_FALSE(zoned.has_value());
+  EXPECT_TRUE(zoned.status().message().starts_with("memory zone m0: bind to host NUMA node 1000: "))
+      << zoned.status().message();
+}
+
+TEST(ZonedMemory, BindsToANodeBeforeItPrefaults) {
+  if (!std::filesystem::exists("/sys/devices/system/node/node0")) GTEST_SKIP() << "this host has no NUMA nodes";
+  MemoryZoneConfig zone = Zone("m0", MiB(4));
+  zone.host_numa_node = 0;
+  zone.prefault = true;
+
+  auto zoned = ZonedMemory::Create({zone});
+
+  ASSERT_TRUE(zoned.has_value()) << zoned.error().ToString();
+  char address[32];
+  std::snprintf(address, sizeof address, "%lx ",
+                reinterpret_cast<unsigned long>((*zoned)->memory().regions()[0].host));
+  std::ifstream maps("/proc/self/numa_maps");
+  std::string found;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.starts_with(address)) found = line;
+  }
+  EXPECT_NE(found.find("bind"), std::string::npos) << found;
+  EXPECT_NE(found.find("N0="), std::string::npos) << found;
+}
+
+TEST(ZonedMemory, SaysNoBeforeHugePagesAreMissed) {
+  HugePages pages;
+  auto size = pages.DefaultSize();
+  if (!size.has_value()) GTEST_SKIP() << "this host has no huge pages";
+  auto free = pages.FreePages(*size, std::nullopt);
+  if (!free.has_value()) GTEST_SKIP() << free.error().ToString();
+  MemoryZoneConfig zone = Zone("m0", ByteSize((*free + 1) * *size));
+  zone.hugepages = true;
+
+  EXPECT_EQ(ZonedMemory::Create({zone}).status().code(), StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -47,8 +47,9 @@ struct Command {
   std::variant<ReportHost, DeleteHost, CreateClaim, ReleaseClaim, FinalizeClaim, ReportStatus> body;
 };
 
-// What a command did. Without changes it only repeats what is so already.
+// What a command did. If nothing changed, it only repeats what is so already.
 struct Outcome {
+  bool changed = false;
   uint64_t generation = 0;             // of the host
   std::vector<std::string> warnings;   // of ReportHost
   std::shared_ptr<const Claim> claim;  // of CreateClaim and ReleaseClaim, as it is now

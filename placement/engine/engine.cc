@@ -56,6 +56,7 @@ HostVersion& Engine::Draft(const Uuid& uuid) {
 
 void Engine::AddEvent(Event event, Outcome& outcome) {
   event.sequence = ++sequence_;
+  outcome.changed = true;
   auto shared = std::make_shared<const Event>(std::move(event));
   outcome.changes.push_back(db::AddEvent{shared});
   events_.push_back(std::move(shared));

@@ -1,0 +1,86 @@
+#include "placement/server.h"
+
+#include <chrono>
+
+#include "common/log.h"
+#include "db/sqlite/sqlite_store.h"
+#include "placement/engine/writer.h"
+#include "placement/grpc/placement_service.h"
+
+namespace berth::placement {
+namespace {
+
+uint64_t NowMs() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+Result<std::unique_ptr<db::Store>> OpenStore(const PlacementServer::Options& options) {
+  constexpr std::string_view kSqlite = "sqlite:";
+  if (!options.store.starts_with(kSqlite) || options.store.size() == kSqlite.size()) {
+    return InvalidArgument("\"" + options.store + "\" names no store", "store", "expected sqlite:PATH");
+  }
+  return db::OpenSqliteStore(options.store.substr(kSqlite.size()), {.max_pages = options.store_max_pages});
+}
+
+}  // namespace
+
+// In the order of their making; they go in the opposite one.
+struct PlacementServer::Parts {
+  std::unique_ptr<db::Store> store;
+  std::unique_ptr<Engine> engine;
+  Fleet fleet;
+  std::unique_ptr<EventHub> hub;
+  std::unique_ptr<Writer> writer;
+  std::unique_ptr<PlacementService> service;
+};
+
+Result<std::unique_ptr<PlacementServer>> PlacementServer::Open(const Options& options) {
+  auto parts = std::make_unique<Parts>();
+  TRY_ASSIGN(parts->store, OpenStore(options));
+  TRY_ASSIGN(db::Contents contents, parts->store->Load());
+  TRY_ASSIGN(parts->engine, Engine::Restore(contents));
+  auto hosts = parts->engine->Hosts();
+  parts->fleet.Load(hosts);
+  parts->hub = std::make_unique<EventHub>(parts->fleet, EventHub::Options{.kept = options.events_kept});
+  parts->hub->Load(contents.events, contents.sequence);
+  uint64_t first = contents.events.empty() ? contents.sequence + 1 : contents.events.front()->sequence;
+  Writer::Options limits{.queue_limit = options.queue_limit, .events_kept = options.events_kept};
+  parts->writer = std::make_unique<Writer>(*parts->engine, *parts->store, *parts->hub, limits, first);
+  parts->service = std::make_unique<PlacementService>(*parts->writer, parts->fleet, *parts->hub, NowMs);
+  LOG(kInfo, "store_opened",
+      {{"store", parts->store->Describe()},
+       {"epoch", parts->store->epoch()},
+       {"hosts", contents.hosts.size()},
+       {"claims", contents.claims.size()},
+       {"sequence", contents.sequence}});
+  return std::unique_ptr<PlacementServer>(new PlacementServer(std::move(parts)));
+}
+
+PlacementServer::PlacementServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+PlacementServer::~PlacementServer() {
+  parts_->writer->Stop();
+}
+
+grpc::Service* PlacementServer::service() {
+  return parts_->service.get();
+}
+
+Writer& PlacementServer::writer() {
+  return *parts_->writer;
+}
+
+const Fleet& PlacementServer::fleet() {
+  return parts_->fleet;
+}
+
+EventHub& PlacementServer::events() {
+  return *parts_->hub;
+}
+
+void PlacementServer::PrepareShutdown() {
+  parts_->service->EndWatches();
+}
+
+}  // namespace berth::placement

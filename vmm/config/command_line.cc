@@ -136,7 +136,7 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
         options.push_back(ReadOptionString(*spec, std::move(label), texts[i], errors));
     }
   }
-  ApplyOptions(std::move(options), line.config, errors);
+  ApplyOptions(options, line.config, errors);
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ class Reader {
 
   void Read(const Json& document, VmConfig& config) {
     for (const auto& [name, value] : document.items()) ReadSection(name, value, config);
-    ApplyOptions(std::move(options_), config, errors_);
+    ApplyOptions(options_, config, errors_);
   }
 
  private:

@@ -178,6 +178,19 @@ void GenerateDeviceIds(VmConfig& config) {
   GenerateIds(config.nets, "net", taken);
 }
 
+void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& errors) {
+  std::string_view name = values.spec->name;
+  if (name == "cpus") ApplyCpus(values, config.cpus);
+  if (name == "memory") ApplyMemory(values, config.memory);
+  if (name == "memory-zone") config.memory_zones.push_back(MakeZone(values, config.memory));
+  if (name == "numa") config.numa.push_back(MakeNumaNode(values, errors));
+  if (name == "disk") config.disks.push_back(MakeDisk(values));
+  if (name == "net") config.nets.push_back(MakeNet(values));
+  if (name == "rng" && values.word == "off") config.rng.clear();
+  if (name == "rng") Set(values, "src", config.rng);
+  if (name == "serial") ApplySerial(values, config.serial, errors);
+}
+
 }  // namespace
 
 OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::string_view text,
@@ -206,20 +219,11 @@ OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::st
   return result;
 }
 
-void ApplyOptions(std::vector<OptionValues> options, VmConfig& config, ConfigErrors& errors) {
-  std::stable_sort(options.begin(), options.end(),
-                   [](const OptionValues& a, const OptionValues& b) { return a.spec < b.spec; });
-  for (const OptionValues& values : options) {
-    std::string_view name = values.spec->name;
-    if (name == "cpus") ApplyCpus(values, config.cpus);
-    if (name == "memory") ApplyMemory(values, config.memory);
-    if (name == "memory-zone") config.memory_zones.push_back(MakeZone(values, config.memory));
-    if (name == "numa") config.numa.push_back(MakeNumaNode(values, errors));
-    if (name == "disk") config.disks.push_back(MakeDisk(values));
-    if (name == "net") config.nets.push_back(MakeNet(values));
-    if (name == "rng" && values.word == "off") config.rng.clear();
-    if (name == "rng") Set(values, "src", config.rng);
-    if (name == "serial") ApplySerial(values, config.serial, errors);
+void ApplyOptions(const std::vector<OptionValues>& options, VmConfig& config, ConfigErrors& errors) {
+  for (const OptionSpec& spec : OptionTable()) {
+    for (const OptionValues& values : options) {
+      if (values.spec == &spec) ApplyOption(values, config, errors);
+    }
   }
   GenerateDeviceIds(config);
 }

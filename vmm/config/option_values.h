@@ -34,6 +34,6 @@ OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::st
 
 // Puts typed values into a configuration: later options see earlier ones of the table's order (a zone
 // inherits --memory mergeable), whatever order they were given in. Generates missing device ids.
-void ApplyOptions(std::vector<OptionValues> options, VmConfig& config, ConfigErrors& errors);
+void ApplyOptions(const std::vector<OptionValues>& options, VmConfig& config, ConfigErrors& errors);
 
 }  // namespace berth::vmm

@@ -43,6 +43,12 @@ class FakeVmControl : public VmControl {
     return actions_;
   }
 
+  // Drops the list of actions.
+  void Forget() {
+    std::lock_guard lock(mutex_);
+    actions_.clear();
+  }
+
   bool fail_reboot = false;
 
  private:

@@ -1,6 +1,7 @@
 #include "scheduler/fit/cell_sets.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "placement/model/capacity.h"
@@ -9,8 +10,10 @@
 namespace berth::scheduler {
 namespace {
 
+using Owners = std::array<int, 64>;  // guest cell on each host cell, or -1
+
 // Kuhn's augmenting step: finds a place for `guest` within `set`, moving others if need be.
-bool PlaceOne(const CellMatrix& matrix, uint64_t set, size_t guest, uint64_t& seen, std::vector<int>& owner) {
+bool PlaceOne(const CellMatrix& matrix, uint64_t set, size_t guest, uint64_t& seen, Owners& owner) {
   for (uint64_t open = matrix.hosts[guest] & set & ~seen; open != 0;
        open = matrix.hosts[guest] & set & ~seen) {
     int cell = std::countr_zero(open);
@@ -45,8 +48,10 @@ std::vector<uint64_t> CellWaste(const FitHost& host, const RequestSpec& spec) {
 }  // namespace
 
 std::optional<std::vector<uint32_t>> CellMatrix::Place(uint64_t set) const {
-  std::vector<int> owner(64, -1);
-  for (size_t guest = 0; guest < hosts.size(); ++guest) {
+  Owners owner;
+  owner.fill(-1);
+  // The last one placed chooses best: so that guest cell 0 gets the lowest host cell that it can have.
+  for (size_t guest = hosts.size(); guest-- > 0;) {
     uint64_t seen = 0;
     if (!PlaceOne(*this, set, guest, seen, owner)) return std::nullopt;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -50,9 +51,7 @@ class Profiles {
       if (shares) sockets |= uint64_t{1} << c;
     }
     std::pair profile(set & with_devices_, sockets & with_devices_);
-    if (std::find(seen_.begin(), seen_.end(), profile) != seen_.end()) return false;
-    seen_.push_back(profile);
-    return true;
+    return seen_.insert(profile).second;
   }
 
  private:
@@ -64,7 +63,7 @@ class Profiles {
 
   const FitHost& host_;
   uint64_t with_devices_ = 0;
-  std::vector<std::pair<uint64_t, uint64_t>> seen_;
+  std::set<std::pair<uint64_t, uint64_t>> seen_;
 };
 
 class Solver {

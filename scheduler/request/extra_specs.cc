@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
 
 #include "common/byte_size.h"
 #include "common/yaml.h"
@@ -39,15 +40,21 @@ const std::vector<std::string_view>& KnownImageProperties() {
   return names;
 }
 
-// Names that Nova knows and that this version refuses by name rather than as a typing error.
-bool IsKnownToNova(std::string_view name) {
-  for (std::string_view prefix :
-       {"hw:", "hw_", "quota:", "resources", "trait", "required", "in_tree", "accel:", "os:", "os_",
-        "pci_passthrough:", "powervm:", "vmware:", "aggregate_instance_extra_specs:", "capabilities:",
-        "group_policy", "cpu_arch_allocation"}) {
-    if (name.starts_with(prefix)) return true;
-  }
-  return false;
+bool StartsWithAny(std::string_view name, std::initializer_list<std::string_view> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+// Families of names that Nova reads and this version does not, whatever follows the prefix.
+bool IsOpenFamily(std::string_view name) {
+  return StartsWithAny(
+      name, {"resources", "trait", "required", "in_tree", "quota:", "accel:", "os:", "powervm:", "vmware:",
+             "hw_rng:", "capabilities:", "aggregate_instance_extra_specs:"});
+}
+
+// Families in which a name may also be a typing error of a supported one.
+bool IsKnownFamily(std::string_view name) {
+  return IsOpenFamily(name) || StartsWithAny(name, {"hw:", "hw_", "pci_passthrough:"});
 }
 
 const std::vector<std::string_view>& LaterSpecs() {
@@ -93,12 +100,12 @@ Status Refuse(const std::string& name, const std::string& value, const std::stri
   std::string what = "\"" + name + "\" with value \"" + value + "\"";
   bool named = std::find(later.begin(), later.end(), name) != later.end();
   std::string_view nearest = NearestName(name, known);
-  if (!named && !nearest.empty()) {
+  if (!named && !IsOpenFamily(name) && !nearest.empty()) {
     return InvalidArgument("unknown name " + what, field, "did you mean \"" + std::string(nearest) + "\"?");
   }
   std::string supported = "supported:";
   for (std::string_view one : known) supported += " " + std::string(one);
-  if (named || IsKnownToNova(name)) {
+  if (named || IsKnownFamily(name)) {
     return InvalidArgument(what + " is not supported by this version", field, supported);
   }
   return InvalidArgument("unknown name " + what, field, supported);

@@ -60,8 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto segment = std::make_shared<PciSegment>(0, mmio, std::vector<PciWindow>{kLow, kHigh});
   PciConfigPorts ports(segment);
   BarAllocator bars({kLow.base + 0x100000, kLow.size - 0x100000}, kHigh);
-  auto rng = *VirtioPciTransport::Create(*VirtioRng::Open("/dev/zero", *loop), ram.memory(), interrupts,
-                                         io_events);
+  auto rng =
+      *VirtioPciTransport::Create(*VirtioRng::Open("/dev/zero", *loop), ram.memory(), interrupts, io_events);
   auto plain = std::make_shared<FakePciFunction>(0x55);
   plain->config().AddBar(0, BarKind::kMemory32, 0x10000, false);
   plain->config().AddBar(2, BarKind::kMemory64, 0x10000, false);

@@ -30,7 +30,8 @@ void Poke(GuestRam& ram, uint64_t address, std::span<const uint8_t> bytes) {
 void PostRequest(GuestRam& ram, DriverQueue& queue, berth::FuzzInput& input) {
   static constexpr uint32_t kTypes[] = {0, 1, 4, 8, 11, 13, 2};
   ram.PutObject<uint32_t>(0x4000, kTypes[input.Take<uint8_t>() % 7]);
-  ram.PutObject<uint64_t>(0x4008, input.Take<uint8_t>() == 0 ? input.Take<uint64_t>() : input.Take<uint8_t>());
+  ram.PutObject<uint64_t>(0x4008,
+                          input.Take<uint8_t>() == 0 ? input.Take<uint64_t>() : input.Take<uint8_t>());
   std::vector<DriverQueue::Buffer> buffers = {{0x4000, 16}};
   for (uint32_t count = input.Take<uint8_t>() % 4; count > 0; --count) {
     const uint8_t kind = input.Take<uint8_t>();
@@ -75,7 +76,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   VirtioDriver driver(*machine.device);
   DriverQueue queue(machine.ram, kRings, 8);
   machine.device->BarMoved(0, 0x1000000000);
-  if (!driver.Negotiate(kVirtioVersion1 | kVirtioIndirect | (input.Take<uint8_t>() & 1 ? kVirtioEventIdx : 0))) {
+  if (!driver.Negotiate(kVirtioVersion1 | kVirtioIndirect |
+                        (input.Take<uint8_t>() & 1 ? kVirtioEventIdx : 0))) {
     return 0;
   }
   driver.EnableMsix(2);
@@ -108,7 +110,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   driver.SetStatus(0);
-  struct stat info {};
+  struct stat info{};
   CHECK(fstat(machine.disk_file.get(), &info) == 0 && info.st_size == kDiskBytes);
   return 0;
 }

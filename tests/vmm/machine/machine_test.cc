@@ -20,7 +20,8 @@ namespace {
 class MachineTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = testing::TempDir() + "machine_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    directory_ =
+        testing::TempDir() + "machine_" + testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(directory_);
     std::filesystem::create_directories(directory_);
     KernelImage image;
@@ -237,10 +238,11 @@ TEST_F(MachineTest, NamesWhatCannotBeCarriedOut) {
 // Whichever call of KVM fails, the machine says so, leaves nothing behind, and boots the next time.
 TEST_F(MachineTest, SurvivesEveryFailureOfKvm) {
   constexpr KvmCall kCalls[] = {
-      KvmCall::kProbe,       KvmCall::kSupportedCpuid,  KvmCall::kCreateVm,   KvmCall::kSetMemorySlot,
-      KvmCall::kReservePages, KvmCall::kEnableSplitIrqchip, KvmCall::kEnableX2apicIds, KvmCall::kCreateVcpu,
-      KvmCall::kSetCpuid,    KvmCall::kSetMsrs,         KvmCall::kGetState,   KvmCall::kSetState,
-      KvmCall::kGetLapic,    KvmCall::kSetLapic,
+      KvmCall::kProbe,           KvmCall::kSupportedCpuid, KvmCall::kCreateVm,
+      KvmCall::kSetMemorySlot,   KvmCall::kReservePages,   KvmCall::kEnableSplitIrqchip,
+      KvmCall::kEnableX2apicIds, KvmCall::kCreateVcpu,     KvmCall::kSetCpuid,
+      KvmCall::kSetMsrs,         KvmCall::kGetState,       KvmCall::kSetState,
+      KvmCall::kGetLapic,        KvmCall::kSetLapic,
   };
   config_.cpus.boot = 2;
   ASSERT_TRUE(Create().ok());

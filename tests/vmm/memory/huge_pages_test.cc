@@ -13,7 +13,8 @@ namespace {
 class HugePagesTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = testing::TempDir() + "huge_pages_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    root_ =
+        testing::TempDir() + "huge_pages_" + testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(root_);
     Put("proc/meminfo", "MemTotal: 100 kB\nHugepagesize:       2048 kB\n");
     Put("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "10\n");
@@ -56,11 +57,11 @@ TEST_F(HugePagesTest, CountsWhatIsFreeAndNotPromised) {
 }
 
 TEST_F(HugePagesTest, NamesNodeSizeNeedAndHave) {
-  Status status = HugePages(root_).Preflight({Zone("m0", MiB(8), 0), Zone("m1", MiB(4), 1), Zone("m2", MiB(2), 1)});
+  Status status =
+      HugePages(root_).Preflight({Zone("m0", MiB(8), 0), Zone("m1", MiB(4), 1), Zone("m2", MiB(2), 1)});
 
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
-  EXPECT_EQ(status.message(),
-            "memory zones m1, m2 need 3 huge pages of 2M, host NUMA node 1 has 2 free");
+  EXPECT_EQ(status.message(), "memory zones m1, m2 need 3 huge pages of 2M, host NUMA node 1 has 2 free");
 }
 
 TEST_F(HugePagesTest, AddsUpTheNodes) {

@@ -23,7 +23,8 @@ TEST(RegionPlan, PutsASmallZoneAtZero) {
 }
 
 TEST(RegionPlan, SplitsAZoneAtTheHole) {
-  auto plan = *PlanRegions({Zone("a", GiB(2)), Zone("b", GiB(2)), Zone("c", GiB(1))}, {kSmall, kSmall, kSmall});
+  auto plan =
+      *PlanRegions({Zone("a", GiB(2)), Zone("b", GiB(2)), Zone("c", GiB(1))}, {kSmall, kSmall, kSmall});
 
   std::vector<RegionPlan> expected = {{0, Gpa{0}, 2ull << 30},
                                       {1, Gpa{2ull << 30}, 1ull << 30},
@@ -41,9 +42,8 @@ TEST(RegionPlan, NeverCutsAHugePage) {
   // 1.5 GiB of small pages leave 1.5 GiB below the hole: one page of 1 GiB, the other goes above.
   auto plan = *PlanRegions({Zone("a", MiB(1536)), Zone("b", GiB(2))}, {kSmall, kLarge});
 
-  std::vector<RegionPlan> expected = {{0, Gpa{0}, 1536ull << 20},
-                                      {1, Gpa{1536ull << 20}, 1ull << 30},
-                                      {1, Gpa{4ull << 30}, 1ull << 30}};
+  std::vector<RegionPlan> expected = {
+      {0, Gpa{0}, 1536ull << 20}, {1, Gpa{1536ull << 20}, 1ull << 30}, {1, Gpa{4ull << 30}, 1ull << 30}};
   EXPECT_EQ(plan, expected);
 }
 
@@ -78,8 +78,8 @@ TEST(RegionPlan, KeepsItsPromisesForAnyZones) {
     uint64_t end = 0;
     for (const RegionPlan& piece : plan) {
       uint64_t base = Raw(piece.base);
-      EXPECT_GE(base, end);                                                   // in order, no overlap
-      EXPECT_TRUE(base + piece.size <= 3ull << 30 || base >= 4ull << 30);     // outside the hole
+      EXPECT_GE(base, end);                                                // in order, no overlap
+      EXPECT_TRUE(base + piece.size <= 3ull << 30 || base >= 4ull << 30);  // outside the hole
       EXPECT_EQ(piece.size % pages[piece.zone], 0u);
       sums[piece.zone] += piece.size;
       end = base + piece.size;

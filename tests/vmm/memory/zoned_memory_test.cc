@@ -125,7 +125,8 @@ TEST(ZonedMemory, RefusesAHostNodeThatIsNotThere) {
 }
 
 TEST(ZonedMemory, BindsToANodeBeforeItPrefaults) {
-  if (!std::filesystem::exists("/sys/devices/system/node/node0")) GTEST_SKIP() << "this host has no NUMA nodes";
+  if (!std::filesystem::exists("/sys/devices/system/node/node0"))
+    GTEST_SKIP() << "this host has no NUMA nodes";
   MemoryZoneConfig zone = Zone("m0", MiB(4));
   zone.host_numa_node = 0;
   zone.prefault = true;

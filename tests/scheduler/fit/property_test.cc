@@ -1,0 +1,127 @@
+#include <gtest/gtest.h>
+
+#include "placement/model/usage.h"
+#include "scheduler/fit/bind.h"
+#include "scheduler/fit/fit.h"
+#include "tests/scheduler/fit/naive.h"
+#include "tests/scheduler/fit/random_host.h"
+
+namespace berth::scheduler {
+namespace {
+
+constexpr uint32_t kCases = 24000;
+
+TEST(FitProperty, AnswersAndNonLocalCountsEqualBruteForceOnRandomSmallHosts) {
+  uint32_t fitting = 0;
+  for (uint32_t seed = 1; seed <= kCases; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomCase random(seed);
+    FitHost host = random.Host();
+    RequestSpec spec = random.Request();
+
+    FitResult result = Fit(host, spec);
+
+    std::optional<uint32_t> expected = SolveByBruteForce(host, spec);
+    ASSERT_NE(result.verdict, Verdict::kUndecided);
+    ASSERT_EQ(result.verdict == Verdict::kFits, expected.has_value()) << result.reason.text;
+    if (expected) {
+      ++fitting;
+      ASSERT_EQ(result.assignment.non_local, *expected);
+      ASSERT_EQ(FindFault(host, spec, result.assignment), "");
+    } else {
+      ASSERT_FALSE(result.reason.code.empty());
+      ASSERT_FALSE(result.reason.text.empty());
+    }
+  }
+  EXPECT_GT(fitting, kCases / 10);  // both answers are exercised
+  EXPECT_LT(fitting, kCases * 9 / 10);
+}
+
+TEST(FitProperty, RenumberingAndReorderingNeverChangeTheAnswer) {
+  for (uint32_t seed = 1; seed <= 6000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomCase random(seed);
+    FitHost host = random.Host();
+    RequestSpec spec = random.Request();
+    FitResult before = Fit(host, spec);
+
+    FitResult after = Fit(Renumbered(host, random.engine()), Reordered(spec, random.engine()));
+
+    ASSERT_EQ(after.verdict, before.verdict);
+    ASSERT_EQ(after.assignment.non_local, before.assignment.non_local);
+  }
+}
+
+// A live host from a random one; pools may overlap in part.
+placement::HostReport ReportOf(RandomCase& random) {
+  FitHost host = random.Host();
+  placement::HostReport report;
+  report.name = "h";
+  report.can_run_guests = true;
+  report.cpu_allocation_ratio = host.cpu_ratio;
+  report.ram_allocation_ratio = host.ram_ratio;
+  for (const FitCell& cell : host.cells) {
+    placement::Cell out;
+    out.id = cell.id;
+    out.socket = cell.socket;
+    out.shared_cpus = cell.shared_cpus;
+    out.dedicated_cpus = cell.free_dedicated;
+    for (uint32_t cpu : cell.shared_cpus.ToVector()) {
+      if (random.Chance(20)) out.dedicated_cpus.Add(cpu);
+    }
+    out.siblings = cell.siblings;
+    out.memory_bytes = cell.memory_bytes;
+    for (const FitPages& pages : cell.pages)
+      out.pages.push_back({pages.size_bytes, pages.total, pages.total - pages.free});
+    report.cells.push_back(std::move(out));
+  }
+  for (const FitDevice& device : host.devices) {
+    if (device.kind == DeviceKind::kVdpa) continue;
+    placement::Device out;
+    out.address = device.address;
+    out.vendor_id = device.vendor_id;
+    out.product_id = device.product_id;
+    out.type = device.kind == DeviceKind::kPci  ? placement::DeviceType::kPci
+               : device.kind == DeviceKind::kPf ? placement::DeviceType::kPf
+                                                : placement::DeviceType::kVf;
+    out.parent = device.parent;
+    out.numa_node = device.numa_node;
+    out.assignable = true;
+    out.physical_network = device.network;
+    out.trusted = device.trusted;
+    out.remote_managed = device.remote_managed;
+    out.resource_class = device.resource_class;
+    out.traits = device.traits;
+    report.devices.push_back(std::move(out));
+  }
+  return report;
+}
+
+TEST(FitProperty, PlacementAcceptsEveryAssignmentOnLiveHosts) {
+  uint32_t claims = 0;
+  uint32_t undecided = 0;
+  for (uint32_t seed = 1; seed <= 4000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomCase random(seed);
+    placement::HostReport report = ReportOf(random);
+    placement::HostUsage usage;
+    for (uint32_t i = 0; i < 6; ++i) {
+      RequestSpec spec = random.Request();
+      FitResult result = Fit(FromHost(report, usage), spec);
+      undecided += result.verdict == Verdict::kUndecided ? 1 : 0;
+      if (result.verdict != Verdict::kFits) continue;
+      placement::Claim claim;
+      claim.consumer = Uuid::FromName(Uuid{}, std::to_string(i));
+      BindAssignment(spec, result.assignment, claim);
+      Status status = placement::CheckClaim(report, usage, claim);
+      ASSERT_TRUE(status.ok()) << status.ToString();
+      placement::AddClaim(claim, usage);
+      ++claims;
+    }
+  }
+  EXPECT_GT(claims, 2000u);
+  EXPECT_LT(undecided, 30u);  // only where pools overlap in part
+}
+
+}  // namespace
+}  // namespace berth::scheduler

@@ -116,6 +116,8 @@ void GrpcPlacementClient::WatchLoop() {
 
 Status GrpcPlacementClient::WatchOnce(uint64_t& last) {
   grpc::ClientContext context;
+  context.set_wait_for_ready(
+      true);  // while placement is away, wait for it instead of failing again and again
   {
     std::lock_guard lock(mutex_);
     if (stopping_) return OkStatus();

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "common/log.h"
@@ -81,6 +82,7 @@ int Run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors come back as statuses
   Flags flags;
   CLI::App app("Reports this host to placement and runs the instances that are claimed on it.",
                "berth-agent");

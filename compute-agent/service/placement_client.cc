@@ -102,7 +102,8 @@ void PlacementClient::WatchLoop() {
     uint64_t before = last_;
     Status status = WatchOnce();
     // Events that are no longer kept, or that cannot be read: begin with the present state.
-    if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument) last_ = 0;
+    if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument)
+      synced_ = false;
     bool first = pause == kFirstPause;
     pause = last_ != before ? kFirstPause : std::min(pause * 2, kLongestPause);
     if (first && !status.ok() && status.code() != StatusCode::kCancelled) {
@@ -113,6 +114,8 @@ void PlacementClient::WatchLoop() {
 
 Status PlacementClient::WatchOnce() {
   grpc::ClientContext context;
+  context.set_wait_for_ready(
+      true);  // while placement is away, wait for it instead of failing again and again
   {
     std::lock_guard lock(mutex_);
     if (stopping_) return OkStatus();
@@ -120,8 +123,8 @@ Status PlacementClient::WatchOnce() {
   }
   v1::WatchRequest request;
   request.set_host(host_);
-  request.set_after_sequence(last_);
-  request.set_snapshot(last_ == 0);
+  request.set_after_sequence(synced_ ? last_ : 0);
+  request.set_snapshot(!synced_);
   snapshot_.clear();
   auto reader = stub_->Watch(&context, request);
   v1::Event event;
@@ -140,10 +143,11 @@ Status PlacementClient::Deliver(const v1::Event& event) {
       sink_->OnSnapshot(std::move(snapshot_));
       snapshot_.clear();
       last_ = event.sequence();
+      synced_ = true;
       return OkStatus();
     case v1::EVENT_KIND_CLAIM_CHANGED: {
       TRY_ASSIGN(placement::Claim claim, wire::ClaimFromProto(event.claim()));
-      if (last_ == 0) {
+      if (!synced_) {
         snapshot_.push_back(std::move(claim));
       } else {
         sink_->OnClaim(std::move(claim));
@@ -158,7 +162,7 @@ Status PlacementClient::Deliver(const v1::Event& event) {
     default:
       break;  // the host itself: this agent knows it best
   }
-  if (last_ != 0) last_ = event.sequence();
+  if (synced_) last_ = event.sequence();
   return OkStatus();
 }
 

@@ -58,7 +58,8 @@ class PlacementClient final : public ClaimReporter {
 
   // Of the watch's thread.
   ClaimSink* sink_ = nullptr;
-  uint64_t last_ = 0;  // sequence number to resume after; 0: begin with a snapshot
+  bool synced_ = false;  // a snapshot is complete: resume after last_
+  uint64_t last_ = 0;    // sequence number of the last event, 0 in an empty store
   std::vector<placement::Claim> snapshot_;
 
   std::mutex mutex_;  // guards the two below

@@ -90,7 +90,7 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.shutdown_timeout = config.shutdown_timeout;
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
-  HostInventory inventory = Discover(server->root_);
+  HostInventory inventory = server->ReadHost();
   server->identity_.name = config.name.empty() ? inventory.facts.hostname : config.name;
   if (server->identity_.name.empty()) {
     return InvalidArgument("is needed: the hostname cannot be read", "name");
@@ -146,13 +146,16 @@ void AgentServer::Stop() {
   server_.reset();
 }
 
-Result<BuiltReport> AgentServer::Build() const {
-  return BuildReport(Discover(root_), options_.config.host, identity_, foreign_);
+HostInventory AgentServer::ReadHost() const {
+  HostInventory inventory = Discover(root_);
+  // Whether KVM can be used is only tried on the machine itself; another tree is taken at its word.
+  if (!root_.is_live()) inventory.facts.kvm.usable = inventory.facts.kvm.present;
+  return inventory;
 }
 
 Status AgentServer::ReportOnce(bool forced) {
   if (!forced) {
-    Result<BuiltReport> built = Build();
+    Result<BuiltReport> built = BuildReport(ReadHost(), options_.config.host, identity_, foreign_);
     // What the running machine has become may contradict the configuration (a VF of a configured PF appears):
     // the last good report stands.
     if (!built.has_value()) {

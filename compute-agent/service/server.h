@@ -50,7 +50,7 @@ class AgentServer {
   class Sink;
 
   AgentServer(const Options& options, Root root);
-  Result<BuiltReport> Build() const;
+  HostInventory ReadHost() const;
   void ReportLoop();
   Status ReportOnce(bool forced);
 

@@ -93,6 +93,14 @@ Bytes SerialPort() {
                                                           EdgeInterrupt(layout::kCom1Irq)})))}));
 }
 
+// Without an interrupt: the clock has no alarm. A guest that finds no such device probes for one with IRQ 8,
+// and complains.
+Bytes RealTimeClock() {
+  return Device("RTC_",
+                Join({Name("_HID", EisaId("PNP0B00")),
+                      Name("_CRS", ResourceTemplate(IoPorts(layout::kRtcPort, layout::kRtcPortSize)))}));
+}
+
 Bytes PowerButton() {
   return Device("PWRB", Join({Name("_HID", EisaId("PNP0C0C")), Name("_UID", Integer(0))}));
 }
@@ -117,7 +125,7 @@ Bytes BuildDsdt(const AcpiInput& input, const DomainMap& domains) {
   system.Append(Processors(input, domains)).Append(MotherboardResources(input));
   for (const AcpiPciSegment& segment : input.segments) system.Append(HostBridge(segment, domains));
   if (input.com1) system.Append(SerialPort());
-  system.Append(PowerButton()).Append(EventDevice(input));
+  system.Append(RealTimeClock()).Append(PowerButton()).Append(EventDevice(input));
   Bytes sleep = Package({Integer(layout::kSleepTypeS5), Integer(0), Integer(0), Integer(0)});
   return FinishTable("DSDT", kRevision, Join({Scope("\\_SB_", system.bytes()), Name("\\_S5_", sleep)}));
 }

@@ -86,7 +86,11 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
   app.footer(
       "Example:\n  berth-placement --grpc-listen 127.0.0.1:7770 --store sqlite:/var/lib/berth/placement.db");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;  // 0: --help
+  }
 
   berth::Result<berth::LogLevel> level = berth::ParseLogLevel(flags.log_level);
   if (!level) return Fail(std::move(level).error().WithField("--log-level"));

@@ -16,7 +16,7 @@ namespace berth::placement {
 struct WatchRequest {
   uint64_t after_sequence = 0;  // the last one that the client has seen; 0: from the first that is kept
   bool snapshot = false;        // begin with the present state; after_sequence does not count then
-  std::optional<Uuid> host;     // only events of this host
+  std::optional<Uuid> host = {};  // only events of this host
 };
 
 // One follower of the events. Made by EventHub::Subscribe. Thread-safe.

@@ -14,8 +14,8 @@
 namespace berth::placement {
 
 struct WatchRequest {
-  uint64_t after_sequence = 0;  // the last one that the client has seen; 0: from the first that is kept
-  bool snapshot = false;        // begin with the present state; after_sequence does not count then
+  uint64_t after_sequence = 0;    // the last one that the client has seen; 0: from the first that is kept
+  bool snapshot = false;          // begin with the present state; after_sequence does not count then
   std::optional<Uuid> host = {};  // only events of this host
 };
 

@@ -12,7 +12,9 @@
 namespace {
 
 int Fail(const berth::Status& status) {
-  std::fprintf(stderr, "berth-scheduler: %s\n", status.ToString().c_str());
+  // Errors of the catalogue carry file, line and field in their text.
+  bool whole = status.code() == berth::StatusCode::kInvalidArgument;
+  std::fprintf(stderr, "berth-scheduler: %s\n", whole ? status.message().c_str() : status.ToString().c_str());
   return 1;
 }
 

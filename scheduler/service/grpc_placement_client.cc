@@ -103,14 +103,19 @@ bool GrpcPlacementClient::Pause(milliseconds time) {
 void GrpcPlacementClient::WatchLoop() {
   uint64_t last = 0;
   milliseconds pause = kFirstPause;
+  bool told = false;  // an outage is logged once
   do {
     uint64_t before = last;
     Status status = WatchOnce(last);
     // A position that is no longer kept, or an event that can not be read: begin anew.
     if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument) last = 0;
-    pause = last != before ? kFirstPause : std::min(pause * 2, kLongestPause);
-    if (!status.ok() && status.code() != StatusCode::kCancelled)
+    bool progress = last != before;
+    pause = progress ? kFirstPause : std::min(pause * 2, kLongestPause);
+    if (progress) told = false;
+    if (!told && !status.ok() && status.code() != StatusCode::kCancelled) {
       LOG(kWarning, "placement_watch_lost", {{"why", status}});
+      told = true;
+    }
   } while (Pause(pause));
 }
 

@@ -3,6 +3,7 @@
 //
 //   placement_claims_bench [FOLDER [CLAIMS [IN_FLIGHT...]]]     default: the current folder, 20000, 1 16 256
 #include <grpcpp/grpcpp.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -110,6 +111,14 @@ HostReport BenchHost(uint32_t number) {
   return host;
 }
 
+// CPU time of the process so far, user and system, client and server together.
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
 int Bench(const std::string& folder, int claims, const std::vector<int>& in_flights) {
   std::string path = folder + "/placement_claims_bench." + std::to_string(getpid()) + ".db";
   auto placement = PlacementServer::Open({.store = "sqlite:" + path});
@@ -138,18 +147,21 @@ int Bench(const std::string& folder, int claims, const std::vector<int>& in_flig
     Load load(*stub, first, count);
     first += count;
     uint64_t commits = (*placement)->writer().counters().commits;
+    double cpu = CpuSeconds();
     auto start = SteadyClock::now();
     load.Run(in_flight);
     std::chrono::duration<double> took = SteadyClock::now() - start;
+    cpu = CpuSeconds() - cpu;
     commits = (*placement)->writer().counters().commits - commits;
     failures += load.failures();
     std::printf(
         "{\"bench\":\"placement_claims\",\"cpus\":%u,\"hosts\":%u,\"in_flight\":%d,\"claims\":%d,\"failed\":%"
         "d,"
-        "\"seconds\":%.3f,\"claims_per_s\":%.0f,\"p50_us\":%.0f,\"p99_us\":%.0f,\"commits\":%llu,"
+        "\"seconds\":%.3f,\"claims_per_s\":%.0f,\"cpu_us_per_claim\":%.0f,\"p50_us\":%.0f,\"p99_us\":%.0f,"
+        "\"commits\":%llu,"
         "\"claims_per_commit\":%.1f}\n",
         std::thread::hardware_concurrency(), hosts, in_flight, count, load.failures(), took.count(),
-        count / took.count(), load.Percentile(0.5), load.Percentile(0.99),
+        count / took.count(), cpu * 1e6 / count, load.Percentile(0.5), load.Percentile(0.99),
         static_cast<unsigned long long>(commits),
         count / static_cast<double>(std::max<uint64_t>(1, commits)));
     std::fflush(stdout);

@@ -119,7 +119,7 @@ cat "$state/ready"
 BERTH_ENDPOINT=$(grep -o '[0-9.]*:[0-9]*' "$state/ready" | head -n 1)
 [ -n "$BERTH_ENDPOINT" ] || fail "berth does not say where it listens"
 for ((i = 0; i < 300; i++)); do
-    host=$(ctl host list -o json 2> /dev/null | python3 -c 'import json,sys; h=json.load(sys.stdin); print(h[0]["name"] if h else "")' 2> /dev/null)
+    host=$(ctl host list -o json 2> /dev/null | python3 -c 'import json,sys; h=json.load(sys.stdin)["hosts"]; print(h[0]["name"] if h else "")' 2> /dev/null)
     [ -n "$host" ] && break
     sleep 0.1
 done

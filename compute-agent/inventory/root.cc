@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 
 namespace berth::agent {
 namespace {
+
+constexpr int kMaxTries = 1000;
 
 // Reads a file to its end. `fd` was opened without blocking; only regular files are read, since a pipe or a
 // device node in a recorded tree says nothing about a host and may never end.
@@ -109,10 +112,12 @@ Result<UniqueFd> Root::OpenInside(const std::string& path, int flags) const {
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_IN_ROOT;
   int fd = -1;
-  // EAGAIN: something was renamed while the kernel looked, so that it could not be sure to be inside.
-  for (int tries = 0; tries < 16; ++tries) {
+  // EAGAIN: something was renamed or mounted, anywhere, while the kernel walked over a "..", so that it could
+  // not be sure to be inside. On a busy machine that happens many times in a row.
+  for (int tries = 0; tries < kMaxTries; ++tries) {
     fd = static_cast<int>(::syscall(SYS_openat2, fd_.get(), path.c_str(), &how, sizeof(how)));
     if (fd >= 0 || errno != EAGAIN) break;
+    ::sched_yield();
   }
   // Before Linux 5.6, and under system call filters that do not know openat2, only the plain call is left.
   if (fd < 0 && (errno == ENOSYS || errno == EPERM)) {

@@ -16,7 +16,7 @@ using placement::DeviceType;
 using Tone = TreeItem::Tone;
 
 // Kinds of lines whose columns are aligned among each other.
-enum Kind { kNodeLine, kDetail, kDevice };
+enum Kind { kNodeLine = 1, kDetail, kDevice };
 
 std::string Headline(const HostInventory& inventory) {
   const agent::HostFacts& facts = inventory.facts;

@@ -18,7 +18,7 @@ using Tone = TreeItem::Tone;
 using Names = std::map<std::string, std::string>;  // consumer UUID -> instance name
 
 constexpr size_t kBarWidth = 20;
-enum Kind { kNodeLine, kCpus, kPages, kDevice };
+enum Kind { kNodeLine = 1, kCpus, kPages, kDevice };
 
 CpuSet ParseCpus(const std::string& list) {
   return CpuSet::Parse(list).value_or(CpuSet());
@@ -72,14 +72,12 @@ void AddCpus(const v1::GetHostResponse& response, const v1::Cell& cell, TreeItem
         if (pin.guest() <= CpuSet::kMaxCpu) guests.Add(pin.guest());
       }
       if (!hosts.empty()) {
-        node.Add(
-            TreeItem({"CPUs " + hosts.ToString(), claim.name(), "vCPUs " + guests.ToString() + " pinned"},
-                     Tone::kBusy, kCpus));
+        node.Add(TreeItem({Numbers("CPU", hosts), claim.name(), Numbers("vCPU", guests) + " pinned"},
+                          Tone::kBusy, kCpus));
       }
       CpuSet reserved = ParseCpus(binding.reserved());
       if (!reserved.empty()) {
-        node.Add(
-            TreeItem({"CPUs " + reserved.ToString(), claim.name(), "kept free for it"}, Tone::kBusy, kCpus));
+        node.Add(TreeItem({Numbers("CPU", reserved), claim.name(), "kept free for it"}, Tone::kBusy, kCpus));
       }
       taken |= hosts | reserved;
       CpuSet afloat = ParseCpus(binding.vcpus()) - guests;
@@ -91,11 +89,11 @@ void AddCpus(const v1::GetHostResponse& response, const v1::Cell& cell, TreeItem
   if (!shared.empty()) {
     std::string who = floating.empty() ? "nobody floats here" : Join(floating, ", ");
     std::string also = dedicated.Intersects(shared) ? "shared or pinned" : "shared";
-    node.Add(TreeItem({"CPUs " + shared.ToString(), also, who}, floating.empty() ? Tone::kPlain : Tone::kBusy,
-                      kCpus));
+    node.Add(
+        TreeItem({Numbers("CPU", shared), also, who}, floating.empty() ? Tone::kPlain : Tone::kBusy, kCpus));
   }
   if (!free_dedicated.empty()) {
-    node.Add(TreeItem({"CPUs " + free_dedicated.ToString(), "free", ""}, Tone::kPlain, kCpus));
+    node.Add(TreeItem({Numbers("CPU", free_dedicated), "free", ""}, Tone::kPlain, kCpus));
   }
 }
 

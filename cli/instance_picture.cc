@@ -7,7 +7,7 @@ namespace berth::cli {
 namespace {
 
 using Tone = TreeItem::Tone;
-enum Kind { kFact, kCell, kThread };
+enum Kind { kFact, kCell, kThread, kMemory };
 
 std::string PinsText(const v1::CellBinding& cell) {
   std::vector<std::string> pins;
@@ -32,7 +32,7 @@ TreeItem CellItem(const v1::CellBinding& cell) {
         TreeItem({"vCPUs", cell.vcpus() + " float over the shared CPUs of the node"}, Tone::kPlain, kFact));
   }
   if (!cell.reserved().empty()) {
-    item.Add(TreeItem({"kept free", "CPUs " + cell.reserved()}, Tone::kQuiet, kFact));
+    item.Add(TreeItem({"kept free", "CPU " + cell.reserved()}, Tone::kQuiet, kFact));
   }
   return item;
 }
@@ -88,12 +88,12 @@ TreeItem RuntimePicture(const Result<v1::GetInstanceRuntimeResponse>& runtime) {
   }
   for (const v1::VcpuRuntime& vcpu : runtime->vcpus()) {
     item.Add(TreeItem({"vCPU " + std::to_string(vcpu.vcpu()), "thread " + std::to_string(vcpu.tid()),
-                       "may run on CPUs " + vcpu.cpus_allowed()},
+                       "may run on CPU " + vcpu.cpus_allowed()},
                       Tone::kPlain, kThread));
   }
   for (const v1::MemoryOnNode& memory : runtime->memory()) {
     item.Add(TreeItem({"node " + std::to_string(memory.node()), BytesText(memory.bytes()), "resident"},
-                      Tone::kPlain, kThread));
+                      Tone::kPlain, kMemory));
   }
   return item;
 }

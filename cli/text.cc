@@ -17,6 +17,10 @@ std::string Count(uint64_t n, std::string_view noun) {
   return std::to_string(n) + " " + std::string(noun) + (n == 1 ? "" : "s");
 }
 
+std::string Numbers(std::string_view noun, const CpuSet& numbers) {
+  return std::string(noun) + (numbers.Count() == 1 ? " " : "s ") + numbers.ToString();
+}
+
 std::string PageSizeText(uint64_t bytes) {
   for (auto [unit, name] : {std::pair{30, " GiB"}, std::pair{20, " MiB"}, std::pair{10, " KiB"}}) {
     if (bytes >= uint64_t{1} << unit && bytes % (uint64_t{1} << unit) == 0) {

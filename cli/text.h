@@ -14,6 +14,8 @@ namespace berth::cli {
 std::string Join(const std::vector<std::string>& parts, std::string_view separator);
 // "1 CPU", "4 CPUs".
 std::string Count(uint64_t n, std::string_view noun);
+// "CPU 3", "CPUs 0-3,8": a noun with a list of numbers.
+std::string Numbers(std::string_view noun, const CpuSet& numbers);
 // "2 MiB", "1 GiB": page sizes, exact.
 std::string PageSizeText(uint64_t bytes);
 // "64.0 GiB", without decimals where they are zero: "64 GiB".

@@ -125,10 +125,11 @@ void VcpuThread::Give(Command command) {
 
 VcpuThread::Command VcpuThread::AwaitCommand(Command done) {
   std::unique_lock lock(mutex_);
-  if (command_.load() == done) {
+  // In a loop: a run that is taken back by a pause before this thread wakes up has cleared idle_ all the same.
+  while (command_.load() == done) {
     idle_ = true;
     changed_.notify_all();
-    changed_.wait(lock, [this, done] { return command_.load() != done; });
+    changed_.wait(lock);
   }
   return command_.load();
 }

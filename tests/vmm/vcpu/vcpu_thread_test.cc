@@ -128,6 +128,19 @@ TEST_F(VcpuThreadTest, GoesOnAfterAPause) {
   EXPECT_EQ(kvm_.vm().vcpus.at(0).completed.size(), 20u);  // nothing is left half done
 }
 
+// The pause often comes before the thread has woken up for the run.
+TEST_F(VcpuThreadTest, PausesRightAfterItWasToldToRun) {
+  auto thread = Start();
+  ASSERT_TRUE(thread.has_value());
+
+  for (int i = 0; i < 500; ++i) {
+    (*thread)->Run();
+    (*thread)->Pause();
+  }
+
+  (*thread)->Stop();
+}
+
 TEST_F(VcpuThreadTest, StopsWhileItWaitsInTheGuest) {
   auto vcpu = *Start();
   vcpu->Run();

@@ -125,7 +125,8 @@ void VcpuThread::Give(Command command) {
 
 VcpuThread::Command VcpuThread::AwaitCommand(Command done) {
   std::unique_lock lock(mutex_);
-  // In a loop: a run that is taken back by a pause before this thread wakes up has cleared idle_ all the same.
+  // In a loop: a run that is taken back by a pause before this thread wakes up has cleared idle_ all the
+  // same.
   while (command_.load() == done) {
     idle_ = true;
     changed_.notify_all();

@@ -43,6 +43,9 @@ class AgentServer::Sink : public ClaimSink {
   void OnSnapshot(std::vector<placement::Claim> claims) override {
     LOG(kInfo, "claims_synced", {{"claims", claims.size()}});
     server_.reconciler_->ReplaceClaims(std::move(claims));
+    // A further snapshot: placement lost its past and may not know this host. The first report is under way
+    // anyhow.
+    if (std::exchange(first_, false)) return;
     std::lock_guard lock(server_.mutex_);
     server_.report_now_ = true;
     server_.changed_.notify_all();
@@ -52,6 +55,7 @@ class AgentServer::Sink : public ClaimSink {
 
  private:
   AgentServer& server_;
+  bool first_ = true;
 };
 
 Result<Uuid> HostUuid(const std::string& state_dir) {

@@ -39,6 +39,7 @@ THIRD_PARTY = {
                                         "scheduler/main.cc", "compute-agent/service", "compute-agent/main.cc", "cli",
                                         "deploy", "tests"],
     r"sqlite3\.h": ["db/sqlite", "compute-agent/instances", "tests"],
+    r"re2/": ["compute-agent/devices"],
     r"yaml-cpp/": ["common/yaml.cc"],
     r"spdlog/|fmt/": ["common/log.cc"],
     r"prometheus/": ["common/metrics.cc"],

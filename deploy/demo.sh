@@ -138,17 +138,23 @@ show "Create it" berthctl instance create demo --flavor demo --kernel "$kernel" 
     --cmdline "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable" || fail "create failed"
 
 console=$state/console
-ctl instance console demo < <(sleep $((limit + 60))) > "$console" 2>&1 &
-reader=$!
+mkfifo "$state/keyboard"
+exec 9<> "$state/keyboard"  # an input that never ends: at the end of its input the console would leave
+watch() {
+    ctl instance console demo <&9 > "$console" 2>&1 &
+    reader=$!
+}
+watch
 up=
 for ((i = 0; i < limit * 5; i++)); do
     grep -qa 'berth-guest: up' "$console" && { up=1; break; }
-    kill -0 "$reader" 2> /dev/null || { sleep 0.5; ctl instance console demo < <(sleep $((limit + 60))) > "$console" 2>&1 & reader=$!; }
-    ctl instance show demo -o json 2> /dev/null | grep -q '"FAILED"' && break
+    kill -0 "$reader" 2> /dev/null || watch
+    [ $((i % 15)) = 14 ] && ctl instance show demo -o json 2> /dev/null | grep -Eq '"(FAILED|STOPPED)"' && break
     sleep 0.2
 done
 kill "$reader" 2> /dev/null
 wait "$reader" 2> /dev/null
+exec 9>&-
 if [ -z "$up" ]; then
     show "What became of it" berthctl instance show demo
     printf '\n── The guest did not reach user space within %s s; the end of its console:\n' "$limit"

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include "common/byte_size.h"
-#include "common/metrics.h"
 #include "common/pci_address.h"
 #include "common/uuid.h"
 
@@ -69,14 +68,6 @@ TEST(Uuid, FromNameDependsOnBothInputs) {
   EXPECT_EQ(Uuid::FromName(a, "x"), Uuid::FromName(a, "x"));
   EXPECT_NE(Uuid::FromName(a, "x"), Uuid::FromName(a, "y"));
   EXPECT_NE(Uuid::FromName(a, "x"), Uuid::FromName(Uuid::Random(), "x"));
-}
-
-TEST(Metrics, SerialisesInPrometheusText) {
-  MetricsRegistry registry;
-  registry.AddCounter("berth_claims_total", "Claims", {{"result", "ok"}}).Increment();
-  registry.AddCounter("berth_claims_total", "Claims", {{"result", "ok"}}).Increment(2);
-
-  EXPECT_NE(registry.ToPrometheusText().find("berth_claims_total{result=\"ok\"} 3"), std::string::npos);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ constexpr size_t kHeaderChecksum = 9;
 void AddRegister(ByteWriter& writer, uint16_t port, uint8_t bytes) {
   constexpr uint8_t kSystemIo = 1;
   uint8_t access = bytes == 4 ? 3 : 1;  // double word, byte
-  writer.U8(kSystemIo).U8(8 * bytes).U8(0).U8(access).U64(port);
+  writer.U8(kSystemIo).U8(uint64_t{8} * bytes).U8(0).U8(access).U64(port);
 }
 void AddNoRegister(ByteWriter& writer) {
   constexpr size_t kSize = 12;

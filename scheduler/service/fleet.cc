@@ -1,5 +1,6 @@
 #include "scheduler/service/fleet.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::scheduler {
@@ -10,6 +11,13 @@ void Derive(HostView& view) {
   view.usage = {};
   for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
   view.fit = FromHost(*view.report, view.usage);
+}
+
+// An event, or the whole host, has been told with this generation.
+void Tell(HostView& view, uint64_t generation) {
+  view.told = generation;
+  view.ahead = generation < view.generation;
+  view.generation = std::max(view.generation, generation);
 }
 
 }  // namespace
@@ -70,24 +78,27 @@ void Mirror::RemoveHost(State& state, const Uuid& host) {
 void Mirror::PutReport(State& state, placement::HostReport report, uint64_t generation) {
   Uuid host = report.uuid;
   HostViewPtr old = ViewOf(state, host);
-  if (old != nullptr && generation < old->generation) return;
+  if (old != nullptr && generation < old->told) return;
   auto view = old != nullptr ? std::make_shared<HostView>(*old) : std::make_shared<HostView>();
   view->report = std::make_shared<const placement::HostReport>(std::move(report));
-  view->generation = generation;
-  view->ahead = false;
+  Tell(*view, generation);
   Derive(*view);
   SetView(state, host, std::move(view));
 }
 
 void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) {
   HostViewPtr old = ViewOf(state, claim.host);
-  if (old == nullptr || generation < old->generation) return;
+  if (old == nullptr || generation < old->told) return;
   auto view = std::make_shared<HostView>(*old);
   auto known = view->claims.find(claim.consumer);
   if (known != view->claims.end()) state.claim_names.erase(known->second->name);
   view->claims[claim.consumer] = std::make_shared<const placement::Claim>(claim);
-  view->generation = generation;
-  view->ahead = ahead;
+  if (ahead) {
+    view->generation = std::max(view->generation, generation);
+    view->ahead = true;
+  } else {
+    Tell(*view, generation);
+  }
   Derive(*view);
   state.claim_hosts[claim.consumer] = claim.host;
   state.claim_names[claim.name] = claim.consumer;
@@ -96,7 +107,7 @@ void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t gene
 
 void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
   HostViewPtr old = ViewOf(state, event.host);
-  if (old == nullptr || event.generation < old->generation || !event.claim) return;
+  if (old == nullptr || event.generation < old->told || !event.claim) return;
   auto view = std::make_shared<HostView>(*old);
   auto known = view->claims.find(event.claim->consumer);
   if (known != view->claims.end()) {
@@ -104,8 +115,7 @@ void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
     state.claim_hosts.erase(known->first);
     view->claims.erase(known);
   }
-  view->generation = event.generation;
-  view->ahead = false;
+  Tell(*view, event.generation);
   Derive(*view);
   SetView(state, event.host, std::move(view));
 }
@@ -148,7 +158,9 @@ void Mirror::FinishSnapshot() {
   state_.fleet->ForEach([&](const HostView& view) {
     HostViewPtr fresh = ViewOf(*incoming_, view.report->uuid);
     if (!view.ahead || fresh == nullptr || fresh->generation >= view.generation) return;
-    for (const auto& [consumer, claim] : view.claims) PutClaim(*incoming_, *claim, view.generation, true);
+    for (const auto& [consumer, claim] : view.claims) {
+      if (!fresh->claims.contains(consumer)) PutClaim(*incoming_, *claim, view.generation, true);
+    }
   });
   state_ = std::move(*incoming_);
   incoming_.reset();
@@ -164,7 +176,8 @@ void Mirror::Refresh(const Uuid& host, std::optional<HostState> state) {
   std::lock_guard lock(mutex_);
   if (!state) return RemoveHost(state_, host);
   HostViewPtr old = ViewOf(state_, host);
-  if (old != nullptr && old->generation > state->generation) return;
+  // Of the same generation only statuses can differ, and the events bring them in order.
+  if (old != nullptr && old->generation >= state->generation) return;
   RemoveHost(state_, host);
   PutReport(state_, std::move(state->report), state->generation);
   for (const placement::Claim& claim : state->claims) PutClaim(state_, claim, state->generation, true);

@@ -23,6 +23,9 @@ namespace berth::scheduler {
 struct HostView {
   std::shared_ptr<const placement::HostReport> report;  // shared by the views of one report
   uint64_t generation = 0;
+  // The generation that the last event had. Own claims run ahead of it: what happened before them (a status)
+  // may still come, and is not old.
+  uint64_t told = 0;
   std::map<Uuid, std::shared_ptr<const placement::Claim>> claims;  // shared by the views that hold them
   placement::HostUsage usage;                                      // of the claims
   FitHost fit;
@@ -64,7 +67,7 @@ class Mirror {
   // Read-your-writes: puts an own claim in before its event comes, when the view is the one that was decided
   // on; a later view has it already or hears of it.
   void ApplyOwnClaim(const placement::Claim& claim, uint64_t decided_on, uint64_t generation);
-  // Replaces the view of a host by what placement says now, unless the view is newer. Empty state: deleted.
+  // Replaces the view of a host by what placement says now, unless the view is as new. Empty state: deleted.
   void Refresh(const Uuid& host, std::optional<HostState> state);
 
   // Never null.

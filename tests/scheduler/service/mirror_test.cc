@@ -16,6 +16,11 @@ placement::Claim FloatingClaim(const std::string& name, const std::string& host)
   return claim;
 }
 
+placement::Claim InState(placement::Claim claim, placement::InstanceState state) {
+  claim.status.state = state;
+  return claim;
+}
+
 size_t CountHosts(const Mirror& mirror) {
   size_t count = 0;
   mirror.Snapshot()->ForEach([&](const HostView&) { ++count; });
@@ -58,6 +63,74 @@ TEST(Mirror, KeepsAnOwnClaimThatASnapshotOnItsWayDoesNotKnow) {
 
   EXPECT_TRUE(mirror.FindClaim("vm").has_value());
   EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 6u);
+}
+
+// The agent's word about another instance was on its way when the own claim was answered: a status does not
+// raise the generation.
+TEST(Mirror, AStatusOnItsWayIsNotLostToAnOwnClaim) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  placement::Claim first = FloatingClaim("first", "h");
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, first});
+  mirror.ApplyOwnClaim(FloatingClaim("second", "h"), 2, 3);
+  mirror.ApplyOwnClaim(FloatingClaim("third", "h"), 3, 4);
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                host.uuid,
+                2,
+                {},
+                InState(first, placement::InstanceState::kRunning)});
+
+  EXPECT_EQ(mirror.FindClaim("first")->claim->status.state, placement::InstanceState::kRunning);
+  EXPECT_TRUE(mirror.FindClaim("second").has_value());
+  EXPECT_TRUE(mirror.FindClaim("third").has_value());
+  EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 4u);
+}
+
+TEST(Mirror, AnOwnClaimThatASnapshotDoesNotKnowDoesNotBringOldStatusesBack) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  placement::Claim first = FloatingClaim("first", "h");
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, first});
+  mirror.Apply({PlacementEvent::Kind::kReset, {}, 0, {}, {}});
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 2, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                host.uuid,
+                2,
+                {},
+                InState(first, placement::InstanceState::kBuilding)});
+  mirror.ApplyOwnClaim(FloatingClaim("second", "h"), 2, 3);
+  mirror.Apply({PlacementEvent::Kind::kSynced, {}, 0, {}, {}});
+  EXPECT_EQ(mirror.FindClaim("first")->claim->status.state, placement::InstanceState::kBuilding);
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                host.uuid,
+                2,
+                {},
+                InState(first, placement::InstanceState::kRunning)});
+
+  EXPECT_EQ(mirror.FindClaim("first")->claim->status.state, placement::InstanceState::kRunning);
+  EXPECT_TRUE(mirror.FindClaim("second").has_value());
+  EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 3u);
+}
+
+TEST(Mirror, AnAnswerThatIsNotNewerThanTheEventsDoesNotReplaceThem) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  placement::Claim claim = FloatingClaim("vm", "h");
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                host.uuid,
+                2,
+                {},
+                InState(claim, placement::InstanceState::kRunning)});
+
+  // Asked for before the instance ran.
+  mirror.Refresh(host.uuid, HostState{host, {InState(claim, placement::InstanceState::kBuilding)}, 2});
+
+  EXPECT_EQ(mirror.FindClaim("vm")->claim->status.state, placement::InstanceState::kRunning);
 }
 
 TEST(Mirror, SnapshotReplacesTheFleetOnlyWhenItIsComplete) {

@@ -200,7 +200,7 @@ void StreamBackend::Flush() {
       return WatchOutput(true);
     } else if (written == 0 || errno != EINTR) {
       if (listener_.valid()) return Disconnect();
-      LOG(kWarning, "serial_output_closed", {{"error", std::strerror(errno)}});
+      LOG(kWarning, "serial_output_closed", {{"error", ErrnoStatus("write", errno).message()}});
       WatchOutput(false);
       return output_.reset();
     }

@@ -32,7 +32,7 @@ class SerialBackend : public SerialSink {
 Result<std::shared_ptr<SerialBackend>> OpenSerialBackend(const SerialConfig& config, EventLoop& loop);
 
 // Joins the two: output of the port goes to the backend already, input from now on also comes back.
-inline void ConnectSerialInput(SerialBackend& backend, std::weak_ptr<Serial> port) {
+inline void ConnectSerialInput(SerialBackend& backend, const std::weak_ptr<Serial>& port) {
   backend.SetReceiver([port](std::span<const uint8_t> data) {
     auto serial = port.lock();
     return serial ? serial->Receive(data) : data.size();

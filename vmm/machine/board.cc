@@ -159,7 +159,7 @@ Status Board::CreateVcpus() {
   targets.ports = &ports_;
   targets.mmio = &mmio_;
   targets.end_of_interrupt = [ioapic = ioapic_](uint8_t vector) { ioapic->EndOfInterrupt(vector); };
-  auto on_end = [events = events_](uint32_t id, VcpuEnding ending) {
+  auto on_end = [events = events_](uint32_t id, const VcpuEnding& ending) {
     switch (ending.end) {
       case VcpuEnd::kReset:
         return events.on_reset();

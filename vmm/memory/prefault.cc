@@ -44,6 +44,7 @@ Status Prefault(std::span<uint8_t> mapping, uint64_t page_size) {
   const uint64_t cpus = std::max(std::thread::hardware_concurrency(), 1u);
   const uint64_t helpers = std::min({kMaxThreads, cpus, slices}) - std::min<uint64_t>(slices, 1);
   std::vector<std::thread> threads;
+  threads.reserve(helpers);
   for (uint64_t i = 0; i < helpers; i++) threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();

@@ -12,7 +12,6 @@ namespace {
 constexpr uint32_t kX2apicBit = 1u << 21, kTscDeadlineBit = 1u << 24, kHypervisorBit = 1u << 31;  // 1 ECX
 constexpr uint32_t kHttBit = 1u << 28;                                                            // 1 EDX
 constexpr uint32_t kCmpLegacyBit = 1u << 1;           // 0x80000001 ECX
-constexpr uint32_t kTopologyExtensionBit = 1u << 22;  // 0x80000001 ECX
 constexpr uint32_t kThreadLevel = 1, kCoreLevel = 2;  // 0xB ECX[15:8]
 constexpr uint32_t kKvmSignatureLeaf = 0x40000000, kTimingLeaf = 0x40000010;
 constexpr uint32_t kApicBusKhz = 1'000'000;  // KVM's local APIC timer counts nanoseconds

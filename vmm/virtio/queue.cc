@@ -128,7 +128,7 @@ Result<bool> SplitQueue::Pop(DescriptorChain& chain) {
     return InvalidArgument("available index " + std::to_string(index) + " is " + std::to_string(waiting) +
                            " ahead in a queue of " + std::to_string(config_.size));
   }
-  const uint16_t head = Load(available_, kRing + 2u * (next_available_ & (config_.size - 1)));
+  const uint16_t head = Load(available_, kRing + uint64_t{2} * (next_available_ & (config_.size - 1)));
   chain.head = head;
   chain.readable.Clear();
   chain.writable.Clear();
@@ -232,7 +232,7 @@ bool SplitQueue::NeedsInterrupt() {
   // The used index must be visible before the driver's wish is read, or both sides may wait.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!config_.event_idx) return !(Load(available_, kFlags) & kNoInterrupt);
-  const uint16_t event = Load(available_, kRing + 2u * config_.size);
+  const uint16_t event = Load(available_, kRing + uint64_t{2} * config_.size);
   // virtio 1.2, 2.7.7.2: the event index was passed by what has been pushed since.
   return static_cast<uint16_t>(next_used_ - event - 1) < static_cast<uint16_t>(next_used_ - before);
 }

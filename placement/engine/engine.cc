@@ -236,6 +236,7 @@ Result<Outcome> Engine::Do(const FinalizeClaim& command, uint64_t at_ms) {
   }
   HostVersion& host = Draft(known->host);
   auto at = host.ClaimAt(command.consumer);
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): its place in the list is erased
   std::shared_ptr<const Claim> claim = *at;
   host.claims.erase(at);
   RemoveClaim(*claim, host.usage);

@@ -19,7 +19,7 @@ Writer::~Writer() {
 void Writer::Submit(Command command, Done done) {
   Status refused;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (stopping_) {
       refused = Unavailable("placement is shutting down");
     } else if (queue_.size() >= options_.queue_limit) {
@@ -27,12 +27,11 @@ void Writer::Submit(Command command, Done done) {
                                   "try again later");
     } else {
       queue_.push_back({.command = std::move(command), .done = std::move(done)});
-      if (queue_.size() > 1) return;  // the thread is awake, or will find it
+      const bool was_empty = queue_.size() == 1;  // otherwise the thread is awake, or will find it
+      lock.unlock();
+      if (was_empty) work_.notify_one();
+      return;
     }
-  }
-  if (refused.ok()) {
-    work_.notify_one();
-    return;
   }
   counters_.rejected.fetch_add(1, std::memory_order_relaxed);
   done(refused);

@@ -39,7 +39,7 @@ Result<UniqueFd> Connect(const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus("socket", errno);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return Status{StatusCode::kUnavailable, "connect to " + path + ": " + std::strerror(errno)};
+    return Unavailable(ErrnoStatus("connect to " + path, errno).message());
   }
   return fd;
 }
@@ -83,7 +83,7 @@ Result<std::string> VmmClient::Call(std::string_view method, std::string_view na
   // A fresh UNIX socket takes these few bytes at once.
   if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(request.size())) {
-    return Status{StatusCode::kUnavailable, std::string("send: ") + std::strerror(errno)};
+    return Unavailable(ErrnoStatus("send", errno).message());
   }
   TRY_ASSIGN(std::string answer, ReadAnswer(fd.get(), deadline));
   // "HTTP/1.1 204 No Content"

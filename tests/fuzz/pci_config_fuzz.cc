@@ -51,12 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }();
   static_cast<void>(quiet);
   berth::FuzzInput input(data, size);
-  Bus mmio;
-  CHECK(mmio.Insert(kFixed, 0x1000, std::make_shared<FakeDevice>(0x77), "fixed").ok());
   GuestRam ram({{0, 0x4000}});
   FakeMsiController interrupts;
   FakeIoEvents io_events;
   auto loop = *EventLoop::Create();
+  Bus mmio;  // holds devices with mapped BARs, so it goes before what they use
+  CHECK(mmio.Insert(kFixed, 0x1000, std::make_shared<FakeDevice>(0x77), "fixed").ok());
   auto segment = std::make_shared<PciSegment>(0, mmio, std::vector<PciWindow>{kLow, kHigh});
   PciConfigPorts ports(segment);
   BarAllocator bars({kLow.base + 0x100000, kLow.size - 0x100000}, kHigh);

@@ -154,9 +154,9 @@ class Keeper {
   void WarnOfOvercommitment() {
     for (const Cell& cell : host_.cells) {
       const CellUsage& used = UsageOfCell(usage_, cell.id);
-      uint64_t memory = WithRatio(cell.memory_bytes, host_.ram_allocation_ratio);
-      if (used.memory_bytes > memory) {
-        Warn("cell " + Text(cell.id) + ": " + Text(used.memory_bytes) + " bytes of memory are in use, " +
+      uint64_t memory = WithRatio(BaseMemory(cell), host_.ram_allocation_ratio);
+      if (uint64_t held = BaseMemoryUsed(cell, used); held > memory) {
+        Warn("cell " + Text(cell.id) + ": " + Text(held) + " bytes of base-page memory are in use, " +
              Text(memory) + " may be");
       }
       uint64_t vcpus = WithRatio(RemainingSharedCpus(cell, used).Count(), host_.cpu_allocation_ratio);
@@ -169,9 +169,9 @@ class Keeper {
       Warn(Text(SharedVcpusUsed(usage_)) + " vCPUs float on the host's shared CPUs, " +
            Text(SharedVcpuCapacity(host_, usage_)) + " may");
     }
-    if (MemoryUsed(usage_) > MemoryCapacity(host_)) {
-      Warn(Text(MemoryUsed(usage_)) + " bytes of the host's memory are in use, " +
-           Text(MemoryCapacity(host_)) + " may be");
+    if (BaseMemoryUsed(host_, usage_) > BaseMemoryCapacity(host_)) {
+      Warn(Text(BaseMemoryUsed(host_, usage_)) + " bytes of the host's base-page memory are in use, " +
+           Text(BaseMemoryCapacity(host_)) + " may be");
     }
   }
 

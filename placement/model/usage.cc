@@ -147,6 +147,7 @@ Status CheckSecureMemory(const Cell& cell, const CellUsage& used, const CellBind
   return OkStatus();
 }
 
+// R5 with a page size: pages of the pool.
 Status CheckNamedPages(const Cell& cell, const CellUsage& used, const CellBinding& binding,
                        const std::string& at) {
   uint64_t size = binding.page_size_bytes;
@@ -172,32 +173,37 @@ Status CheckNamedPages(const Cell& cell, const CellUsage& used, const CellBindin
   return OkStatus();
 }
 
-// R5 without a page size: base pages, overcommitted by the ratio unless the cell is pinned.
-Status CheckBaseMemory(const HostReport& host, const Cell& cell, const CellUsage& used,
-                       const CellBinding& binding, const std::string& at) {
+// R5 without a page size: base pages of the cell, unless it is pinned whether or not they are taken.
+Status CheckUnnamedPages(const Cell& cell, const CellUsage& used, const CellBinding& binding,
+                         const std::string& at) {
   uint64_t base = BasePageSize(cell);
   uint64_t need = binding.memory_bytes;
   if (base != 0 && need % base != 0) {
     return InvalidArgument(Text(need) + " bytes are not a multiple of the base page size " + Text(base),
                            at + ".memory_bytes");
   }
-  uint64_t pool_bytes = base == 0 ? 0 : cell.pages.front().total * base;
-  if (need > pool_bytes) {
-    return Lacks("base pages of host cell " + Text(cell.id) + " in bytes", pool_bytes, need,
+  uint64_t largest = LargestBaseMemory(cell);
+  if (need > largest) {
+    return Lacks("base pages of host cell " + Text(cell.id) + " in bytes", largest, need,
                  at + ".memory_bytes");
   }
-  uint64_t capacity = WithRatio(cell.memory_bytes, host.ram_allocation_ratio);
-  uint64_t left = capacity > used.memory_bytes ? capacity - used.memory_bytes : 0;
-  if (need > left) {
-    return Lacks("memory of host cell " + Text(cell.id) + " in bytes", left, need, at + ".memory_bytes",
-                 Text(used.memory_bytes) + " of " + Text(capacity) + " are held");
-  }
-  uint64_t free = FreePages(cell, used, base) * base;
+  uint64_t free = LargestPinnedBaseMemory(cell, used);
   if (!binding.pinning.empty() && need > free) {
     return Lacks("free base pages of host cell " + Text(cell.id) + " for a pinned guest cell, in bytes", free,
                  need, at + ".memory_bytes");
   }
   return OkStatus();
+}
+
+// R4: base-page memory of the cell, named or not, overcommitted by the ratio.
+Status CheckBaseMemory(const HostReport& host, const Cell& cell, const CellUsage& used,
+                       const CellBinding& binding, const std::string& at) {
+  uint64_t room = BaseMemoryRoom(host, cell, used);
+  if (binding.memory_bytes <= room) return OkStatus();
+  return Lacks("base-page memory of host cell " + Text(cell.id) + " in bytes", room, binding.memory_bytes,
+               at + ".memory_bytes",
+               Text(BaseMemoryUsed(cell, used)) + " of " +
+                   Text(WithRatio(BaseMemory(cell), host.ram_allocation_ratio)) + " are held");
 }
 
 Status CheckCell(const HostReport& host, const HostUsage& usage, const CellBinding& binding,
@@ -216,8 +222,13 @@ Status CheckCell(const HostReport& host, const HostUsage& usage, const CellBindi
   TRY(CheckExactCpus(*cell, used, binding.reserved, at + ".reserved"));
   TRY(CheckSharedCpus(host, *cell, used, binding, pins | binding.reserved, at));
   if (binding.secure) return CheckSecureMemory(*cell, used, binding, at);
-  if (binding.page_size_bytes != 0) return CheckNamedPages(*cell, used, binding, at);
-  return CheckBaseMemory(host, *cell, used, binding, at);
+  if (binding.page_size_bytes != 0) {
+    TRY(CheckNamedPages(*cell, used, binding, at));
+  } else {
+    TRY(CheckUnnamedPages(*cell, used, binding, at));
+  }
+  return IsBasePage(*cell, binding.page_size_bytes) ? CheckBaseMemory(host, *cell, used, binding, at)
+                                                    : OkStatus();
 }
 
 // Floating vCPUs of the whole host after the claim, wherever they come from. Needed too when the claim only
@@ -249,24 +260,23 @@ Status CheckHostCpus(const HostReport& host, const HostUsage& usage, const Claim
 }
 
 // What floats over the whole host lies somewhere: the cells together must still carry it beside what is bound
-// to them. Claims that name all their pages are counted by pages alone.
+// to them. All of the claim's cells in base pages count at once; each alone fits in its host cell by now.
 Status CheckHostMemory(const HostReport& host, const HostUsage& usage, const Claim& claim) {
+  uint64_t room = BaseMemoryRoom(host, usage);
   uint64_t need = claim.cells.empty() ? claim.spec.memory_bytes : 0;
-  bool unnamed = claim.cells.empty();
+  uint64_t left = room;  // the sum of the cells might wrap
+  bool fits = need <= room;
   for (const CellBinding& binding : claim.cells) {
-    if (binding.secure) continue;
-    unnamed = unnamed || binding.page_size_bytes == 0;
-    need += binding.memory_bytes;  // each fits in its cell by now: no overflow
+    const Cell* cell = FindCell(host, binding.host_cell);
+    if (binding.secure || cell == nullptr || !IsBasePage(*cell, binding.page_size_bytes)) continue;
+    fits = fits && binding.memory_bytes <= left;
+    left -= fits ? binding.memory_bytes : 0;
+    need += binding.memory_bytes;
   }
-  uint64_t capacity = MemoryCapacity(host);
-  uint64_t held = MemoryUsed(usage);
-  uint64_t room = capacity > held ? capacity - held : 0;
-  if (unnamed && need > room) {
-    return Lacks("memory of the host in bytes", room, need,
-                 claim.cells.empty() ? "spec.memory_bytes" : "cells",
-                 Text(held) + " of " + Text(capacity) + " are held");
-  }
-  return OkStatus();
+  if (fits) return OkStatus();
+  return Lacks("base-page memory of the host in bytes", room, need,
+               claim.cells.empty() ? "spec.memory_bytes" : "cells",
+               Text(BaseMemoryUsed(host, usage)) + " of " + Text(BaseMemoryCapacity(host)) + " are held");
 }
 
 // The PF of a VF that the usage or `also` holds, and the VFs of a PF held.

@@ -43,11 +43,14 @@ void RemoveClaim(const Claim& claim, HostUsage& usage);
 //   single pool
 //     the CPUs left shared still carry the floating vCPUs already there;
 //   - floating vCPUs of a cell <= its shared CPUs, and used + n <= shared CPUs x cpu_allocation_ratio (R4);
-//   - memory: pages of the named size are free (total - reserved - used); without page size, used + n <=
-//   memory x ratio
-//     and, when pinned, <= free base pages (R5); secure memory never overcommits; multiples of the page size;
+//   - memory is a multiple of the page size; pages of a named size are free (total - reserved - used); a cell
+//   without page size holds at most the base pages of the host cell and, when pinned, those that no claim
+//   names (R5); secure memory never overcommits;
+//   - base-page memory (cells without page size or with the base size, claims without cells): used + n <=
+//   (memory_bytes - huge pages not reserved) x ram_allocation_ratio, in each host cell for what is bound to
+//   it and over the whole host for all of it with what floats. Cells in huge pages do not count there;
 //   - devices exist, are assignable and free, PF and its VFs exclude each other (R9);
-//   - without cells: floating totals fit in what the cells leave.
+//   - floating vCPUs of the whole host likewise: used + n <= shared CPUs left x cpu_allocation_ratio.
 // Errors: kResourceExhausted or kFailedPrecondition (taken), kInvalidArgument (no such thing); field names
 // the place
 // ("cells[1].pinning"), the message has and needs, the hint what is there.

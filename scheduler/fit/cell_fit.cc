@@ -89,13 +89,17 @@ bool Allowed(const PageRequest& request, const FitCell& cell, const FitPages& pa
 }
 
 // R5, a size asked for: the largest that serves, so that small ones stay for those that need them.
-CellCheck CheckAskedPages(const FitCell& cell, const RequestSpec& spec, uint64_t memory) {
+CellCheck CheckAskedPages(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
+                          uint64_t memory) {
   CellCheck nearest = Lack(CellLack::kPageMultiple, 0, memory);
   for (auto pages = cell.pages.rbegin(); pages != cell.pages.rend(); ++pages) {
     if (pages->size_bytes == 0 || !Allowed(spec.pages, cell, *pages)) continue;
     if (memory % pages->size_bytes != 0) continue;
-    if (memory / pages->size_bytes <= pages->free) return {CellLack::kNothing, 0, 0, pages->size_bytes};
     uint64_t have = pages->free * pages->size_bytes;
+    if (host.rules == FitRules::kClaims && &*pages == &cell.pages.front()) {
+      have = std::min(have, cell.base_room_bytes);
+    }
+    if (memory <= have) return {CellLack::kNothing, 0, 0, pages->size_bytes};
     if (nearest.lack != CellLack::kPages || have > nearest.have) {
       nearest = {CellLack::kPages, have, memory, pages->size_bytes};
     }
@@ -103,21 +107,41 @@ CellCheck CheckAskedPages(const FitCell& cell, const RequestSpec& spec, uint64_t
   return nearest;
 }
 
-// R5, no size asked for: base pages.
-CellCheck CheckBasePages(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
-                         const GuestCell& asked) {
+// R5 in a scenario, no size asked for: base pages.
+CellCheck CheckBasePages(const FitCell& cell, const RequestSpec& spec, const GuestCell& asked) {
   if (cell.pages.empty()) return Lack(CellLack::kPages, 0, asked.memory_bytes);
   const FitPages& base = cell.pages.front();
   if (base.size_bytes == 0 || asked.memory_bytes % base.size_bytes != 0) {
     return {CellLack::kPageMultiple, 0, asked.memory_bytes, base.size_bytes};
   }
-  bool pinned = spec.cpu_policy == CpuPolicy::kDedicated;
-  if (host.rules == FitRules::kClaims && !asked.pinned.empty()) pinned = true;
-  uint64_t have = pinned ? base.free : base.total;
+  uint64_t have = spec.cpu_policy == CpuPolicy::kDedicated ? base.free : base.total;
   if (asked.memory_bytes / base.size_bytes > have) {
     return {CellLack::kPages, have * base.size_bytes, asked.memory_bytes, base.size_bytes};
   }
   return {};
+}
+
+// R4 and R5 in a scenario.
+CellCheck CheckScenarioMemory(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
+                              const GuestCell& asked) {
+  if (spec.cpu_policy != CpuPolicy::kDedicated) {
+    uint64_t room = MemoryRoom(host, cell);
+    if (asked.memory_bytes > room) return Lack(CellLack::kMemory, room, asked.memory_bytes);
+  }
+  if (spec.pages.kind == PageRequest::Kind::kNotAsked) return CheckBasePages(cell, spec, asked);
+  return CheckAskedPages(host, cell, spec, asked.memory_bytes);
+}
+
+// R4 and R5 of a claim: the ratio bounds base pages alone, whoever is pinned.
+CellCheck CheckClaimMemory(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
+                           const GuestCell& asked) {
+  uint64_t need = asked.memory_bytes;
+  if (spec.pages.kind != PageRequest::Kind::kNotAsked) return CheckAskedPages(host, cell, spec, need);
+  if (need > cell.base_room_bytes) return Lack(CellLack::kMemory, cell.base_room_bytes, need);
+  uint64_t size = cell.pages.empty() ? 0 : cell.pages.front().size_bytes;
+  if (size != 0 && need % size != 0) return {CellLack::kPageMultiple, 0, need, size};
+  uint64_t have = asked.pinned.empty() ? cell.largest_base_bytes : cell.largest_pinned_base_bytes;
+  return need <= have ? CellCheck{} : CellCheck{CellLack::kPages, have, need, size};
 }
 
 }  // namespace
@@ -126,13 +150,15 @@ CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest
   const FitCell& cell = host.cells[index];
   const GuestCell& asked = spec.cells[guest];
   if (CellCheck check = CheckCpus(host, cell, spec, guest); !check.fits()) return check;
-  bool sized = spec.pages.kind != PageRequest::Kind::kNotAsked;
-  bool overcommits = spec.cpu_policy != CpuPolicy::kDedicated;
-  if (overcommits || (host.rules == FitRules::kClaims && !sized)) {
-    uint64_t room = MemoryRoom(host, cell);
-    if (asked.memory_bytes > room) return Lack(CellLack::kMemory, room, asked.memory_bytes);
-  }
-  return sized ? CheckAskedPages(cell, spec, asked.memory_bytes) : CheckBasePages(host, cell, spec, asked);
+  return host.rules == FitRules::kClaims ? CheckClaimMemory(host, cell, spec, asked)
+                                         : CheckScenarioMemory(host, cell, spec, asked);
+}
+
+uint64_t BaseBytes(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
+  const FitCell& cell = host.cells[index];
+  uint64_t size = CheckCell(host, spec, guest, index).page_size_bytes;
+  bool base = size == 0 || (!cell.pages.empty() && size == cell.pages.front().size_bytes);
+  return base ? spec.cells[guest].memory_bytes : 0;
 }
 
 }  // namespace berth::scheduler

@@ -21,7 +21,7 @@ enum class CellLack {
   kWholeCores,     // R3: isolate in a single pool: cores that are entirely free
   kSharedCpus,     // R4: shared CPUs
   kSharedRoom,     // R4: floating vCPUs within the ratio
-  kMemory,         // R4: memory within the ratio
+  kMemory,         // R4: memory within the ratio (kClaims: base-page memory)
   kPageMultiple,   // R5: memory is no multiple of any allowed page size of the cell
   kPages,          // R5: free (or, floating, total) pages
 };
@@ -37,6 +37,10 @@ struct CellCheck {
 
 // Whether guest cell number `guest` fits on host cell number `cell` (an index), by itself.
 CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t cell);
+
+// The base-page memory that a guest cell takes on a host cell on which it fits: all of its memory, or 0 if
+// it gets huge pages there.
+uint64_t BaseBytes(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t cell);
 
 // Concrete CPUs for a guest cell that fits. Takes whole cores where it can, splits as few as possible, never
 // a shared CPU while an unshared one serves, lowest numbers first.

@@ -197,6 +197,9 @@ Reason ExplainNoFit(const FitHost& host, const RequestSpec& spec) {
   if (auto reason = CheckTotals(host, spec)) return *reason;
   if (!spec.cells.empty()) {
     if (auto reason = ExplainCells(host, spec)) return *reason;
+    StepBudget budget(kExplainBudget);
+    std::vector<CellSet> sets = ListCellSets(host, spec, BuildMatrix(host, spec), budget);
+    if (auto reason = CheckBaseMemoryOfSets(host, spec, sets); reason && !budget.exhausted()) return *reason;
   }
   return ExplainDevices(host, spec);
 }

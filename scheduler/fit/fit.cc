@@ -87,8 +87,8 @@ class Solver {
     std::vector<CellSet> sets = ListCellSets(host_, spec_, matrix, budget_);
     if (budget_.exhausted()) return Verdict::kUndecided;
     if (sets.empty()) return Verdict::kNo;
-    // Not a proof where cells differ in how many shared CPUs pinning takes: another place within the set
-    // might do. Nothing that passes here is refused by the claim.
+    // Not always a proof where cells differ in how many shared CPUs pinning takes, or in page sizes: another
+    // place within the set might do. Nothing that passes here is refused by the claim.
     bool skipped = DropSetsBeyondTotals(matrix, sets);
     Verdict no = skipped ? Verdict::kUndecided : Verdict::kNo;
     if (sets.empty()) return no;
@@ -110,18 +110,32 @@ class Solver {
     return fit.verdict;
   }
 
-  // Drops the sets on which the host's floating vCPUs would no longer be carried. True if there were any.
+  // Drops the sets on which the host would no longer carry the floating vCPUs, or the base-page memory. True
+  // if some of them were dropped without a proof.
   bool DropSetsBeyondTotals(const CellMatrix& matrix, std::vector<CellSet>& sets) const {
-    if (host_.rules == FitRules::kScenario || !PoolsOverlap(host_)) return false;
-    return std::erase_if(sets, [&](const CellSet& one) {
-             std::vector<uint32_t> places = matrix.Place(one.set).value();
-             uint64_t taken = 0;
-             for (uint32_t guest = 0; guest < places.size(); ++guest) {
-               const FitCell& cell = host_.cells[places[guest]];
-               taken += (TakenCpus(ChoosePins(cell, spec_, guest).value()) & cell.shared_cpus).Count();
-             }
-             return !TotalsHold(host_, spec_, taken);
-           }) > 0;
+    if (host_.rules == FitRules::kScenario) return false;
+    bool overlap = PoolsOverlap(host_);
+    bool ample = BaseMemoryIsAmple(host_, spec_);
+    if (ample && !overlap) return false;
+    bool unproved = false;
+    std::erase_if(sets, [&](const CellSet& one) {
+      std::vector<uint32_t> places = matrix.Place(one.set).value();
+      Verdict memory = ample ? Verdict::kFits : CheckBaseMemory(host_, spec_, one.set, places);
+      if (memory == Verdict::kNo) return true;
+      bool dropped = memory == Verdict::kUndecided || (overlap && !FloatingHolds(places));
+      unproved = unproved || dropped;
+      return dropped;
+    });
+    return unproved;
+  }
+
+  bool FloatingHolds(const std::vector<uint32_t>& places) const {
+    uint64_t taken = 0;
+    for (uint32_t guest = 0; guest < places.size(); ++guest) {
+      const FitCell& cell = host_.cells[places[guest]];
+      taken += (TakenCpus(ChoosePins(cell, spec_, guest).value()) & cell.shared_cpus).Count();
+    }
+    return TotalsHold(host_, spec_, taken);
   }
 
   // The set with the fewest non-local devices; the first of those in the order of waste.

@@ -38,7 +38,8 @@ void Count(FitCell& cell) {
   }
 }
 
-FitCell FromCell(const placement::Cell& cell, const placement::CellUsage& usage) {
+FitCell FromCell(const placement::HostReport& report, const placement::Cell& cell,
+                 const placement::CellUsage& usage) {
   FitCell out;
   out.id = cell.id;
   out.socket = cell.socket;
@@ -47,8 +48,9 @@ FitCell FromCell(const placement::Cell& cell, const placement::CellUsage& usage)
   out.single_pool = cell.shared_cpus == cell.dedicated_cpus;
   out.siblings = cell.siblings;
   out.shared_vcpus = usage.shared_vcpus;
-  out.memory_bytes = cell.memory_bytes;
-  out.memory_used_bytes = usage.memory_bytes;
+  out.base_room_bytes = placement::BaseMemoryRoom(report, cell, usage);
+  out.largest_base_bytes = placement::LargestBaseMemory(cell);
+  out.largest_pinned_base_bytes = placement::LargestPinnedBaseMemory(cell, usage);
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
@@ -89,7 +91,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
   host.cpu_ratio = report.cpu_allocation_ratio;
   host.ram_ratio = report.ram_allocation_ratio;
   for (const placement::Cell& cell : report.cells) {
-    host.cells.push_back(FromCell(cell, placement::UsageOfCell(usage, cell.id)));
+    host.cells.push_back(FromCell(report, cell, placement::UsageOfCell(usage, cell.id)));
   }
   std::set<PciAddress> blocked = placement::BlockedDevices(report, usage);
   for (const placement::Device& device : report.devices) {
@@ -99,7 +101,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
                             device.remote_managed, device.resource_class, device.traits});
   }
   host.floating_vcpus = usage.floating_vcpus;
-  host.floating_memory_bytes = usage.floating_memory_bytes;
+  host.base_room_bytes = placement::BaseMemoryRoom(report, usage);
   Prepare(host);
   return host;
 }

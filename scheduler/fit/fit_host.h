@@ -37,15 +37,19 @@ struct CpuCounts {
 struct FitCell {
   NumaNode id = 0;
   std::optional<uint32_t> socket;
-  CpuSet shared_cpus;            // floating vCPUs run here
-  CpuSet free_dedicated;         // may be pinned
-  bool single_pool = false;      // the cell's shared CPUs are its dedicated ones
-  std::vector<CpuSet> siblings;  // threads of each core; a CPU in none is a core of its own
-  uint32_t shared_vcpus = 0;     // floating vCPUs bound to this cell already
-  uint64_t memory_bytes = 0;
-  uint64_t memory_used_bytes = 0;
-  std::vector<FitPages> pages;  // ascending by size; the first is the base page size
-  CpuCounts counts;             // filled by Prepare
+  CpuSet shared_cpus;              // floating vCPUs run here
+  CpuSet free_dedicated;           // may be pinned
+  bool single_pool = false;        // the cell's shared CPUs are its dedicated ones
+  std::vector<CpuSet> siblings;    // threads of each core; a CPU in none is a core of its own
+  uint32_t shared_vcpus = 0;       // floating vCPUs bound to this cell already
+  uint64_t memory_bytes = 0;       // kScenario only: of all page sizes
+  uint64_t memory_used_bytes = 0;  // likewise
+  // kClaims only: base-page memory as placement/model/capacity.h counts it.
+  uint64_t base_room_bytes = 0;            // for guest cells in base pages, together
+  uint64_t largest_base_bytes = 0;         // for one guest cell that names no page size
+  uint64_t largest_pinned_base_bytes = 0;  // likewise, with a pinned vCPU
+  std::vector<FitPages> pages;             // ascending by size; the first is the base page size
+  CpuCounts counts;                        // filled by Prepare
 };
 
 // A device that may be handed out and is free now.
@@ -65,7 +69,8 @@ struct FitDevice {
 
 // kScenario: the rules R1 to R10 as written, for what-if scenarios. kClaims: beside them what placement
 // checks for a claim on a live host: pinned CPUs leave the shared pool where the two overlap, cells with any
-// pinned vCPU need free base pages, and instances without topology must fit into what the cells leave.
+// pinned vCPU need free base pages, the memory ratio is of base pages alone, and instances without topology
+// must fit into what the cells leave.
 enum class FitRules { kScenario, kClaims };
 
 // A host as the solver sees it. A plain value: immutable once prepared, so shared between threads.
@@ -76,9 +81,9 @@ struct FitHost {
   double ram_ratio = 1.0;
   std::vector<FitCell> cells;      // ascending by id
   std::vector<FitDevice> devices;  // ascending by address
-  // Of instances without topology (kClaims only).
-  uint32_t floating_vcpus = 0;
-  uint64_t floating_memory_bytes = 0;
+  // kClaims only.
+  uint32_t floating_vcpus = 0;   // of instances without topology
+  uint64_t base_room_bytes = 0;  // base-page memory for further instances, with topology or without
 };
 
 // Sorts cells and devices and fills the counts. Call once after building a FitHost.

@@ -44,21 +44,32 @@ uint64_t LeastTaken(const FitHost& host, const RequestSpec& spec) {
   return taken;
 }
 
-std::optional<Reason> CheckMemory(const FitHost& host, const RequestSpec& spec) {
-  if (!spec.cells.empty() && spec.pages.kind != PageRequest::Kind::kNotAsked) return std::nullopt;
-  uint64_t capacity = 0;
-  uint64_t used = host.floating_memory_bytes;
-  for (const FitCell& cell : host.cells) {
-    capacity += cell.memory_bytes;
-    used += cell.memory_used_bytes;
+// The least base-page memory that the guest takes on the cells of `set`. A guest cell that fits on none of
+// them counts only if it must have base pages.
+uint64_t LeastBaseBytes(const FitHost& host, const RequestSpec& spec, uint64_t set) {
+  using Kind = PageRequest::Kind;
+  if (spec.cells.empty()) return spec.memory_bytes;
+  bool always = spec.pages.kind == Kind::kNotAsked || spec.pages.kind == Kind::kSmall;
+  uint64_t bytes = 0;
+  for (uint32_t guest = 0; guest < spec.cells.size(); ++guest) {
+    std::optional<uint64_t> least;
+    if (always) least = spec.cells[guest].memory_bytes;
+    for (size_t cell = 0; cell < host.cells.size() && !always; ++cell) {
+      if ((set >> cell & 1) == 0 || !CheckCell(host, spec, guest, cell).fits()) continue;
+      uint64_t here = BaseBytes(host, spec, guest, cell);
+      least = std::min(least.value_or(here), here);
+    }
+    bytes += least.value_or(0);
   }
-  capacity = placement::WithRatio(capacity, host.ram_ratio);
-  uint64_t room = capacity > used ? capacity - used : 0;
-  if (spec.memory_bytes <= room) return std::nullopt;
-  std::string have = std::to_string(room >> 20) + " MiB";
-  std::string need = std::to_string(spec.memory_bytes >> 20) + " MiB";
+  return bytes;
+}
+
+std::optional<Reason> CheckMemory(const FitHost& host, uint64_t least) {
+  if (least <= host.base_room_bytes) return std::nullopt;
+  std::string have = std::to_string(host.base_room_bytes >> 20) + " MiB";
+  std::string need = std::to_string(least >> 20) + " MiB";
   return Reason{"host_memory", have, need, "host",
-                "the host has " + have + " left in all, " + need + " are needed"};
+                "the host has " + have + " of base-page memory left in all, " + need + " are needed"};
 }
 
 }  // namespace
@@ -68,10 +79,26 @@ bool PoolsOverlap(const FitHost& host) {
                      [](const FitCell& cell) { return cell.counts.overlap; });
 }
 
+bool BaseMemoryIsAmple(const FitHost& host, const RequestSpec& spec) {
+  uint64_t bytes = spec.cells.empty() ? spec.memory_bytes : 0;
+  for (const GuestCell& cell : spec.cells) bytes += cell.memory_bytes;
+  return bytes <= host.base_room_bytes;
+}
+
 bool TotalsHold(const FitHost& host, const RequestSpec& spec, uint64_t taken) {
   uint64_t floating = NewFloating(spec);
   if (floating == 0 && taken == 0) return true;
   return FloatingUsed(host) + floating <= FloatingCapacity(host, taken);
+}
+
+Verdict CheckBaseMemory(const FitHost& host, const RequestSpec& spec, uint64_t set,
+                        const std::vector<uint32_t>& places) {
+  uint64_t bytes = 0;
+  for (uint32_t guest = 0; guest < places.size(); ++guest) {
+    bytes += BaseBytes(host, spec, guest, places[guest]);
+  }
+  if (bytes <= host.base_room_bytes) return Verdict::kFits;
+  return LeastBaseBytes(host, spec, set) > host.base_room_bytes ? Verdict::kNo : Verdict::kUndecided;
 }
 
 std::optional<Reason> CheckTotals(const FitHost& host, const RequestSpec& spec) {
@@ -86,7 +113,19 @@ std::optional<Reason> CheckTotals(const FitHost& host, const RequestSpec& spec) 
                   "the host's shared CPUs carry " + capacity + " floating vCPUs in all" + pins + "; " + used +
                       " float there already and " + std::to_string(NewFloating(spec)) + " would come"};
   }
-  return CheckMemory(host, spec);
+  if (BaseMemoryIsAmple(host, spec)) return std::nullopt;
+  return CheckMemory(host, LeastBaseBytes(host, spec, ~uint64_t{0}));
+}
+
+std::optional<Reason> CheckBaseMemoryOfSets(const FitHost& host, const RequestSpec& spec,
+                                            const std::vector<CellSet>& sets) {
+  if (host.rules == FitRules::kScenario || BaseMemoryIsAmple(host, spec)) return std::nullopt;
+  std::optional<uint64_t> least;
+  for (const CellSet& one : sets) {
+    uint64_t here = LeastBaseBytes(host, spec, one.set);
+    least = std::min(least.value_or(here), here);
+  }
+  return CheckMemory(host, least.value_or(0));
 }
 
 }  // namespace berth::scheduler

@@ -175,14 +175,58 @@ TEST(CheckClaimMemory, NamedPagesMustExistAndDivideTheMemory) {
 
 TEST(CheckClaimMemory, UnnamedPagesFollowTheMemoryRatio) {
   HostReport host = MakeHost();
-  host.ram_allocation_ratio = 1.5;  // 2048 MiB carry 3072
-  Claim one = NumaClaim(1, {GuestCell(0, 0, 0, 0, 1024)});
-  Claim two = NumaClaim(2, {GuestCell(0, 0, 0, 0, 1024)});
+  host.ram_allocation_ratio = 1.5;  // 1024 MiB of base pages carry 1536
+  Claim one = NumaClaim(1, {GuestCell(0, 0, 0, 0, 512)});
+  Claim two = NumaClaim(2, {GuestCell(0, 0, 0, 0, 512)});
 
-  EXPECT_EQ(Check(NumaClaim(3, {GuestCell(0, 0, 0, 0, 1024)}), {one, two}, host), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(3, {GuestCell(0, 0, 0, 0, 512)}), {one, two}, host), OkStatus());
   one.cells[0].memory_bytes += 4096;
-  EXPECT_EQ(Check(NumaClaim(3, {GuestCell(0, 0, 0, 0, 1024)}), {one, two}, host).message(),
-            "memory of host cell 0 in bytes: have 1073737728, need 1073741824");
+  EXPECT_EQ(Check(NumaClaim(3, {GuestCell(0, 0, 0, 0, 512)}), {one, two}, host).ToString(),
+            "RESOURCE_EXHAUSTED: cells[0].memory_bytes: base-page memory of host cell 0 in bytes: have "
+            "536866816, need 536870912 (1073745920 of 1610612736 are held)");
+}
+
+TEST(CheckClaimMemory, NamedBasePagesShareTheBasePagesWithUnnamedOnes) {
+  Claim unnamed = NumaClaim(1, {GuestCell(0, 0, 0, 0, 1000)});
+
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 24, {}, 4096)}), {unnamed}), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 25, {}, 4096)}), {unnamed}).message(),
+            "base-page memory of host cell 0 in bytes: have 25165824, need 26214400");
+}
+
+TEST(CheckClaimMemory, HugePagesAndBasePagesDoNotTakeFromEachOther) {
+  Claim huge = NumaClaim(1, {GuestCell(0, 0, 0, 0, 1024, {}, 2 * kMib)});
+  Claim base = NumaClaim(2, {GuestCell(0, 0, 0, 0, 1024)});
+
+  EXPECT_EQ(Check(base, {huge}), OkStatus());
+  EXPECT_EQ(Check(huge, {base}), OkStatus());
+  EXPECT_EQ(Check(huge, {FloatingClaim(3, 1, 2048)}), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(3, 1, 2048), {huge}), OkStatus());
+}
+
+TEST(CheckClaimMemory, ReservedHugePagesAreTakenOffOnlyOnce) {
+  HostReport host = MakeHost();
+  host.cells[0].pages[1].reserved = 100;
+  host.cells[0].memory_bytes -= 200 * kMib;  // as the agent reports it
+
+  EXPECT_EQ(Check(NumaClaim(1, {GuestCell(0, 0, 0, 0, 1024)}), {}, host), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(1, 1, 2048), {}, host), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(1, 1, 2049), {}, host).code(), StatusCode::kResourceExhausted);
+}
+
+TEST(CheckClaimMemory, HostThatDoesNotTellItsPagesIsBoundedByItsMemory) {
+  HostReport host = MakeHost();
+  host.ram_allocation_ratio = 2;
+  for (Cell& cell : host.cells) cell.pages.clear();  // 2048 MiB each
+  Claim full = NumaClaim(1, {GuestCell(0, 0, 0, 0, 2048, {4})});
+
+  EXPECT_EQ(Check(full, {}, host), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 2048)}), {full}, host), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 2049)}), {}, host).message(),
+            "base pages of host cell 0 in bytes: have 2147483648, need 2148532224");
+  EXPECT_EQ(Check(FloatingClaim(2, 1, 6144), {full}, host), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(2, 1, 6145), {full}, host).message(),
+            "base-page memory of the host in bytes: have 6442450944, need 6443499520");
 }
 
 TEST(CheckClaimMemory, UnnamedPagesNeverExceedTheBasePagesOfTheCell) {
@@ -231,22 +275,46 @@ TEST(CheckClaimMemory, HugeAmountsDoNotWrap) {
 }
 
 TEST(CheckClaimFloating, TotalsMustFitInWhatTheCellsLeave) {
-  Claim cells = NumaClaim(1, {GuestCell(0, 0, 0, 3, 1024)});  // leaves 4 shared CPUs, 3072 MiB
+  Claim cells = NumaClaim(1, {GuestCell(0, 0, 0, 3, 1024)});  // leaves 4 shared CPUs, 1024 MiB of base pages
 
-  EXPECT_EQ(Check(FloatingClaim(2, 4, 3072), {cells}), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(2, 4, 1024), {cells}), OkStatus());
   EXPECT_EQ(Check(FloatingClaim(2, 5, 64), {cells}).ToString(),
             "RESOURCE_EXHAUSTED: spec.vcpus: vCPUs on the host's shared CPUs: have 8, need 9 (4 float there "
             "already)");
   EXPECT_EQ(
-      Check(FloatingClaim(2, 4, 3073), {cells}).ToString(),
-      "RESOURCE_EXHAUSTED: spec.memory_bytes: memory of the host in bytes: have 3221225472, need 3222274048 "
-      "(1073741824 of 4294967296 are held)");
+      Check(FloatingClaim(2, 4, 1025), {cells}).ToString(),
+      "RESOURCE_EXHAUSTED: spec.memory_bytes: base-page memory of the host in bytes: have 1073741824, need "
+      "1074790400 (1073741824 of 2147483648 are held)");
 }
 
 TEST(CheckClaimFloating, CellsMustFitBesideWhatFloats) {
-  Status status = Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 1024)}), {FloatingClaim(1, 1, 3500)});
+  Status status = Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 1024)}), {FloatingClaim(1, 1, 1500)});
 
-  EXPECT_EQ(status.message(), "memory of the host in bytes: have 624951296, need 1073741824");
+  EXPECT_EQ(status.message(), "base-page memory of the host in bytes: have 574619648, need 1073741824");
+}
+
+TEST(CheckClaimFloating, TheCellsOfOneClaimMustFitTogetherBesideWhatFloats) {
+  Claim floating = FloatingClaim(1, 1, 1024);  // leaves 1024 MiB of the host's 2048
+
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 1000)}), {floating}), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 1, 0, 0, 1000)}), {floating}), OkStatus());
+  EXPECT_EQ(Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 512), GuestCell(1, 1, 1, 1, 512)}), {floating}),
+            OkStatus());
+  EXPECT_EQ(
+      Check(NumaClaim(2, {GuestCell(0, 0, 0, 0, 1000), GuestCell(1, 1, 1, 1, 1000)}), {floating}).ToString(),
+      "RESOURCE_EXHAUSTED: cells: base-page memory of the host in bytes: have 1073741824, need "
+      "2097152000 (1073741824 of 2147483648 are held)");
+}
+
+TEST(CheckClaimFloating, FloatingGuestsAndBasePageCellsNeverReachIntoTheHugePages) {
+  // 4096 MiB in all, half of it in huge pages: 2048 MiB of base pages for both kinds of guests.
+  Claim cells = NumaClaim(1, {GuestCell(0, 0, 0, 0, 1024), GuestCell(1, 1, 1, 1, 1000)});
+
+  EXPECT_EQ(Check(FloatingClaim(2, 1, 24), {cells}), OkStatus());
+  EXPECT_EQ(Check(FloatingClaim(2, 1, 25), {cells}).message(),
+            "base-page memory of the host in bytes: have 25165824, need 26214400");
+  EXPECT_EQ(Check(FloatingClaim(2, 1, 2049)).message(),
+            "base-page memory of the host in bytes: have 2147483648, need 2148532224");
 }
 
 TEST(CheckClaimDevices, RefusesWhatIsHeldUnknownOrNotAssignable) {

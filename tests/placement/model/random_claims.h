@@ -27,6 +27,8 @@ inline HostReport RandomHost(Random& random) {
   for (Cell& cell : host.cells) {
     cell.secure_memory_bytes = Pick(random, 2) * 256 * kMib;
     cell.pages[1].reserved = Pick(random, 100);
+    cell.memory_bytes -= cell.pages[1].reserved * cell.pages[1].size_bytes;
+    if (Pick(random, 8) == 0) cell.pages.clear();  // a host that does not tell its pages
   }
   for (Device& device : host.devices) device.assignable = Pick(random, 8) != 0;
   return host;

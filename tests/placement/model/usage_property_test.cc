@@ -137,48 +137,57 @@ class NaiveHost {
     return bytes;
   }
 
-  static uint64_t MemoryIn(const std::vector<Claim>& claims, NumaNode cell, bool secure) {
+  static uint64_t SecureMemoryIn(const std::vector<Claim>& claims, NumaNode cell) {
     uint64_t bytes = 0;
     for (const Claim& claim : claims) {
       for (const CellBinding& b : claim.cells) {
-        if (b.host_cell == cell && b.secure == secure) bytes += b.memory_bytes;
+        if (b.host_cell == cell && b.secure) bytes += b.memory_bytes;
       }
     }
     return bytes;
   }
 
-  bool MemoryFits(const std::vector<Claim>& claims, const Claim& added) const {
-    double all = 0;
-    double held = 0;
+  // Memory for 4 KiB pages, in the cells and over the whole host, never more than there is times the ratio.
+  bool BasePagesSuffice(const std::vector<Claim>& claims) const {
+    double host_has = 0;
+    double host_holds = 0;
     for (const Cell& cell : host_.cells) {
-      all += static_cast<double>(cell.memory_bytes);
-      held += static_cast<double>(MemoryIn(claims, cell.id, false));
+      auto has = static_cast<double>(cell.memory_bytes);
+      for (size_t i = 1; i < cell.pages.size(); ++i) {
+        const PagePool& huge = cell.pages[i];
+        has -= static_cast<double>((huge.total - huge.reserved) * huge.size_bytes);
+      }
+      auto holds = static_cast<double>(Named(claims, cell.id, 0) + Named(claims, cell.id, 4096));
+      if (holds > has * host_.ram_allocation_ratio) return false;
+      host_has += has;
+      host_holds += holds;
     }
     for (const Claim& claim : claims) {
-      if (claim.cells.empty()) held += static_cast<double>(claim.spec.memory_bytes);
+      if (claim.cells.empty()) host_holds += static_cast<double>(claim.spec.memory_bytes);
     }
-    bool host_fits = held <= all * host_.ram_allocation_ratio;
-    if (added.cells.empty()) return host_fits;
+    return host_holds <= host_has * host_.ram_allocation_ratio;
+  }
+
+  bool MemoryFits(const std::vector<Claim>& claims, const Claim& added) const {
     for (const CellBinding& asked : added.cells) {
       const Cell* cell = CellOf(asked.host_cell);
       if (asked.secure) {
         if (asked.memory_bytes % (asked.page_size_bytes == 0 ? 2 * kMib : asked.page_size_bytes) != 0)
           return false;
-        if (MemoryIn(claims, cell->id, true) > cell->secure_memory_bytes) return false;
+        if (SecureMemoryIn(claims, cell->id) > cell->secure_memory_bytes) return false;
         continue;
       }
       if (asked.page_size_bytes != 0) continue;
+      if (cell->pages.empty()) {  // how many pages there are is not known: the memory must do
+        if (asked.memory_bytes > cell->memory_bytes) return false;
+        continue;
+      }
       const PagePool& base = cell->pages.front();
       if (asked.memory_bytes % 4096 != 0 || asked.memory_bytes > base.total * 4096) return false;
-      if (static_cast<double>(MemoryIn(claims, cell->id, false)) >
-          static_cast<double>(cell->memory_bytes) * host_.ram_allocation_ratio) {
-        return false;
-      }
       uint64_t free = (base.total - base.reserved) * 4096 - Named(claims, cell->id, 4096);
       if (!asked.pinning.empty() && asked.memory_bytes > free) return false;
-      if (!host_fits) return false;
     }
-    return true;
+    return BasePagesSuffice(claims);
   }
 
   bool DevicesAreDisjoint(const std::vector<Claim>& claims, const Claim& added) const {

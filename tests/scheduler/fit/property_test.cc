@@ -71,8 +71,10 @@ placement::HostReport ReportOf(RandomCase& random) {
     }
     out.siblings = cell.siblings;
     out.memory_bytes = cell.memory_bytes;
-    for (const FitPages& pages : cell.pages)
+    for (const FitPages& pages : cell.pages) {
       out.pages.push_back({pages.size_bytes, pages.total, pages.total - pages.free});
+      if (out.pages.size() > 1) out.memory_bytes += pages.free * pages.size_bytes;
+    }
     report.cells.push_back(std::move(out));
   }
   for (const FitDevice& device : host.devices) {
@@ -107,6 +109,7 @@ TEST(FitProperty, PlacementAcceptsEveryAssignmentOnLiveHosts) {
     placement::HostUsage usage;
     for (uint32_t i = 0; i < 6; ++i) {
       RequestSpec spec = random.Request();
+      if (spec.cells.empty()) spec.memory_bytes = uint64_t{1 + random.Below(8)} << 20;
       FitResult result = Fit(FromHost(report, usage), spec);
       undecided += result.verdict == Verdict::kUndecided ? 1 : 0;
       if (result.verdict != Verdict::kFits) continue;

@@ -160,7 +160,16 @@ milliseconds Instance::NextStep() const {
   return busy ? kSoon : kIdle;
 }
 
+// Somebody looked by hand and removed the folder: nothing of the instance is left.
+void Instance::ForgetBrokenRecord() {
+  std::error_code error;
+  if (!broken_ || std::filesystem::exists(folder(), error) || error) return;
+  broken_ = false;
+  SetStatus(InstanceState::kBuilding);
+}
+
 void Instance::StepTowardsRunning(const StartRequest& request) {
+  ForgetBrokenRecord();
   if (broken_) return;
   if (record_.phase != Phase::kPreparing) {
     Observe();
@@ -226,6 +235,7 @@ Status Instance::StartProcess() {
 }
 
 void Instance::Observe() {
+  ForgetBrokenRecord();
   if (broken_ || !process_.has_value()) return;
   if (process_->Ended()) {
     HandleEnd();
@@ -314,6 +324,7 @@ void Instance::Finish(InstanceState state, std::string detail) {
 }
 
 bool Instance::StepTowardsGone() {
+  ForgetBrokenRecord();
   if (broken_) return false;
   if (process_.has_value()) {
     SetStatus(InstanceState::kDeleting);

@@ -50,7 +50,7 @@ class Instance {
   // An instance of which nothing exists yet.
   Instance(const InstanceEnvironment& environment, const Uuid& consumer, std::string name);
   // An instance whose folder is there; its process is adopted if it still runs. Never fails: an unreadable
-  // record makes an instance that shows the error and is left alone.
+  // record makes an instance that shows the error and is left alone until its folder is gone.
   static std::unique_ptr<Instance> Load(const InstanceEnvironment& environment, const Uuid& consumer);
 
   // One step towards running.
@@ -82,6 +82,7 @@ class Instance {
   enum class Stop { kNone, kPowerButton, kTerminated, kKilled };
 
   void Recover();
+  void ForgetBrokenRecord();
   Status Prepare(const StartRequest& request);
   Status BindDevices(const StartRequest& request);
   Status StartProcess();

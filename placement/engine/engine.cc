@@ -23,6 +23,13 @@ Status NoClaim(const std::string& consumer) {
   return NotFound("no claim of " + Quoted(consumer), "consumer");
 }
 
+// What is kept counts more than what the agent had to say.
+void AppendBounded(const std::vector<std::string>& kept, std::vector<std::string>& warnings) {
+  size_t taken = std::min(kept.size(), kMaxReportWarnings);
+  if (warnings.size() > kMaxReportWarnings - taken) warnings.resize(kMaxReportWarnings - taken);
+  warnings.insert(warnings.end(), kept.begin(), kept.begin() + static_cast<ptrdiff_t>(taken));
+}
+
 // The same request, whatever has happened to the claim since.
 bool SameContent(const Claim& a, const Claim& b) {
   return a.consumer == b.consumer && a.name == b.name && a.host == b.host && a.cells == b.cells &&
@@ -86,7 +93,7 @@ void Engine::AddClaimEvent(const HostVersion& host, EventKind kind, std::shared_
 bool Engine::Renew(HostVersion& host, std::shared_ptr<const HostReport> reported,
                    std::vector<std::string>& warnings) {
   auto effective = std::make_shared<HostReport>(KeepClaimed(*reported, *host.report, host.usage, warnings));
-  effective->warnings.insert(effective->warnings.end(), warnings.begin(), warnings.end());
+  AppendBounded(warnings, effective->warnings);
   if (*reported == *host.reported && *effective == *host.report) return false;
   host.report = *effective == *reported ? reported : std::move(effective);
   host.reported = std::move(reported);
@@ -115,6 +122,10 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
     if (!Renew(probe, report, outcome.warnings)) {
       outcome.generation = known->generation;
       return outcome;
+    }
+    // Never write what Restore would refuse.
+    if (Status status = ValidateReport(*probe.report); !status.ok()) {
+      return std::move(status).WithContext("with what claims of host " + report->name + " hold");
     }
     if (known->report->name != report->name) host_names_.Erase(known->report->name);
     Draft(report->uuid) = std::move(probe);

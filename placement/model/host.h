@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -71,6 +72,9 @@ struct Device {
 
   friend bool operator==(const Device&, const Device&) = default;
 };
+
+// What readers of a report take; placement keeps to it when it adds what claims hold.
+inline constexpr size_t kMaxReportWarnings = 1000;
 
 // A host's whole inventory, reported as one value. Cells ascend by id, devices by address; both unique.
 struct HostReport {

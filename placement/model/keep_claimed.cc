@@ -23,6 +23,7 @@ class Keeper {
   HostReport Run() {
     for (const auto& [id, used] : usage_.cells) KeepCell(id, used);
     for (const auto& [address, consumer] : usage_.devices) KeepDevice(address, consumer);
+    DropOrphans();
     WarnOfOvercommitment();
     return std::move(host_);
   }
@@ -149,6 +150,29 @@ class Keeper {
     Device kept = *before;
     kept.assignable = false;
     Put(kept);
+  }
+
+  // A held VF that took the place of a PF leaves that PF's VFs without a parent: what of them is held stays
+  // as it was, the others cannot be given out.
+  void DropOrphans() {
+    std::vector<Device> orphans;
+    for (const Device& device : host_.devices) {
+      if (device.type != DeviceType::kVf) continue;
+      const Device* parent = Find(*device.parent);
+      if (parent == nullptr || parent->type != DeviceType::kPf) orphans.push_back(device);
+    }
+    for (const Device& orphan : orphans) {
+      const Device* before = FindDevice(previous_, orphan.address);
+      if (usage_.devices.contains(orphan.address) && before != nullptr) {
+        Warn("device " + orphan.address.ToString() + " is kept as it was: the address of its PF " +
+             orphan.parent->ToString() + " is kept for a claim");
+        Put(*before);
+        continue;
+      }
+      Warn("device " + orphan.address.ToString() + " is left out: the address of its PF " +
+           orphan.parent->ToString() + " is kept for a claim");
+      std::erase_if(host_.devices, [&](const Device& device) { return device.address == orphan.address; });
+    }
   }
 
   void WarnOfOvercommitment() {

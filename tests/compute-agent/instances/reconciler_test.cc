@@ -348,6 +348,20 @@ TEST_F(ReconcilerTest, AnUnreadableRecordIsShownAndNeverActedUpon) {
   EXPECT_TRUE(std::filesystem::exists(FolderOf(claim)));
 }
 
+TEST_F(ReconcilerTest, AnInstanceWithAnUnreadableRecordCanBeDeletedOnceItsFolderIsRemoved) {
+  Claim claim = With("");
+  std::filesystem::create_directories(FolderOf(claim));
+  std::ofstream(FolderOf(claim) / "record.json") << "{\"format\": 1";
+  Open();
+  reconciler_->PutClaim(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+
+  std::filesystem::remove_all(FolderOf(claim));
+  reconciler_->PutClaim(Releasing(claim));
+
+  EXPECT_TRUE(placement_.AwaitFinalized(claim.consumer));
+}
+
 TEST_F(ReconcilerTest, OneAgentAtATimeUsesAStateFolder) {
   Open();
   auto second = Reconciler::Open(options_, placement_, consoles_);

@@ -205,6 +205,44 @@ TEST_F(EngineTest, AClaimedDeviceThatIsNoLongerReportedIsKeptUntilItIsFree) {
   EXPECT_EQ(*Host(1)->report, without);
 }
 
+// A new card may renumber the buses: where the claimed VF was there is a PF now, with VFs of its own.
+TEST_F(EngineTest, AClaimedVfWhoseAddressIsReportedAsAPfLeavesAStateThatCanBeRestored) {
+  ASSERT_TRUE(Report(MakeHost()).has_value());
+  Claim claim = FloatingClaim(1, 1, 64);
+  claim.devices = {Bind(Pci(2, 1))};
+  ASSERT_TRUE(Create(claim).has_value());
+  HostReport renumbered = MakeHost();
+  renumbered.devices = {MakeDevice(Pci(2, 1), DeviceType::kPf, 0),
+                        MakeDevice(Pci(2, 2), DeviceType::kVf, 0, Pci(2, 1))};
+
+  Result<Outcome> outcome = Report(renumbered);
+
+  ASSERT_TRUE(outcome.has_value()) << outcome.status().ToString();
+  EXPECT_EQ(Engine::Restore(engine_->Export()).status(), OkStatus());
+  ASSERT_EQ(Host(1)->report->devices.size(), 2U);
+  EXPECT_EQ(Host(1)->report->devices[0].type, DeviceType::kPf);  // 2.0, kept for its VF
+  EXPECT_EQ(Host(1)->report->devices[1].type, DeviceType::kVf);  // 2.1, held
+  EXPECT_EQ(outcome->warnings.back(),
+            "device 0000:02:00.2 is left out: the address of its PF 0000:02:00.1 is kept for a claim");
+}
+
+// Whoever reads the report takes at most this many.
+TEST_F(EngineTest, WarningsOfWhatIsKeptDoNotExceedTheLimitOfAReport) {
+  ASSERT_TRUE(Report(MakeHost()).has_value());
+  Claim claim = FloatingClaim(1, 1, 64);
+  claim.devices = {Bind(Pci(1))};
+  ASSERT_TRUE(Create(claim).has_value());
+  HostReport without = MakeHost();
+  without.devices.clear();
+  without.warnings.assign(1000, "something");
+
+  ASSERT_TRUE(Report(without).has_value());
+
+  ASSERT_EQ(Host(1)->report->warnings.size(), 1000U);
+  EXPECT_EQ(Host(1)->report->warnings.back(), "device 0000:01:00.0 is held by instance " +
+                                                  claim.consumer.ToString() + " but not reported: kept");
+}
+
 TEST_F(EngineTest, RollbackTakesBackAllSinceTheLastCommit) {
   ASSERT_TRUE(Report(MakeHost()).has_value());
   ASSERT_TRUE(Create(FloatingClaim(1, 1, 64)).has_value());

@@ -18,7 +18,6 @@ class Search {
   Search(const FitHost& host, const RequestSpec& spec, const DevicePool& pool, const Locality& locality,
          StepBudget& budget)
       : host_(host),
-        spec_(spec),
         pool_(pool),
         locality_(locality),
         budget_(budget),
@@ -147,7 +146,6 @@ class Search {
   }
 
   const FitHost& host_;
-  const RequestSpec& spec_;
   const DevicePool& pool_;
   const Locality& locality_;
   StepBudget& budget_;

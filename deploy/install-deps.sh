@@ -17,7 +17,7 @@ build=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates python3
        libsqlite3-dev libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev libexpected-dev nlohmann-json3-dev
        libhwloc-dev prometheus-cpp-dev)
 test=(libgtest-dev libgmock-dev libbenchmark-dev acpica-tools bzip2 clang-format-19 shellcheck)
-lab=(busybox-static cpio kmod xz-utils zstd binutils python3 iproute2 util-linux procps debian-archive-keyring)
+lab=(busybox-static cpio curl kmod xz-utils zstd binutils python3 iproute2 util-linux procps debian-archive-keyring)
 dev=(clang-19 clang-tidy-19 libclang-rt-19-dev)
 
 wanted=() list=

@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -60,8 +61,10 @@ int Listen(const std::string& path) {
   return fd;
 }
 
+// Returns when the thread has its name and its CPUs, as the real VMM's vCPUs have before its API answers.
 void StartVcpu(uint32_t id, const CpuSet* cpus) {
-  std::thread([id, cpus] {
+  std::latch ready(1);
+  std::thread([id, cpus, &ready] {
     ::pthread_setname_np(::pthread_self(), ("vcpu" + std::to_string(id)).c_str());
     if (cpus != nullptr) {
       std::vector<unsigned long> mask((CpuSet::kMaxCpu + 1) / 64);
@@ -69,8 +72,10 @@ void StartVcpu(uint32_t id, const CpuSet* cpus) {
       if (::sched_setaffinity(0, mask.size() * 8, reinterpret_cast<cpu_set_t*>(mask.data())) != 0)
         Fail("affinity");
     }
+    ready.count_down();
     while (true) ::pause();
   }).detach();
+  ready.wait();
 }
 
 void FillZone(const berth::vmm::MemoryZoneConfig& zone) {

@@ -56,7 +56,8 @@ truncate -s 16M "$work/disk"
     --api-socket "$work/api" --cmdline \
     "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest.sh")" &
 pid=$!
-said() { grep -q "$1" "$serial" 2> /dev/null || ! kill -0 $pid 2> /dev/null; }
+# shellcheck disable=SC2317  # called by wait_for
+said() { grep -q "$1" "$serial" 2> /dev/null || ! kill -0 "$pid" 2> /dev/null; }
 api() { curl -s -o "$work/reply" -w '%{http_code}' --unix-socket "$work/api" "$@"; }
 
 wait_for 60 test -e /sys/class/net/berth0

@@ -75,8 +75,7 @@ TEST(ClaimMemory, CellsThatFitOneByOneMustAlsoFitTogetherBesideWhatFloats) {
   FitResult result = Fit(host, GuestOf({1000, 1000}));
   EXPECT_EQ(result.verdict, Verdict::kNo);
   EXPECT_EQ(result.reason.code, "host_memory");
-  EXPECT_EQ(result.reason.text,
-            "the host has 1024 MiB of base-page memory left in all, 2000 MiB are needed");
+  EXPECT_EQ(result.reason.text, "the host has 1024 MiB of base-page memory left in all, 2000 MiB are needed");
   EXPECT_EQ(Fit(host, GuestOf({1000, 1000}, Kind::kSmall)).reason.code, "host_memory");
 }
 
@@ -164,8 +163,8 @@ bool MayHave(const PageRequest& asked, const placement::Cell& cell, uint64_t siz
   return asked.kind == Kind::kAny || size == asked.size_bytes;
 }
 
-// Whether placement accepts any claim for the guest: every host cell and page size for every guest cell. Which
-// of the free CPUs are pinned makes no difference on these hosts.
+// Whether placement accepts any claim for the guest: every host cell and page size for every guest cell.
+// Which of the free CPUs are pinned makes no difference on these hosts.
 bool SomeClaimPasses(const placement::HostReport& report, const placement::HostUsage& usage,
                      const RequestSpec& spec, placement::Claim& claim) {
   size_t guest = claim.cells.size();
@@ -180,8 +179,8 @@ bool SomeClaimPasses(const placement::HostReport& report, const placement::HostU
       binding.memory_bytes = spec.cells[guest].memory_bytes;
       binding.page_size_bytes = size;
       auto used = usage.cells.find(cell.id);
-      CpuSet free = used == usage.cells.end() ? cell.dedicated_cpus
-                                              : cell.dedicated_cpus - used->second.pinned_cpus;
+      CpuSet free =
+          used == usage.cells.end() ? cell.dedicated_cpus : cell.dedicated_cpus - used->second.pinned_cpus;
       if (!spec.cells[guest].pinned.empty()) {
         if (free.empty()) continue;
         binding.pinning = {{binding.vcpus.First(), free.First()}};

@@ -15,7 +15,7 @@ using berth::Status;
 using berth::placement::PlacementServer;
 
 struct Flags {
-  std::string listen = "127.0.0.1:7770";
+  std::string listen = "127.0.0.1:7701";
   PlacementServer::Options placement{.store = "sqlite:placement.db"};
   std::string log_level = "info";
 };
@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
   app.footer(
-      "Example:\n  berth-placement --grpc-listen 127.0.0.1:7770 --store sqlite:/var/lib/berth/placement.db");
+      "Example:\n  berth-placement --grpc-listen 127.0.0.1:7701 --store sqlite:/var/lib/berth/placement.db");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -48,7 +48,8 @@ grpc::ServerUnaryReactor* GrpcService::CreateInstance(grpc::CallbackServerContex
     if (asked.dry_run) VerdictsToProto(answer.decision, response->mutable_verdicts());
     if (answer.claim) wire::ClaimToProto(*answer.claim, response->mutable_claim());
     if (answer.status.ok()) response->set_host_name(answer.host_name);
-    if (answer.status.code() == StatusCode::kResourceExhausted) {
+    // Without hosts there are no reasons, and so no detail.
+    if (answer.status.code() == StatusCode::kResourceExhausted && !answer.decision.refusals.empty()) {
       context->AddTrailingMetadata(kNoFitKey, NoFitDetail(answer.decision, kMaxNoFit));
     }
     return wire::ToGrpc(context, answer.status);

@@ -100,6 +100,7 @@ with open(f"{state}/config/aliases.yaml", "w") as f:
     if vf:
         f.write(f'  - name: vf\n    vendor_id: "{vf["vendor_id"]}"\n    product_id: "{vf["product_id"]}"\n    device_type: type-VF\n')
 with open(f"{state}/config/agent.yaml", "w") as f:
+    f.write("shutdown_timeout: 1\n")  # nothing in the demo's guest listens to the power button
     f.write("device_spec:" + ("\n" if vf else " []\n"))
     if vf:
         f.write(f'  - vendor_id: "{vf["vendor_id"]}"\n    product_id: "{vf["product_id"]}"\n')

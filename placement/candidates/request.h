@@ -7,9 +7,9 @@
 
 #include "common/uuid.h"
 
-// What GET /allocation_candidates and GET /resource_providers ask, as values. Whoever fills them has checked the
-// form (amounts >= 1, names not empty, suffixes unique, rules of the microversion); whether a named class or
-// trait exists is decided by the search.
+// What GET /allocation_candidates and GET /resource_providers ask, as values. Whoever fills them has checked
+// the form (amounts >= 1, names not empty, suffixes unique, rules of the microversion); whether a named class
+// or trait exists is decided by the search.
 namespace berth::placement {
 
 struct ResourceAmount {
@@ -57,6 +57,8 @@ struct CandidatesRequest {
   bool nested_aware = true;
   // Which tree comes first (modulo their number); lets a caller spread load without losing determinism.
   uint64_t first_tree = 0;
+  // Steps that may lead nowhere before the search gives up: what protects the service from contrived requests.
+  uint64_t max_steps = 100'000'000;
 
   friend bool operator==(const CandidatesRequest&, const CandidatesRequest&) = default;
 };

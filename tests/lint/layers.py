@@ -12,6 +12,7 @@ ALLOWED = {
     "placement/model": ["common"],
     "db": ["common", "placement/model"],
     "db/sqlite": ["common", "placement/model", "db"],
+    "placement/candidates": ["common", "placement/model"],
     "placement/engine": ["common", "placement/model", "db"],
     "placement/wire": ["common", "placement/model", "berth/v1"],
     "placement/grpc": ["common", "placement/model", "placement/wire", "placement/engine", "berth/v1"],

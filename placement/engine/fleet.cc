@@ -5,7 +5,8 @@
 
 namespace berth::placement {
 
-Fleet::Fleet() : directory_(std::make_shared<const Directory>()) {}
+Fleet::Fleet()
+    : directory_(std::make_shared<const Directory>()), resources_(std::make_shared<const ResourceView>()) {}
 
 Fleet::Version Fleet::Host(const Uuid& uuid) const {
   auto directory = directory_.load();

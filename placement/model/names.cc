@@ -6,7 +6,7 @@
 namespace berth::placement {
 namespace {
 
-// Both tables ascend, for binary search.
+// kResourceClasses and kTraits ascend, for binary search.
 constexpr std::string_view kResourceClasses[] = {
     "DISK_GB",
     "FPGA",
@@ -29,6 +29,30 @@ constexpr std::string_view kResourceClasses[] = {
     "VCPU",
     "VGPU",
     "VGPU_DISPLAY_HEAD",
+};
+// The same classes in the order of os-resource-classes, which gives them their numbers.
+constexpr std::string_view kNumberedClasses[] = {
+    "VCPU",
+    "MEMORY_MB",
+    "DISK_GB",
+    "PCI_DEVICE",
+    "SRIOV_NET_VF",
+    "NUMA_SOCKET",
+    "NUMA_CORE",
+    "NUMA_THREAD",
+    "NUMA_MEMORY_MB",
+    "IPV4_ADDRESS",
+    "VGPU",
+    "VGPU_DISPLAY_HEAD",
+    "NET_BW_EGR_KILOBIT_PER_SEC",
+    "NET_BW_IGR_KILOBIT_PER_SEC",
+    "PCPU",
+    "MEM_ENCRYPTION_CONTEXT",
+    "FPGA",
+    "PGPU",
+    "NET_PACKET_RATE_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
 };
 constexpr std::string_view kTraits[] = {
     "COMPUTE_ACCELERATORS",
@@ -427,6 +451,14 @@ Result<std::string> Normalize(std::string_view raw, bool (*is_standard)(std::str
 }
 
 }  // namespace
+
+std::span<const std::string_view> StandardResourceClasses() {
+  return kNumberedClasses;
+}
+
+std::span<const std::string_view> StandardTraits() {
+  return kTraits;
+}
 
 bool IsStandardResourceClass(std::string_view name) {
   return std::binary_search(std::begin(kResourceClasses), std::end(kResourceClasses), name);

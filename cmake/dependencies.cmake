@@ -11,7 +11,6 @@ if(NOT BERTH_VMM_ONLY)
   find_package(prometheus-cpp CONFIG REQUIRED)
   find_package(OpenSSL REQUIRED)  # by way of cpprestsdk, whose target does not name it
   find_package(cpprestsdk CONFIG REQUIRED)
-  find_package(RapidJSON CONFIG REQUIRED)
   pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
   pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # not named re2: gRPC looks for that name itself
 endif()

@@ -93,6 +93,15 @@ CandidatesRequest TakeRequest(FuzzInput& input) {
   return request;
 }
 
+// 256 fleets, made when first asked for.
+const FleetView& FleetOf(uint8_t number) {
+  static std::map<uint8_t, FleetView> fleets;
+  const auto found = fleets.find(number);
+  if (found != fleets.end()) return found->second;
+  std::mt19937 random(number);
+  return fleets.emplace(number, RandomFleet(random)).first->second;
+}
+
 void CheckAnswer(const FleetView& fleet, const CandidatesRequest& request, const CandidatesAnswer& answer) {
   std::map<std::string, uint64_t> wanted;
   for (const RequestGroup& group : request.groups) {
@@ -118,8 +127,7 @@ void CheckAnswer(const FleetView& fleet, const CandidatesRequest& request, const
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FuzzInput input(data, size);
-  std::mt19937 random(input.Take<uint8_t>());
-  const FleetView fleet(RandomFleet(random));
+  const FleetView& fleet = FleetOf(input.Take<uint8_t>());
   const CandidatesRequest request = TakeRequest(input);
   const Result<CandidatesAnswer> answer = FindCandidates(fleet.view(), request);
   if (!answer) {

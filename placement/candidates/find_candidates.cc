@@ -54,13 +54,25 @@ class Finder {
         slot += static_cast<size_t>(std::countr_zero(word));
         if (slot >= end) break;
         const auto anchor = static_cast<TreeSlot>(slot);
-        if (!search.Start(context_, anchor)) continue;
+        if (!MayHaveRoom(anchor) || !search.Start(context_, anchor)) continue;
         uint32_t found = 0;
         if (TakeOne(search, anchor, found)) pending_.push_back({anchor, found, nullptr});
       }
     };
     visit(first, slots);
     visit(0, first);
+  }
+
+  // Sharing providers aside, each amount must be left with some provider of the tree: told without a look at
+  // the tree.
+  bool MayHaveRoom(TreeSlot anchor) const {
+    for (uint32_t i = 0; i < resolved_.slots.size(); ++i) {
+      if (sharing_.AnyServes(i)) continue;
+      for (const ResolvedAmount& amount : resolved_.slots[i].resources) {
+        if (context_.view.MostRoom(amount.resource_class, anchor) < amount.amount) return false;
+      }
+    }
+    return true;
   }
 
   void NextRound() {

@@ -14,7 +14,7 @@ class Section {
   Section(const YamlNode& map, std::string path) : map_(map), path_(std::move(path)) {}
 
   Status Known(const std::vector<std::string_view>& keys) const {
-    if (!map_.is_null() && !map_.is_map()) return InvalidArgument("must be a map", path_);
+    if (map_.is_null()) return {};
     return CheckYamlKeys(map_, path_.empty() ? "configuration" : path_, keys);
   }
   Status Read(std::string_view key, std::string& value) const {

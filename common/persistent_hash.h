@@ -59,7 +59,8 @@ class PersistentHash {
   // Adds without looking for an equal one.
   void Add(EditId edit, Entry entry) {
     if (buckets_.empty()) buckets_.PushBack(edit, nullptr);
-    Append(edit, BucketOf(Hash()(entry)), std::move(entry));
+    const size_t at = BucketOf(Hash()(entry));
+    Append(edit, at, std::move(entry));
     if (++size_ > kLoad * buckets_.size()) Split(edit);
   }
 

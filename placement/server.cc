@@ -40,19 +40,21 @@ Result<std::unique_ptr<PlacementServer>> PlacementServer::Open(const Options& op
   TRY_ASSIGN(parts->store, OpenStore(options));
   TRY_ASSIGN(db::Contents contents, parts->store->Load());
   TRY_ASSIGN(parts->engine, Engine::Restore(contents));
-  auto hosts = parts->engine->Hosts();
-  parts->fleet.Load(hosts);
+  parts->fleet.Load(parts->engine->Hosts(), parts->engine->resources());
   parts->hub = std::make_unique<EventHub>(parts->fleet, EventHub::Options{.kept = options.events_kept});
   parts->hub->Load(contents.events, contents.sequence);
   uint64_t first = contents.events.empty() ? contents.sequence + 1 : contents.events.front()->sequence;
   Writer::Options limits{.queue_limit = options.queue_limit, .events_kept = options.events_kept};
-  parts->writer = std::make_unique<Writer>(*parts->engine, *parts->store, *parts->hub, limits, first);
+  parts->writer = std::make_unique<Writer>(*parts->engine, *parts->store, *parts->hub, limits, first,
+                                           contents.first_audit);
   parts->service = std::make_unique<PlacementService>(*parts->writer, parts->fleet, *parts->hub, NowMs);
   LOG(kInfo, "store_opened",
       {{"store", parts->store->Describe()},
        {"epoch", parts->store->epoch()},
        {"hosts", contents.hosts.size()},
        {"claims", contents.claims.size()},
+       {"providers", parts->engine->resources().provider_count()},
+       {"consumers", parts->engine->resources().consumer_count()},
        {"sequence", contents.sequence}});
   return std::unique_ptr<PlacementServer>(new PlacementServer(std::move(parts)));
 }

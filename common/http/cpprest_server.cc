@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "common/http/connection_guard.h"
+#include "common/http/run.h"
 #include "common/http/server.h"
 #include "common/log.h"
 #include "common/unique_fd.h"
@@ -274,6 +275,10 @@ class CpprestServer final : public Server {
 };
 
 }  // namespace
+
+void RunSoon(std::function<void()> work) {
+  crossplat::threadpool::shared_instance().service().post(std::move(work));
+}
 
 Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler& handler) {
   // The library has one pool for all, made at its first use.

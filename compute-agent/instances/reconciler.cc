@@ -192,6 +192,7 @@ void Reconciler::Pass() {
 }
 
 void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) {
+  if (claim.external) return;  // somebody else's hypervisor runs it
   auto found = instances_.find(consumer);
   if (claim.phase == placement::ClaimPhase::kReleasing) {
     if (found == instances_.end()) {

@@ -45,7 +45,8 @@ struct ReportStatus {
 // All that changes the state. Time (and every id) comes with the command, so that the same commands always
 // give the same state.
 struct Command {
-  uint64_t at_ms = 0;  // Unix time
+  uint64_t at_ms = 0;      // Unix time
+  std::string actor = {};  // who asks (request id, user), for the audit rows of the Placement model
   std::variant<ReportHost, DeleteHost, CreateClaim, ReleaseClaim, FinalizeClaim, ReportStatus, CreateProvider,
                UpdateProvider, DeleteProvider, SetInventories, AddInventory, UpdateInventory, RemoveInventory,
                RemoveInventories, CreateResourceClass, RenameResourceClass, DeleteResourceClass, CreateTrait,

@@ -37,7 +37,7 @@ class Fleet {
   static std::vector<std::shared_ptr<const Claim>> ClaimsOf(const std::vector<Version>& hosts);
 
   // All at once at the start; then what each commit has changed.
-  void Load(const std::vector<Version>& hosts);
+  void Load(const std::vector<Version>& hosts, const ResourceView& resources);
   void Publish(const Engine::Committed& committed);
 
  private:

@@ -9,6 +9,7 @@ Result<std::unique_ptr<Engine>> Engine::Restore(const db::Contents& contents) {
   engine->sequence_ = engine->committed_sequence_ = contents.sequence;
   TRY(engine->RestoreHosts(contents));
   TRY(engine->RestoreClaims(contents));
+  TRY(engine->resources_.Restore(contents));
   engine->Commit();
   return engine;
 }
@@ -77,6 +78,7 @@ db::Contents Engine::Export() const {
         {.generation = host->generation, .reported = host->reported, .effective = host->report});
     contents.claims.insert(contents.claims.end(), host->claims.begin(), host->claims.end());
   }
+  resources_.Export(contents);
   std::sort(contents.hosts.begin(), contents.hosts.end(),
             [](const auto& a, const auto& b) { return a.effective->uuid < b.effective->uuid; });
   std::sort(contents.claims.begin(), contents.claims.end(),

@@ -186,6 +186,13 @@ std::shared_ptr<const ProviderTree> ProviderTree::WithUsage(
   return tree;
 }
 
+std::shared_ptr<const ProviderTree> ProviderTree::WithGenerations(std::vector<uint64_t> generations) const {
+  CHECK(generations.size() == size());
+  auto tree = std::make_shared<ProviderTree>(*this);
+  tree->state_ = std::make_shared<const State>(State{state_->used, std::move(generations)});
+  return tree;
+}
+
 size_t ProviderTree::HotBytes() const {
   // Each shared object has a control block of two counters and a vtable before it.
   constexpr size_t kControl = 16;

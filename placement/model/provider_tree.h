@@ -115,6 +115,8 @@ class ProviderTree {
   };
   std::shared_ptr<const ProviderTree> WithUsage(std::span<const UsageChange> changes,
                                                 std::span<const uint32_t> raise_generation) const;
+  // With other generations, one for each provider.
+  std::shared_ptr<const ProviderTree> WithGenerations(std::vector<uint64_t> generations) const;
   // Whether both are the same but for usage and generations, told by identity: cheap, may be false for
   // equals.
   bool SharesShape(const ProviderTree& other) const { return shape_ == other.shape_; }

@@ -4,6 +4,8 @@
 #include <map>
 #include <unordered_map>
 
+#include "placement/model/names.h"
+
 namespace berth::placement {
 namespace {
 
@@ -50,6 +52,26 @@ void ForEachProvider(const Consumer& consumer, F&& visit) {
 
 }  // namespace
 
+void ResourceDraft::ClearNames() {
+  view_.classes_ = {};
+  view_.traits_ = {};
+  view_.aggregates_ = {};
+  view_.projects_ = {};
+  view_.users_ = {};
+  view_.types_ = {};
+}
+
+void ResourceDraft::AddStandardNames() {
+  for (std::string_view name : StandardResourceClasses()) {
+    if (!view_.classes_.Find(name)) AddResourceClass(std::string(name), 0);
+  }
+  for (std::string_view name : StandardTraits()) {
+    if (!view_.traits_.Find(name)) AddTrait(std::string(name), 0);
+  }
+  if (view_.types_.slots() == 0) view_.types_.Add(edit_, "unknown", 0);
+  view_.sharing_trait_ = *view_.traits_.Find(std::string_view("MISC_SHARES_VIA_AGGREGATE"));
+}
+
 TreeSlot ResourceDraft::AddTree(std::shared_ptr<const ProviderTree> tree) {
   TreeSlot slot = 0;
   if (view_.free_count_ > 0) {
@@ -67,6 +89,7 @@ TreeSlot ResourceDraft::AddTree(std::shared_ptr<const ProviderTree> tree) {
 
 void ResourceDraft::ReplaceTree(TreeSlot slot, std::shared_ptr<const ProviderTree> tree) {
   std::shared_ptr<const ProviderTree> before = view_.trees_[slot];
+  touched_.trees.push_back(slot);
   view_.trees_.Edit(edit_, slot) = tree;
   view_.room_.Update(edit_, slot, before.get(), tree.get());
   if (before && tree && before->SharesShape(*tree)) return;
@@ -139,6 +162,7 @@ void ResourceDraft::PutConsumer(std::shared_ptr<const Consumer> consumer) {
 }
 
 void ResourceDraft::Enter(const std::shared_ptr<const Consumer>& consumer) {
+  touched_.consumers.push_back(consumer->uuid);
   ChangeGroup(*consumer, 1);
   ForEachProvider(*consumer, [&](const Uuid& provider) { AddHolder(provider, consumer->uuid); });
   view_.allocation_count_ += consumer->allocations.size();
@@ -148,6 +172,7 @@ void ResourceDraft::Enter(const std::shared_ptr<const Consumer>& consumer) {
 void ResourceDraft::RemoveConsumer(const Uuid& uuid) {
   std::shared_ptr<const Consumer> consumer = view_.FindConsumer(uuid);
   if (!consumer) return;
+  touched_.consumers.push_back(uuid);
   ChangeUsage(*consumer, -1);
   ChangeGroup(*consumer, -1);
   ForEachProvider(*consumer, [&](const Uuid& provider) { DropHolder(provider, uuid); });
@@ -203,7 +228,7 @@ void ResourceDraft::ChangeGroup(const Consumer& consumer, int64_t sign) {
   group->user = consumer.user;
   group->type = consumer.type;
   auto same = [&](const std::shared_ptr<const UsageGroup>& other) {
-    return other->project == group->project && other->user == group->user && other->type == group->type;
+    return other->project == consumer.project && other->user == consumer.user && other->type == consumer.type;
   };
   const uint64_t hash = ResourceView::UsageHash()(group);
   if (const auto* known = view_.usages_.Find(hash, same)) *group = **known;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "placement/model/resource_view.h"
@@ -20,33 +21,62 @@ class ResourceDraft {
   // Goes back to (or on from) another view, which may share parts with this one.
   void Reset(const ResourceView& view) {
     view_ = view;
+    touched_ = {};
     NextEdit();
   }
   // What exists now is changed no more: a copy of view() may be handed out or kept for Reset.
   void NextEdit() { edit_ = NewEditId(); }
 
+  // What has been changed since the last call: for those who store it. Slots and consumers may be named
+  // twice.
+  struct Touched {
+    std::vector<TreeSlot> trees;
+    std::vector<Uuid> consumers;
+    std::vector<ResourceClassId> classes;
+    std::vector<TraitId> traits;
+    std::vector<AggregateId> aggregates;
+    std::vector<ProjectId> projects;
+    std::vector<UserId> users;
+    std::vector<ConsumerTypeId> types;
+  };
+  Touched TakeTouched() { return std::exchange(touched_, {}); }
+
+  // No names at all, to begin a restore with.
+  void ClearNames();
+  // Standard names that are not there get numbers.
+  void AddStandardNames();
+
   // --- names; the caller has checked that new ones are free and old ones there ---
   ResourceClassId AddResourceClass(std::string name, uint64_t at_ms) {
-    return view_.classes_.Add(edit_, std::move(name), at_ms);
+    return touched_.classes.emplace_back(view_.classes_.Add(edit_, std::move(name), at_ms));
   }
   void RenameResourceClass(ResourceClassId id, std::string name, uint64_t at_ms) {
     view_.classes_.Rename(edit_, id, std::move(name), at_ms);
+    touched_.classes.push_back(id);
   }
-  void RemoveResourceClass(ResourceClassId id) { view_.classes_.Remove(edit_, id); }
+  void RemoveResourceClass(ResourceClassId id) {
+    view_.classes_.Remove(edit_, id);
+    touched_.classes.push_back(id);
+  }
   TraitId AddTrait(std::string name, uint64_t at_ms) {
-    return view_.traits_.Add(edit_, std::move(name), at_ms);
+    return touched_.traits.emplace_back(view_.traits_.Add(edit_, std::move(name), at_ms));
   }
-  void RemoveTrait(TraitId id) { view_.traits_.Remove(edit_, id); }
+  void RemoveTrait(TraitId id) {
+    view_.traits_.Remove(edit_, id);
+    touched_.traits.push_back(id);
+  }
   // The number of a name, which is made if need be.
   AggregateId EnsureAggregate(const Uuid& uuid, uint64_t at_ms) {
-    return Ensure(view_.aggregates_, uuid, at_ms);
+    return Ensure(view_.aggregates_, touched_.aggregates, uuid, at_ms);
   }
   ProjectId EnsureProject(const std::string& name, uint64_t at_ms) {
-    return Ensure(view_.projects_, name, at_ms);
+    return Ensure(view_.projects_, touched_.projects, name, at_ms);
   }
-  UserId EnsureUser(const std::string& name, uint64_t at_ms) { return Ensure(view_.users_, name, at_ms); }
+  UserId EnsureUser(const std::string& name, uint64_t at_ms) {
+    return Ensure(view_.users_, touched_.users, name, at_ms);
+  }
   ConsumerTypeId EnsureConsumerType(const std::string& name, uint64_t at_ms) {
-    return Ensure(view_.types_, name, at_ms);
+    return Ensure(view_.types_, touched_.types, name, at_ms);
   }
   // From a store: with the numbers that they had.
   template <class Id, class Name>
@@ -72,9 +102,9 @@ class ResourceDraft {
 
  private:
   template <class Id, class Name>
-  Id Ensure(NameTable<Id, Name>& table, const Name& name, uint64_t at_ms) {
-    auto found = table.Find(name);
-    return found ? *found : table.Add(edit_, name, at_ms);
+  Id Ensure(NameTable<Id, Name>& table, std::vector<Id>& touched, const Name& name, uint64_t at_ms) {
+    if (auto found = table.Find(name)) return *found;
+    return touched.emplace_back(table.Add(edit_, name, at_ms));
   }
   ResourceClassTable& TableOf(ResourceClassId) { return view_.classes_; }
   TraitTable& TableOf(TraitId) { return view_.traits_; }
@@ -95,6 +125,7 @@ class ResourceDraft {
   void Enter(const std::shared_ptr<const Consumer>& consumer);
 
   ResourceView view_;
+  Touched touched_;
   EditId edit_ = NewEditId();
 };
 

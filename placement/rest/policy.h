@@ -26,8 +26,8 @@ class Policy {
   };
   // What the request is about, for %(project_id)s.
   struct Target {
-    std::string project_id;
-    std::string user_id;
+    std::string project_id = {};
+    std::string user_id = {};
   };
 
   // `overrides`: a map of rules; may be null. Errors name the rule.

@@ -13,7 +13,7 @@ ALLOWED = {
     "db": ["common", "placement/model"],
     "db/sqlite": ["common", "placement/model", "db"],
     "placement/candidates": ["common", "placement/model"],
-    "placement/engine": ["common", "placement/model", "db"],
+    "placement/engine": ["common", "placement/model", "db", "scheduler/fit", "scheduler/request"],
     "placement/wire": ["common", "placement/model", "berth/v1"],
     "placement/grpc": ["common", "placement/model", "placement/wire", "placement/engine", "berth/v1"],
     "placement/rest": ["common", "placement/model", "placement/engine", "placement/candidates"],

@@ -30,7 +30,8 @@ class RestFront {
     bool policy_new_defaults = false;  // only those
     rest::CorsOptions cors;
     bool access_log = true;
-    http::ServerOptions server;  // host and port come from `listen`
+    bool trust_proxy_headers = false;  // X-Forwarded-Proto, X-Forwarded-Host
+    http::ServerOptions server;        // host and port come from `listen`
   };
 
   // Errors name the option. `placement` outlives it.

@@ -15,6 +15,27 @@ std::string NewRequestId() {
   return "req-" + Uuid::Random().ToString();
 }
 
+// A header that may go into an address: a host's name or address, with a port.
+bool IsHost(std::string_view text) {
+  return !text.empty() && text.size() < 300 &&
+         std::all_of(
+             text.begin(), text.end(),
+             [](unsigned char c) {
+               return std::isalnum(c) != 0 ||
+                      std::string_view(".:-_[]").find(static_cast<char>(c)) != std::string_view::npos;
+             });
+}
+
+// The address by which the client reached the service: what Location begins with. "": it does not say.
+std::string OuterAddress(const http::Request& request, bool trust_proxy) {
+  std::string_view host = request.headers.Get("host"), scheme = "http";
+  if (trust_proxy) {
+    if (IsHost(request.headers.Get("x-forwarded-host"))) host = request.headers.Get("x-forwarded-host");
+    if (request.headers.Get("x-forwarded-proto") == "https") scheme = "https";
+  }
+  return IsHost(host) ? std::string(scheme) + "://" + std::string(host) : std::string();
+}
+
 // A client's own id for a chain of requests, if it is one.
 std::string GlobalRequestId(const http::Request& request) {
   std::string_view id = request.headers.Get("x-openstack-request-id");
@@ -197,6 +218,9 @@ void RestService::Finish(const PendingPtr& pending, http::Response response) {
   if (pending->versioned) {
     response.headers.Set("openstack-api-version", "placement " + call.version.ToString());
     response.headers.Set("vary", "openstack-api-version");
+  }
+  if (const std::string* location = response.headers.Find("location")) {
+    response.headers.Set("location", OuterAddress(call.request, options_.trust_proxy_headers) + *location);
   }
   ApplyCors(options_.cors, call.request, response);
   response.headers.Set("x-openstack-request-id", pending->request_id);

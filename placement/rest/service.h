@@ -25,6 +25,7 @@ class RestService final : public http::Handler {
     std::string prefix;  // under which the service is mounted: "" or "/placement"
     CorsOptions cors;
     bool access_log = true;
+    bool trust_proxy_headers = false;  // X-Forwarded-Proto and -Host say how the client reached the service
   };
   // All that it works with; outlives it.
   struct Backend {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <vector>
 
 #include "scheduler/fit/fit.h"
@@ -154,8 +155,35 @@ std::string RequestError(const Status& status) {
   return text;
 }
 
+// No byte above 127.
+bool IsAscii(std::string_view text) {
+  uint64_t all = 0;
+  size_t i = 0;
+  for (; i + 8 <= text.size(); i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof word);
+    all |= word;
+  }
+  for (; i < text.size(); ++i) all |= static_cast<unsigned char>(text[i]);
+  return (all & 0x8080808080808080) == 0;
+}
+
 using Pool = rapidjson::MemoryPoolAllocator<>;
 using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Pool, Pool>;
+
+// A short line can not nest deep enough to exhaust the stack, so it is parsed by the faster, recursive way.
+// Text in ASCII needs no check of its encoding.
+void Parse(char* text, std::string_view line, Document& json) {
+  constexpr size_t kRecursive = 16384;
+  bool ascii = IsAscii(line);
+  if (line.size() > kRecursive) {
+    json.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text);
+  } else if (ascii) {
+    json.ParseInsitu<rapidjson::kParseNoFlags>(text);
+  } else {
+    json.ParseInsitu<rapidjson::kParseValidateEncodingFlag>(text);
+  }
+}
 
 }  // namespace
 
@@ -175,9 +203,7 @@ bool Answerer::Answer(std::string_view line, uint64_t number, std::string& out) 
   Pool values(buffers_->values.data(), buffers_->values.size());
   Pool stack(buffers_->stack.data(), buffers_->stack.size());
   Document json(&values, 4096, &stack);
-  // Iterative: depth of nesting costs no C++ stack.
-  json.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(
-      buffers_->line.data());
+  Parse(buffers_->line.data(), line, json);
   if (json.HasParseError()) {
     AppendError("not a scenario: no JSON at byte " + std::to_string(json.GetErrorOffset() + 1), number, out);
     return false;

@@ -194,6 +194,7 @@ std::vector<Reported> ReadReported(const Json& host, JsonFields& fields) {
   std::vector<Reported> out;
   const Json* devices = fields.Array(host, "pci_devices");
   if (devices == nullptr) return out;
+  out.reserve(devices->Size());
   for (const Json& json : devices->GetArray()) {
     if (!json.IsObject()) {
       fields.Fail("pci_devices", "must be objects");
@@ -201,8 +202,8 @@ std::vector<Reported> ReadReported(const Json& host, JsonFields& fields) {
     }
     if (auto one = ReadDevice(json, fields)) out.push_back(*std::move(one));
   }
-  std::sort(out.begin(), out.end(),
-            [](const Reported& a, const Reported& b) { return a.device.address < b.device.address; });
+  auto before = [](const Reported& a, const Reported& b) { return a.device.address < b.device.address; };
+  if (!std::is_sorted(out.begin(), out.end(), before)) std::sort(out.begin(), out.end(), before);
   for (size_t i = 1; i < out.size(); ++i) {
     if (out[i].device.address == out[i - 1].device.address) {
       fields.Fail("pci_devices.address", out[i].device.address.ToString() + " stands twice");
@@ -246,6 +247,7 @@ void ReadDevices(const Json& host, bool refuse_pf_and_vf, JsonFields& fields, Sc
     }
     ApplyEntry(*matched[i], one.device);
   }
+  out.host.devices.reserve(reported.size());
   for (size_t i = 0; i < reported.size(); ++i) {
     if (matched[i] != nullptr && reported[i].available)
       out.host.devices.push_back(std::move(reported[i].device));

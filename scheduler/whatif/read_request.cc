@@ -60,6 +60,7 @@ std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
 
 Result<AliasEntry> ReadAlias(const Json& json) {
   std::vector<AliasField> pairs;
+  pairs.reserve(json.MemberCount());
   for (const auto& member : json.GetObject()) {
     if (member.value.IsNull()) continue;
     std::string text;

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
-#include <vector>
 
 #include "scheduler/fit/fit.h"
 #include "scheduler/whatif/scenario.h"
 
 namespace berth::scheduler::whatif {
 namespace {
-
-constexpr size_t kPool = 1 << 20;
 
 void AppendNumber(uint64_t number, std::string& out) {
   char text[24];
@@ -155,60 +151,15 @@ std::string RequestError(const Status& status) {
   return text;
 }
 
-// No byte above 127.
-bool IsAscii(std::string_view text) {
-  uint64_t all = 0;
-  size_t i = 0;
-  for (; i + 8 <= text.size(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, text.data() + i, sizeof word);
-    all |= word;
-  }
-  for (; i < text.size(); ++i) all |= static_cast<unsigned char>(text[i]);
-  return (all & 0x8080808080808080) == 0;
-}
-
-using Pool = rapidjson::MemoryPoolAllocator<>;
-using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Pool, Pool>;
-
-// A short line can not nest deep enough to exhaust the stack, so it is parsed by the faster, recursive way.
-// Text in ASCII needs no check of its encoding.
-void Parse(char* text, std::string_view line, Document& json) {
-  constexpr size_t kRecursive = 16384;
-  bool ascii = IsAscii(line);
-  if (line.size() > kRecursive) {
-    json.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text);
-  } else if (ascii) {
-    json.ParseInsitu<rapidjson::kParseNoFlags>(text);
-  } else {
-    json.ParseInsitu<rapidjson::kParseValidateEncodingFlag>(text);
-  }
-}
-
 }  // namespace
 
-// The line is parsed in place, so it is copied first; both pools are reused from line to line.
-struct Answerer::Buffers {
-  std::vector<char> line;
-  std::vector<char> values = std::vector<char>(kPool);
-  std::vector<char> stack = std::vector<char>(kPool / 4);
-};
-
-Answerer::Answerer() : buffers_(std::make_unique<Buffers>()) {}
-Answerer::~Answerer() = default;
-
 bool Answerer::Answer(std::string_view line, uint64_t number, std::string& out) {
-  buffers_->line.assign(line.begin(), line.end());
-  buffers_->line.push_back('\0');
-  Pool values(buffers_->values.data(), buffers_->values.size());
-  Pool stack(buffers_->stack.data(), buffers_->stack.size());
-  Document json(&values, 4096, &stack);
-  Parse(buffers_->line.data(), line, json);
-  if (json.HasParseError()) {
-    AppendError("not a scenario: no JSON at byte " + std::to_string(json.GetErrorOffset() + 1), number, out);
+  auto json = parser_.Parse(line);
+  if (!json.has_value()) {
+    AppendError("not a scenario: " + json.error().message(), number, out);
     return false;
   }
-  auto scenario = ReadScenario(json);
+  auto scenario = ReadScenario(**json);
   if (!scenario.has_value()) {
     AppendError(scenario.error().message(), number, out);
     return false;

@@ -1,17 +1,14 @@
 #pragma once
 
-#include <rapidjson/document.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/cpu_set.h"
+#include "scheduler/whatif/json.h"
 
 namespace berth::scheduler::whatif {
-
-using Json = rapidjson::Value;
 
 // Reads members of JSON objects with tolerance: a whole number may be written as a number, a number with a
 // zero fraction, or a string. Keeps the first error, with the path of the object given by the caller; values
@@ -21,10 +18,6 @@ class JsonFields {
   bool ok() const { return error_.empty(); }
   const std::string& error() const { return error_; }
   void Fail(std::string_view where, std::string_view what);
-
-  // The member, or nullptr when it is absent or null.
-  static const Json* Find(const Json& object, const char* key);
-  static std::string_view View(const Json& text) { return {text.GetString(), text.GetStringLength()}; }
 
   // Members. A wrong type or a negative number is an error.
   uint64_t Whole(const Json& object, const char* key, uint64_t fallback);

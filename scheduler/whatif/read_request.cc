@@ -12,15 +12,15 @@ namespace {
 Properties ReadProperties(const Json& parent, const char* key, bool (*known)(std::string_view),
                           JsonFields& fields) {
   Properties out;
-  const Json* object = JsonFields::Find(parent, key);
+  const Json* object = parent.Find(key);
   if (object == nullptr) return out;
   if (!object->IsObject()) {
     fields.Fail(key, "must be an object");
     return out;
   }
-  for (const auto& member : object->GetObject()) {
-    std::string_view name = JsonFields::View(member.name);
-    if (!member.value.IsNull() && known(name)) out.emplace(name, ToText(member.value));
+  for (const auto& member : *object) {
+    std::string_view name = member.key();
+    if (!member.IsNull() && known(name)) out.emplace(name, ToText(member));
   }
   return out;
 }
@@ -39,19 +39,18 @@ std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
   std::vector<PortRequest> out;
   const Json* ports = fields.Array(scenario, "ports");
   if (ports == nullptr) return out;
-  for (const Json& port : ports->GetArray()) {
+  for (const Json& port : *ports) {
     if (!port.IsObject()) {
       fields.Fail("ports", "must be objects");
       return out;
     }
     PortRequest one;
     one.id = fields.Text(port, "id");
-    one.vnic_type =
-        JsonFields::Find(port, "vnic_type") == nullptr ? "normal" : fields.Text(port, "vnic_type");
-    if (JsonFields::Find(port, "physical_network") != nullptr)
+    one.vnic_type = port.Find("vnic_type") == nullptr ? "normal" : fields.Text(port, "vnic_type");
+    if (port.Find("physical_network") != nullptr)
       one.physical_network = fields.Text(port, "physical_network");
     one.tunneled = fields.Bool(port, "tunneled", false);
-    if (JsonFields::Find(port, "trusted") != nullptr) one.trusted = fields.Bool(port, "trusted", false);
+    if (port.Find("trusted") != nullptr) one.trusted = fields.Bool(port, "trusted", false);
     one.numa_policy = fields.Text(port, "numa_policy");
     out.push_back(std::move(one));
   }
@@ -60,16 +59,16 @@ std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
 
 Result<AliasEntry> ReadAlias(const Json& json) {
   std::vector<AliasField> pairs;
-  pairs.reserve(json.MemberCount());
-  for (const auto& member : json.GetObject()) {
-    if (member.value.IsNull()) continue;
+  pairs.reserve(json.size());
+  for (const auto& member : json) {
+    if (member.IsNull()) continue;
     std::string text;
-    if (member.value.IsArray()) {
-      for (const Json& item : member.value.GetArray()) text += ToText(item) + ",";
+    if (member.IsArray()) {
+      for (const Json& item : member) text += ToText(item) + ",";
     } else {
-      text = ToText(member.value);
+      text = ToText(member);
     }
-    pairs.emplace_back(JsonFields::View(member.name), std::move(text));
+    pairs.emplace_back(member.key(), std::move(text));
   }
   return MakeAliasEntry(pairs);
 }
@@ -79,7 +78,7 @@ Result<AliasTable> ReadAliases(const Json* config, const Properties& extra_specs
   AliasTable table;
   const Json* aliases = config == nullptr ? nullptr : fields.Array(*config, "aliases");
   if (aliases == nullptr || !extra_specs.contains("pci_passthrough:alias")) return table;
-  for (const Json& alias : aliases->GetArray()) {
+  for (const Json& alias : *aliases) {
     if (!alias.IsObject()) {
       return InvalidArgument("PciInvalidAlias: an alias must be an object", "config.aliases");
     }
@@ -92,9 +91,9 @@ Result<AliasTable> ReadAliases(const Json* config, const Properties& extra_specs
 }  // namespace
 
 Result<RequestSpec> ReadRequest(const Json& scenario, JsonFields& fields) {
-  const Json* config = JsonFields::Find(scenario, "config");
+  const Json* config = scenario.Find("config");
   if (config != nullptr && !config->IsObject()) fields.Fail("config", "must be an object");
-  Flavor flavor = ReadFlavor(*JsonFields::Find(scenario, "flavor"), fields);
+  Flavor flavor = ReadFlavor(*scenario.Find("flavor"), fields);
   Properties image = ReadProperties(scenario, "image_properties", IsKnownImageProperty, fields);
   std::vector<PortRequest> ports = ReadPorts(scenario, fields);
   if (!fields.ok()) return RequestSpec{};

@@ -19,16 +19,16 @@ Result<Scenario> ReadScenario(const Json& json) {
   }
   Scenario scenario;
   scenario.id = fields.Text(json, "id");
-  const Json* flavor = JsonFields::Find(json, "flavor");
+  const Json* flavor = json.Find("flavor");
   if (flavor == nullptr || !flavor->IsObject()) return NoScenario("flavor must be an object");
-  auto hosts = json.FindMember("hosts");
-  if (hosts == json.MemberEnd() || !hosts->value.IsArray()) return NoScenario("hosts must be a list");
+  const Json* hosts = json.Find("hosts");
+  if (hosts == nullptr || !hosts->IsArray()) return NoScenario("hosts must be a list");
   scenario.request = ReadRequest(json, fields);
   if (!fields.ok()) return NoScenario(fields.error());
-  const Json* config = JsonFields::Find(json, "config");
+  const Json* config = json.Find("config");
   bool refuse = config == nullptr || !config->IsObject() || fields.Bool(*config, "refuse_pf_and_vf", true);
   // Hosts are read even if the request is rejected: a malformed line is told as such whatever it asks.
-  for (const Json& host : hosts->value.GetArray()) {
+  for (const Json& host : *hosts) {
     if (!host.IsObject()) return NoScenario("hosts must be objects");
     scenario.hosts.push_back(ReadHost(host, refuse, fields));
     if (!fields.ok()) {

@@ -22,6 +22,12 @@ struct Batch {
   bool too_long = false;  // a single line above the limit; its text is gone
 };
 
+uint64_t CountNewlines(std::string_view text) {
+  uint64_t count = 0;
+  for (size_t at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) ++count;
+  return count;
+}
+
 // Cuts the input into batches. Used under a lock by all threads.
 class Cutter {
  public:
@@ -48,7 +54,7 @@ class Cutter {
       TRY(Fill());
     }
     if (out.text.empty() && !out.too_long) return false;
-    auto newlines = static_cast<uint64_t>(std::count(out.text.begin(), out.text.end(), '\n'));
+    uint64_t newlines = CountNewlines(out.text);
     line_ += out.too_long || out.text.back() != '\n' ? newlines + 1 : newlines;
     ++turn_;
     return true;

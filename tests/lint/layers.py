@@ -41,7 +41,6 @@ THIRD_PARTY = {
                                         "scheduler/main.cc", "compute-agent/service", "compute-agent/main.cc", "cli",
                                         "deploy", "tests"],
     r"sqlite3\.h": ["db/sqlite", "compute-agent/instances", "tests"],
-    r"rapidjson/": ["scheduler/whatif"],
     r"re2/": ["placement/device_spec"],
     r"yaml-cpp/": ["common/yaml.cc"],
     r"spdlog/|fmt/": ["common/log.cc"],

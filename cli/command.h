@@ -51,5 +51,6 @@ void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
 void AddLists(CLI::App& app, Context& context, Verbs& verbs);  // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
+void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);
 
 }  // namespace berth::cli

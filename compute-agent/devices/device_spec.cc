@@ -15,19 +15,13 @@ const std::vector<std::string_view> kKeys = {"vendor_id",        "product_id",  
 const std::vector<std::string_view> kAddressKeys = {"domain", "bus", "slot", "function"};
 constexpr size_t kMaxEntries = 4096;
 
-// A four-digit id, or empty for "*". Accepts fewer digits, either case, and a leading 0x.
+using placement::AddressPattern;
+
 Result<std::optional<std::string>> ParseId(const YamlNode& node, const std::string& field) {
   TRY_ASSIGN(std::string text, YamlString(node, field));
-  if (text == "*") return std::optional<std::string>();
-  std::string_view digits = text;
-  if (digits.starts_with("0x") || digits.starts_with("0X")) digits.remove_prefix(2);
-  bool hex = digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-  if (digits.empty() || digits.size() > 4 || !hex) {
-    return InvalidArgument("\"" + text + "\" is no PCI id", field, "0 to ffff in hexadecimal, or \"*\"");
-  }
-  std::string id(4 - digits.size(), '0');
-  for (char c : digits) id += c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  return std::optional<std::string>(id);
+  auto id = placement::ParsePciId(text);
+  if (!id.has_value()) return std::move(id).error().WithField(field);
+  return id;
 }
 
 // Each unknown key is an error of its own.
@@ -35,8 +29,8 @@ void CheckKeys(const YamlNode& map, const std::string& field, const std::vector<
                ErrorList& errors) {
   for (const auto& [key, value] : map.entries) {
     if (key == "devname" && allowed.size() == kKeys.size()) {
-      errors.Add(InvalidArgument("devname is refused: the name of a network device may change at a reboot",
-                                 field + ".devname", "use the PCI address of the device"));
+      errors.Add(InvalidArgument(placement::kDevnameRefused, field + ".devname",
+                                 "use the PCI address of the device"));
       continue;
     }
     YamlNode one;
@@ -248,18 +242,10 @@ void AddWarnings(const DeviceSpec& spec, const std::vector<size_t>& matches, Ass
 
 }  // namespace
 
-bool DeviceSpecEntry::Matches(const placement::Device& device) const {
-  if (vendor_id.has_value() && *vendor_id != device.vendor_id) return false;
-  if (product_id.has_value() && *product_id != device.product_id) return false;
-  if (!address.has_value() || address->Matches(device.address)) return true;
-  // A full address of a PF means its VFs as well (Nova: the parent's address is compared).
-  return device.type == placement::DeviceType::kVf && device.parent.has_value() &&
-         address->exact() == device.parent;
-}
-
 const DeviceSpecEntry* DeviceSpec::Find(const placement::Device& device) const {
+  placement::DeviceIdentity identity{device.vendor_id, device.product_id, device.address, device.parent};
   for (const DeviceSpecEntry& entry : entries) {
-    if (entry.Matches(device)) return &entry;
+    if (entry.Matches(identity)) return &entry;
   }
   return nullptr;
 }

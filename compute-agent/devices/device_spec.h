@@ -8,27 +8,12 @@
 
 #include "common/status.h"
 #include "common/yaml.h"
-#include "compute-agent/devices/address_pattern.h"
+#include "placement/device_spec/entry.h"
 #include "placement/model/host.h"
 
 namespace berth::agent {
 
-// One entry of device_spec: which devices may be handed out, and with which tags (seed 002, "Configure
-// nova-compute"; Nova's [pci]device_spec in YAML).
-struct DeviceSpecEntry {
-  std::optional<std::string> vendor_id;         // four lower-case hexadecimal digits; empty: any
-  std::optional<std::string> product_id;        // likewise
-  std::optional<AddressPattern> address;        // empty: any
-  std::optional<std::string> physical_network;  // empty: no tag, or null (an overlay network)
-  std::optional<bool> trusted;
-  std::optional<bool> remote_managed;
-  std::string resource_class;       // normalised; empty: CUSTOM_PCI_<VENDOR>_<PRODUCT>
-  std::vector<std::string> traits;  // normalised, sorted
-  bool managed = true;              // false: the agent leaves the device's driver alone
-  int line = 0;                     // of the configuration file
-
-  bool Matches(const placement::Device& device) const;
-};
+using placement::DeviceSpecEntry;
 
 struct DeviceSpec {
   std::vector<DeviceSpecEntry> entries;

@@ -51,6 +51,9 @@ FitCell FromCell(const placement::HostReport& report, const placement::Cell& cel
   out.base_room_bytes = placement::BaseMemoryRoom(report, cell, usage);
   out.largest_base_bytes = placement::LargestBaseMemory(cell);
   out.largest_pinned_base_bytes = placement::LargestPinnedBaseMemory(cell, usage);
+  out.secure_room_bytes =
+      cell.secure_memory_bytes - std::min(cell.secure_memory_bytes, usage.secure_memory_bytes);
+  out.nonsecure_room_bytes = out.base_room_bytes;
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
@@ -98,7 +101,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
     if (!device.assignable || blocked.contains(device.address)) continue;
     host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
                             device.numa_node, device.parent, device.physical_network, device.trusted,
-                            device.remote_managed, device.resource_class, device.traits});
+                            device.remote_managed, device.resource_class, device.traits, device.domains});
   }
   host.floating_vcpus = usage.floating_vcpus;
   host.base_room_bytes = placement::BaseMemoryRoom(report, usage);

@@ -9,9 +9,9 @@
 namespace berth::agent {
 namespace {
 
-const std::vector<std::string_view> kKeys = {"vendor_id",        "product_id",     "address",
-                                             "physical_network", "trusted",        "remote_managed",
-                                             "traits",           "resource_class", "managed"};
+const std::vector<std::string_view> kKeys = {
+    "vendor_id", "product_id",     "address", "physical_network", "trusted",     "remote_managed",
+    "traits",    "resource_class", "managed", "live_migratable",  "one_time_use"};
 const std::vector<std::string_view> kAddressKeys = {"domain", "bus", "slot", "function"};
 constexpr size_t kMaxEntries = 4096;
 
@@ -90,7 +90,9 @@ void ParseTags(const YamlNode& node, const std::string& field, DeviceSpecEntry& 
     entry.physical_network = errors.Take(YamlString(*value, at("physical_network")));
   }
   for (auto [key, target] :
-       {std::pair("trusted", &entry.trusted), std::pair("remote_managed", &entry.remote_managed)}) {
+       {std::pair("trusted", &entry.trusted), std::pair("remote_managed", &entry.remote_managed),
+        std::pair("live_migratable", &entry.live_migratable),
+        std::pair("one_time_use", &entry.one_time_use)}) {
     if (const YamlNode* value = node.Find(key)) *target = errors.Take(YamlBool(*value, at(key)));
   }
   if (const YamlNode* value = node.Find("managed")) {
@@ -145,6 +147,10 @@ void ApplyTags(const DeviceSpecEntry& entry, placement::Device& device) {
   device.remote_managed = entry.remote_managed;
   device.resource_class = entry.resource_class;
   device.traits = entry.traits;
+  if (entry.live_migratable == true) device.traits.emplace_back(kLiveMigratableTrait);
+  if (entry.one_time_use == true) device.traits.emplace_back(kOneTimeUseTrait);
+  std::sort(device.traits.begin(), device.traits.end());
+  device.traits.erase(std::unique(device.traits.begin(), device.traits.end()), device.traits.end());
 }
 
 // What holds for a device before any entry is applied.
@@ -199,6 +205,17 @@ void CheckRemoteManaged(const Assignment& run, ErrorList& errors) {
     errors.Add(
         InvalidArgument("remote_managed: true is only valid for VFs, it is set for " + run.NameOf(device),
                         "device_spec", "add the product_id of its VFs"));
+  }
+}
+
+// A VF shares its provider with the other VFs of its PF, which cannot be withheld alone (as in Nova).
+void CheckOneTimeUse(const Assignment& run, ErrorList& errors) {
+  for (size_t i = 0; i < run.devices.size(); ++i) {
+    if (run.devices[i].type != placement::DeviceType::kVf || run.entries[i] == nullptr) continue;
+    if (!run.entries[i]->one_time_use.has_value()) continue;
+    errors.Add(InvalidArgument(
+        "one_time_use is only valid for type-PCI and type-PF, it is set for " + run.NameOf(run.devices[i]),
+        "device_spec", "take it out, or add the product_id of the PF"));
   }
 }
 
@@ -283,6 +300,7 @@ Result<AssignedDevices> AssignDevices(const DeviceSpec& spec, std::vector<placem
     run.entries.push_back(entry);
     if (entry != nullptr) {
       if (!entry->managed) result.unmanaged.insert(device.address);
+      if (entry->one_time_use == true) result.one_time_use.insert(device.address);
       ++matches[static_cast<size_t>(entry - spec.entries.data())];
       ApplyTags(*entry, device);
     }
@@ -290,6 +308,7 @@ Result<AssignedDevices> AssignDevices(const DeviceSpec& spec, std::vector<placem
   }
   ErrorList errors;
   CheckRemoteManaged(run, errors);
+  CheckOneTimeUse(run, errors);
   CheckFamilies(run, errors);
   TRY(errors.ToStatus());
 

@@ -15,6 +15,10 @@ namespace berth::agent {
 
 using placement::DeviceSpecEntry;
 
+// Traits of devices whose entry says live_migratable or one_time_use (as Nova reports them).
+inline constexpr const char* kLiveMigratableTrait = "HW_PCI_LIVE_MIGRATABLE";
+inline constexpr const char* kOneTimeUseTrait = "HW_PCI_ONE_TIME_USE";
+
 struct DeviceSpec {
   std::vector<DeviceSpecEntry> entries;
 
@@ -32,12 +36,13 @@ struct AssignedDevices {
   // Assignable devices with their tags, and the PFs of assignable VFs (assignable = false); by address.
   std::vector<placement::Device> devices;
   std::set<PciAddress> unmanaged;     // devices whose driver the agent leaves alone (managed: false)
+  std::set<PciAddress> one_time_use;  // devices that are withheld after their first use
   std::vector<std::string> warnings;  // an entry that matches nothing, or everything
 };
 
 // `devices` are all of the host (tags, class and traits are overwritten). Refused, all at once and each with
 // the names of both devices (seed 002): a PF and one of its VFs both configured; VFs of one PF with different
-// resource class or traits; remote_managed: true on a PF.
+// resource class or traits; remote_managed: true on a PF; one_time_use (even false) on a VF.
 Result<AssignedDevices> AssignDevices(const DeviceSpec& spec, std::vector<placement::Device> devices);
 
 }  // namespace berth::agent

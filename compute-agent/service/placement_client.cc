@@ -93,6 +93,9 @@ Status PlacementClient::OnEvent(const v1::Event& event) {
       sink_->OnClaimDeleted(consumer);
       break;
     }
+    case v1::EVENT_KIND_HOST_DELETED:
+      if (!in_snapshot_) sink_->OnHostDeleted();
+      break;
     default:
       break;  // the host itself: this agent knows it best
   }

@@ -23,6 +23,7 @@ class ClaimSink {
   virtual void OnSnapshot(std::vector<placement::Claim> claims) = 0;  // all there are
   virtual void OnClaim(placement::Claim claim) = 0;
   virtual void OnClaimDeleted(const Uuid& consumer) = 0;
+  virtual void OnHostDeleted() = 0;  // somebody took the host out of placement while its agent runs
 };
 
 // Placement over gRPC, as an agent uses it. Calls end after 5 s with kDeadlineExceeded. Thread-safe.

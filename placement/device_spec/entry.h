@@ -28,10 +28,12 @@ struct DeviceSpecEntry {
   std::optional<std::string> physical_network;  // empty: no tag, or null (an overlay network)
   std::optional<bool> trusted;
   std::optional<bool> remote_managed;
-  std::string resource_class;       // normalised; empty: CUSTOM_PCI_<VENDOR>_<PRODUCT>
-  std::vector<std::string> traits;  // normalised, sorted
-  bool managed = true;              // false: the agent leaves the device's driver alone
-  int line = 0;                     // of the configuration file
+  std::optional<bool> live_migratable;
+  std::optional<bool> one_time_use;  // not handed out again before somebody cleaned it; not for VFs
+  std::string resource_class;        // normalised; empty: CUSTOM_PCI_<VENDOR>_<PRODUCT>
+  std::vector<std::string> traits;   // normalised, sorted
+  bool managed = true;               // false: the agent leaves the device's driver alone
+  int line = 0;                      // of the configuration file
 
   bool Matches(const DeviceIdentity& device) const;
 };

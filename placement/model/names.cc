@@ -395,6 +395,8 @@ constexpr std::string_view kTraits[] = {
     "HW_NIC_SRIOV_TRUSTED",
     "HW_NIC_VMDQ",
     "HW_NUMA_ROOT",
+    "HW_PCI_LIVE_MIGRATABLE",
+    "HW_PCI_ONE_TIME_USE",
     "MISC_SHARES_VIA_AGGREGATE",
     "OWNER_CYBORG",
     "OWNER_NOVA",

@@ -5,7 +5,7 @@
 #include "common/log.h"
 #include "placement/engine/writer.h"
 #include "placement/grpc/placement_service.h"
-#include "placement/open_store.h"
+#include "placement/store/open_store.h"
 
 namespace berth::placement {
 namespace {

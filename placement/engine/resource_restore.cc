@@ -35,10 +35,12 @@ Status ResourceEngine::Restore(const db::Contents& contents) {
   TRY(RestoreNames(contents));
   TRY(RestoreTrees(contents));
   // A store from before the Placement model has hosts without trees.
+  std::unordered_map<Uuid, std::vector<std::shared_ptr<const Claim>>> claims;
+  for (const auto& claim : contents.claims) claims[claim->host].push_back(claim);
   for (const db::HostRecord& host : contents.hosts) {
     if (view().FindProvider(host.effective->uuid)) continue;
     TRY(CheckHost(*host.effective));
-    PutHost(nullptr, *host.effective, {});
+    PutHost(nullptr, *host.effective, claims[host.effective->uuid]);
   }
   ResourceDraft::Touched touched = draft_.TakeTouched();
   StoreNames(touched, startup_);

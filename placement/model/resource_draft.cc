@@ -99,6 +99,7 @@ void ResourceDraft::ReplaceTree(TreeSlot slot, std::shared_ptr<const ProviderTre
   std::shared_ptr<const ProviderTree> before = view_.trees_[slot];
   touched_.trees.push_back(slot);
   view_.trees_.Edit(edit_, slot) = tree;
+  view_.room_.Update(edit_, slot, before.get(), tree.get());
   if (before && tree && before->SharesShape(*tree)) return;
   IndexProviders(slot, before.get(), tree.get());
   IndexContents(slot, before.get(), tree.get());

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "db/record_codec.h"
-#include "placement/store_file.h"
+#include "placement/store/store_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace berth;  // NOLINT(google-build-using-namespace)

@@ -10,10 +10,10 @@
 #include <sstream>
 #include <vector>
 
-#include "placement/db_command.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/state_audit.h"
-#include "placement/open_store.h"
+#include "placement/store/db_command.h"
+#include "placement/store/open_store.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/placement/crash/allocator_plan.h"
 

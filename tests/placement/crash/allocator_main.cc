@@ -16,7 +16,7 @@
 
 #include "common/log.h"
 #include "placement/engine/writer.h"
-#include "placement/server.h"
+#include "placement/store/open_store.h"
 #include "tests/placement/crash/allocator_plan.h"
 
 using namespace berth;             // NOLINT(google-build-using-namespace)
@@ -61,12 +61,20 @@ void Client(Writer& writer, uint32_t round, uint32_t thread) {
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   InitLogging("placement_allocator", LogLevel::kError);
-  auto server = PlacementServer::Open({.store = argv[1]});
-  if (!server) {
-    std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
+  auto store = OpenStore(argv[1], 0);
+  if (!store) {
+    std::fprintf(stderr, "%s\n", store.status().ToString().c_str());
     return 1;
   }
-  Writer& writer = (*server)->writer();
+  auto contents = (*store)->Load();
+  auto engine = Engine::Restore(*contents);
+  if (!engine) {
+    std::fprintf(stderr, "%s\n", engine.status().ToString().c_str());
+    return 1;
+  }
+  Fleet fleet;
+  EventHub hub(fleet, {});
+  Writer writer(**engine, **store, hub, {}, contents->sequence + 1, contents->first_audit);
   const auto round = static_cast<uint32_t>(std::atoi(argv[2]));
   if (round == 0) MakePools(writer);
   std::vector<std::thread> threads;

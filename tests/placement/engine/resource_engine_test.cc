@@ -421,6 +421,30 @@ TEST_F(ResourceEngineTest, AHostsTreeIsItsAgents) {
   EXPECT_EQ(At(1).tree->aggregates(0).size(), 1U);
 }
 
+TEST_F(ResourceEngineTest, AStoreFromBeforeTheModelGetsIt) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
+  Claim claim = FloatingClaim(1, 2, 64);
+  claim.devices = {Bind(Pci(2, 1))};
+  ASSERT_TRUE(Apply(CreateClaim{claim, {}}).has_value());
+  HostReport shrunk = MakeHost();
+  for (Device& device : shrunk.devices) device.assignable = false;
+  ASSERT_TRUE(Apply(ReportHost{shrunk}).has_value());
+  db::Contents old = engine_->Export();
+  old.names.clear();
+  old.providers.clear();
+  old.generations.clear();
+  old.audit = 0;
+
+  auto restored = Engine::Restore(old);
+
+  ASSERT_TRUE(restored.has_value()) << restored.status().ToString();
+  EXPECT_FALSE((*restored)->StartupChanges().empty());
+  const ResourceView& view = (*restored)->resources();
+  ASSERT_NE(view.FindConsumer(claim.consumer), nullptr);
+  EXPECT_EQ(view.FindConsumer(claim.consumer)->allocations.size(), 3U);
+  EXPECT_EQ(view.FindProvider(DeviceProviderUuid(Id(1), Pci(2))).name(), "host1_0000:02:00.0");
+}
+
 TEST_F(ResourceEngineTest, ARestoreAfterAllThatGivesTheSameState) {
   ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
   ASSERT_TRUE(Apply(CreateClaim{FloatingClaim(1, 2, 64), {}}).has_value());

@@ -1,14 +1,14 @@
-#include "placement/store_file.h"
+#include "placement/store/store_file.h"
 
 #include <gtest/gtest.h>
 
 #include <sstream>
 
 #include "db/record_codec.h"
-#include "placement/db_command.h"
+#include "placement/store/db_command.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/state_audit.h"
-#include "placement/open_store.h"
+#include "placement/store/open_store.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/placement/model/model_builders.h"
 

@@ -1,4 +1,4 @@
-#include "placement/open_store.h"
+#include "placement/store/open_store.h"
 
 #include "db/sqlite/sqlite_store.h"
 

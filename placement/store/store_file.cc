@@ -1,4 +1,4 @@
-#include "placement/store_file.h"
+#include "placement/store/store_file.h"
 
 #include <google/protobuf/util/json_util.h>
 

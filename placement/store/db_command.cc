@@ -1,12 +1,12 @@
-#include "placement/db_command.h"
+#include "placement/store/db_command.h"
 
 #include <fstream>
 #include <iostream>
 
 #include "placement/engine/engine.h"
 #include "placement/engine/state_audit.h"
-#include "placement/open_store.h"
-#include "placement/store_file.h"
+#include "placement/store/open_store.h"
+#include "placement/store/store_file.h"
 
 namespace berth::placement {
 namespace {

@@ -251,6 +251,18 @@ TEST(Candidates, ASharingProviderServesASuffixedGroupWhole) {
   EXPECT_EQ(fleet.Summaries(request), (std::set<int>{0, 1}));
 }
 
+// Placement keeps such a group for one of the hosts only, since it takes the group's answers for one and the
+// same.
+TEST(Candidates, AGroupThatOnlySharingProvidersServeIsThereForEveryHost) {
+  Fleet fleet;
+  fleet.Root({{"VCPU", 4}}, {}, {1});
+  fleet.Root({{"VCPU", 4}}, {}, {1});
+  fleet.Root({{"DISK_GB", 10}}, {kShares}, {1});
+
+  EXPECT_EQ(fleet.Served(Request({Unnumbered({{"DISK_GB", 1}}), Group("_C", {{"VCPU", 1}})})),
+            (Texts{"=2 _C=0", "=2 _C=1"}));
+}
+
 TEST(Candidates, AnAggregateOfAnyProviderConnectsATreeToASharingProvider) {
   Fleet fleet;
   const int host = fleet.Root({{"VCPU", 4}});

@@ -40,9 +40,10 @@ struct CandidatesAnswer {
   };
 
   std::vector<Candidate> candidates;
-  std::vector<Allocation> allocations;    // of a candidate: ascending by provider, then class
-  std::vector<Mapping> mappings;          // of a candidate: ascending by group, then provider
-  std::vector<ProviderPlace> summaries;   // whole trees in preorder, in order of appearance; below 1.29 the givers only
+  std::vector<Allocation> allocations;  // of a candidate: ascending by provider, then class
+  std::vector<Mapping> mappings;        // of a candidate: ascending by group, then provider
+  std::vector<ProviderPlace>
+      summaries;  // whole trees in preorder, in order of appearance; below 1.29 the givers only
   // The search was given up before everything was seen: a contrived request that costs too much (max_steps).
   bool gave_up = false;
 
@@ -56,9 +57,10 @@ struct CandidatesAnswer {
   }
 };
 
-// Allocation candidates: docs/design/0003-allocation-candidates.md. Deterministic; the cost is bounded by the limit.
-// Errors (kInvalidArgument): field "traits" with "No such trait(s): X.", field "resources" with "No such resource
-// class X.", both as the API says them; "groups", "same_subtree" for what a caller should have refused.
+// Allocation candidates: docs/design/0003-allocation-candidates.md. Deterministic; the cost is bounded by the
+// limit. Errors (kInvalidArgument): field "traits" with "No such trait(s): X.", field "resources" with "No
+// such resource class X.", both as the API says them; "groups", "same_subtree" for what a caller should have
+// refused.
 Result<CandidatesAnswer> FindCandidates(const ResourceView& view, const CandidatesRequest& request);
 
 // GET /resource_providers, in order of slots, within a tree in preorder. Errors as above.

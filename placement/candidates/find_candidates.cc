@@ -13,14 +13,16 @@ namespace {
 // A tree that has given a candidate and may have more.
 struct Pending {
   TreeSlot anchor = 0;
-  uint32_t found = 0;  // candidates taken from its generator in the first round
+  uint32_t found = 0;                  // candidates taken from its generator in the first round
   std::unique_ptr<TreeSearch> search;  // from the second round on
 };
 
 class Finder {
  public:
   Finder(const ResourceView& view, const CandidatesRequest& request, const ResolvedRequest& resolved)
-      : request_(request), resolved_(resolved), sharing_(view, resolved),
+      : request_(request),
+        resolved_(resolved),
+        sharing_(view, resolved),
         context_{view, resolved_, sharing_, request.max_steps} {}
 
   CandidatesAnswer Find() {
@@ -34,7 +36,8 @@ class Finder {
  private:
   bool Full() const { return request_.limit && answer_.candidates.size() >= *request_.limit; }
 
-  // Every tree in question gives its first candidate. Generators are not kept: with a small limit nobody comes back.
+  // Every tree in question gives its first candidate. Generators are not kept: with a small limit nobody
+  // comes back.
   void FirstRound() {
     const std::vector<uint64_t> trees = TreesInQuestion(context_.view, resolved_, sharing_);
     const size_t slots = context_.view.slots();
@@ -51,13 +54,25 @@ class Finder {
         slot += static_cast<size_t>(std::countr_zero(word));
         if (slot >= end) break;
         const auto anchor = static_cast<TreeSlot>(slot);
-        if (!search.Start(context_, anchor)) continue;
+        if (!MayHaveRoom(anchor) || !search.Start(context_, anchor)) continue;
         uint32_t found = 0;
         if (TakeOne(search, anchor, found)) pending_.push_back({anchor, found, nullptr});
       }
     };
     visit(first, slots);
     visit(0, first);
+  }
+
+  // Sharing providers aside, each amount must be left with some provider of the tree: told without a look at
+  // the tree.
+  bool MayHaveRoom(TreeSlot anchor) const {
+    for (uint32_t i = 0; i < resolved_.slots.size(); ++i) {
+      if (sharing_.AnyServes(i)) continue;
+      for (const ResolvedAmount& amount : resolved_.slots[i].resources) {
+        if (context_.view.MostRoom(amount.resource_class, anchor) < amount.amount) return false;
+      }
+    }
+    return true;
   }
 
   void NextRound() {
@@ -118,7 +133,9 @@ class Finder {
     std::sort(mapped, answer_.mappings.end(), [](const auto& a, const auto& b) {
       return std::tie(a.group, a.provider) < std::tie(b.group, b.provider);
     });
-    const auto same = [](const auto& a, const auto& b) { return a.group == b.group && a.provider == b.provider; };
+    const auto same = [](const auto& a, const auto& b) {
+      return a.group == b.group && a.provider == b.provider;
+    };
     answer_.mappings.erase(std::unique(mapped, answer_.mappings.end(), same), answer_.mappings.end());
     answer_.candidates.push_back({anchor, static_cast<uint32_t>(answer_.allocations.size()),
                                   static_cast<uint32_t>(answer_.mappings.size())});

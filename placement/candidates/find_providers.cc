@@ -15,10 +15,12 @@ Result<std::vector<ProviderPlace>> FindProviders(const ResourceView& view, const
     if (query.uuid && *query.uuid != tree.uuid(provider)) return;
     if (query.name && *query.name != tree.name(provider)) return;
     if (filter.in_tree && *filter.in_tree != slot) return;
-    if (Fits(tree, provider, amounts) && MeetsFilter(tree, provider, filter)) found.push_back({slot, provider});
+    if (Fits(tree, provider, amounts) && MeetsFilter(tree, provider, filter))
+      found.push_back({slot, provider});
   };
   if (query.uuid || query.name) {  // at most one has it
-    const ProviderRef one = query.uuid ? view.FindProvider(*query.uuid) : view.FindProvider(std::string_view(*query.name));
+    const ProviderRef one =
+        query.uuid ? view.FindProvider(*query.uuid) : view.FindProvider(std::string_view(*query.name));
     if (one) look_at(one.slot, one.index);
     return found;
   }

@@ -57,7 +57,8 @@ struct CandidatesRequest {
   bool nested_aware = true;
   // Which tree comes first (modulo their number); lets a caller spread load without losing determinism.
   uint64_t first_tree = 0;
-  // Steps that may lead nowhere before the search gives up: what protects the service from contrived requests.
+  // Steps that may lead nowhere before the search gives up: what protects the service from contrived
+  // requests.
   uint64_t max_steps = 100'000'000;
 
   friend bool operator==(const CandidatesRequest&, const CandidatesRequest&) = default;

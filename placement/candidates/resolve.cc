@@ -39,7 +39,8 @@ std::vector<AggregateId> ResolveAggregates(const ResourceView& view, const std::
 void MarkClassesAskedTwice(std::vector<CandidateSlot>& slots) {
   std::unordered_map<uint32_t, uint32_t> askers;
   for (const CandidateSlot& slot : slots) {
-    for (const ResolvedAmount& amount : slot.resources) ++askers[static_cast<uint32_t>(amount.resource_class)];
+    for (const ResolvedAmount& amount : slot.resources)
+      ++askers[static_cast<uint32_t>(amount.resource_class)];
   }
   for (CandidateSlot& slot : slots) {
     for (ResolvedAmount& amount : slot.resources) {
@@ -74,7 +75,8 @@ Status ResolveSubtrees(const CandidatesRequest& request, ResolvedRequest& resolv
 
 }  // namespace
 
-Result<std::vector<ResolvedAmount>> Resolve(const ResourceView& view, const std::vector<ResourceAmount>& resources) {
+Result<std::vector<ResolvedAmount>> Resolve(const ResourceView& view,
+                                            const std::vector<ResourceAmount>& resources) {
   std::vector<ResolvedAmount> amounts;
   amounts.reserve(resources.size());
   for (const ResourceAmount& resource : resources) {

@@ -54,6 +54,7 @@ struct ResolvedRequest {
 Result<ResolvedRequest> Resolve(const ResourceView& view, const CandidatesRequest& request);
 Result<ResolvedFilter> Resolve(const ResourceView& view, const ProviderFilter& filter);
 // Each class once; an amount beyond all inventories becomes one that none has.
-Result<std::vector<ResolvedAmount>> Resolve(const ResourceView& view, const std::vector<ResourceAmount>& resources);
+Result<std::vector<ResolvedAmount>> Resolve(const ResourceView& view,
+                                            const std::vector<ResourceAmount>& resources);
 
 }  // namespace berth::placement

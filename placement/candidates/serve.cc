@@ -16,7 +16,8 @@ bool InAnyOf(const ProviderTree& tree, uint32_t provider, const std::vector<Aggr
   return std::ranges::any_of(aggregates, [&](AggregateId one) { return tree.InAggregate(provider, one); });
 }
 
-bool InAllOf(const ProviderTree& tree, uint32_t provider, const std::vector<std::vector<AggregateId>>& member_of) {
+bool InAllOf(const ProviderTree& tree, uint32_t provider,
+             const std::vector<std::vector<AggregateId>>& member_of) {
   return std::ranges::all_of(member_of, [&](const auto& any) { return InAnyOf(tree, provider, any); });
 }
 

@@ -23,9 +23,11 @@ SharingProviders::SharingProviders(const ResourceView& view, const ResolvedReque
         if (may && wanted.suffixed) {
           may = (!filter.in_tree || *filter.in_tree == slot) && MeetsFilter(tree, provider, filter);
         } else if (may) {
-          // in_tree keeps the unnumbered group within one tree; required traits concern all its providers together.
+          // in_tree keeps the unnumbered group within one tree; required traits concern all its providers
+          // together.
           may = !filter.in_tree && !HasAnyOf(tree, provider, filter.forbidden) &&
-                InAllOf(tree, provider, filter.member_of) && !InAnyOf(tree, provider, filter.forbidden_aggregates);
+                InAllOf(tree, provider, filter.member_of) &&
+                !InAnyOf(tree, provider, filter.forbidden_aggregates);
         }
         serves[i] = may;
         useful |= may;
@@ -58,7 +60,8 @@ void SharingProviders::Reaching(TreeSlot slot, const ProviderTree& tree, std::ve
   out.erase(std::ranges::unique(out).begin(), out.end());
 }
 
-void SharingProviders::AddReachedTrees(const ResourceView& view, uint32_t slot, std::vector<uint64_t>& trees) const {
+void SharingProviders::AddReachedTrees(const ResourceView& view, uint32_t slot,
+                                       std::vector<uint64_t>& trees) const {
   for (const auto& [aggregate, numbers] : by_aggregate_) {
     if (std::ranges::none_of(numbers, [&](uint32_t number) { return MayServe(number, slot); })) continue;
     const std::span<const uint64_t> words = view.TreesIn(aggregate).words();

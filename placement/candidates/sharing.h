@@ -10,8 +10,8 @@
 
 namespace berth::placement {
 
-// The sharing providers (MISC_SHARES_VIA_AGGREGATE) that could serve something of one request for trees other than
-// their own. Found once for a request; most deployments have none.
+// The sharing providers (MISC_SHARES_VIA_AGGREGATE) that could serve something of one request for trees other
+// than their own. Found once for a request; most deployments have none.
 class SharingProviders {
  public:
   SharingProviders(const ResourceView& view, const ResolvedRequest& request);

@@ -54,7 +54,8 @@ void KeepClasses(const ResourceView& view, const std::vector<ResolvedAmount>& am
 
 }  // namespace
 
-Words TreesInQuestion(const ResourceView& view, const ResolvedRequest& request, const SharingProviders& sharing) {
+Words TreesInQuestion(const ResourceView& view, const ResolvedRequest& request,
+                      const SharingProviders& sharing) {
   Words trees = AllTrees(view);
   for (TraitId trait : request.root_required) KeepOnly(trees, view.TreesWith(trait).words());
   bool unnumbered_shared = false;

@@ -9,8 +9,8 @@
 
 namespace berth::placement {
 
-// The trees that a candidate could be for, as far as the view's indexes tell: one bit a slot. Only excludes what
-// is impossible; what remains must be looked at.
+// The trees that a candidate could be for, as far as the view's indexes tell: one bit a slot. Only excludes
+// what is impossible; what remains must be looked at.
 std::vector<uint64_t> TreesInQuestion(const ResourceView& view, const ResolvedRequest& request,
                                       const SharingProviders& sharing);
 

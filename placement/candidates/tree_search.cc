@@ -72,7 +72,8 @@ bool TreeSearch::MayServe(const SearchContext& context, Item item, uint32_t slot
          (root_in_aggregates_ || InAllOf(*tree_, item, filter.member_of));
 }
 
-// The required traits of the unnumbered group may be spread over its providers: which of them each provider has.
+// The required traits of the unnumbered group may be spread over its providers: which of them each provider
+// has.
 bool TreeSearch::PrepareTraits(const SearchContext& context) {
   if (!request_->unnumbered) return true;
   const auto& required = request_->filters[*request_->unnumbered].required;
@@ -85,7 +86,8 @@ bool TreeSearch::PrepareTraits(const SearchContext& context) {
     if (request_->slots[slot].suffixed) continue;
     for (Item item : Servers(slot)) {
       const bool own = item < tree_->size();
-      const ProviderPlace place = own ? ProviderPlace{anchor_, item} : context.sharing.place(guests_[item - tree_->size()]);
+      const ProviderPlace place =
+          own ? ProviderPlace{anchor_, item} : context.sharing.place(guests_[item - tree_->size()]);
       const ProviderTree& tree = own ? *tree_ : *context.view.tree(place.tree);
       for (size_t i = 0; i < required.size(); ++i) {
         if (!HasAnyOf(tree, place.provider, required[i])) continue;
@@ -97,8 +99,8 @@ bool TreeSearch::PrepareTraits(const SearchContext& context) {
   return std::ranges::all_of(can, [](uint8_t one) { return one != 0; });
 }
 
-// The slot with the fewest servers first; then those that a same_subtree ties to slots before them; so that what
-// cannot be is found out early.
+// The slot with the fewest servers first; then those that a same_subtree ties to slots before them; so that
+// what cannot be is found out early.
 void TreeSearch::ChooseOrder() {
   const auto slots = static_cast<uint32_t>(request_->slots.size());
   constexpr uint8_t kTied = 1;
@@ -190,7 +192,8 @@ bool TreeSearch::Viable(const SearchContext& context, uint32_t slot, Item item) 
   if (!wanted.suffixed && !KeepsTraits(slot, item)) return false;
   if (!context.request.nested_aware && !wanted.resources.empty()) {
     for (uint32_t other = 0; other < serves_.size(); ++other) {
-      if (serves_[other] == kUnassigned || serves_[other] == item || request_->slots[other].resources.empty()) continue;
+      if (serves_[other] == kUnassigned || serves_[other] == item || request_->slots[other].resources.empty())
+        continue;
       if (places_[serves_[other]].tree == places_[item].tree) return false;
     }
   }
@@ -220,8 +223,8 @@ bool TreeSearch::IsAncestorOrSelf(Item ancestor, Item item) const {
          trees_[item]->InSubtree(places_[item].provider, places_[ancestor].provider);
 }
 
-// One of the providers of a same_subtree is an ancestor of the others, or is them. While some are still open it is enough
-// that one of those may become it.
+// One of the providers of a same_subtree is an ancestor of the others, or is them. While some are still open
+// it is enough that one of those may become it.
 bool TreeSearch::KeepsSubtree(uint32_t subtree, uint32_t slot, Item item) const {
   const ProviderTree& tree = TreeOf(item);
   uint32_t common = places_[item].provider;
@@ -268,9 +271,8 @@ bool TreeSearch::KeepsTraits(uint32_t slot, Item item) const {
 }
 
 bool TreeSearch::all_sharing() const {
-  return std::ranges::all_of(serves_, [&](Item item) {
-    return item >= tree_->size() || tree_->HasTrait(item, sharing_trait_);
-  });
+  return std::ranges::all_of(
+      serves_, [&](Item item) { return item >= tree_->size() || tree_->HasTrait(item, sharing_trait_); });
 }
 
 }  // namespace berth::placement

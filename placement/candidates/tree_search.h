@@ -21,8 +21,9 @@ struct SearchContext {
   bool gave_up = false;
 };
 
-// Generates the candidates for one anchor, one at a time, by backtracking over the slots of the request. Holds on to
-// the tree of the view by pointer. May be started again for another tree and then keeps its memory.
+// Generates the candidates for one anchor, one at a time, by backtracking over the slots of the request.
+// Holds on to the tree of the view by pointer. May be started again for another tree and then keeps its
+// memory.
 class TreeSearch {
  public:
   // False: the tree has no candidate, without any search.
@@ -30,13 +31,14 @@ class TreeSearch {
   // Finds the next candidate; false: there is none left, or the request's steps are used up.
   bool Next(SearchContext& context);
 
-  // Of the candidate found last: who serves a slot, and whether all who serve are sharing providers (so that the same
-  // candidate may be found for another anchor).
+  // Of the candidate found last: who serves a slot, and whether all who serve are sharing providers (so that
+  // the same candidate may be found for another anchor).
   ProviderPlace ProviderOf(uint32_t slot) const { return places_[serves_[slot]]; }
   bool all_sharing() const;
 
  private:
-  // An item is a provider that may serve: those of the tree by their index, then the sharing providers from outside.
+  // An item is a provider that may serve: those of the tree by their index, then the sharing providers from
+  // outside.
   using Item = uint32_t;
   static constexpr uint32_t kUnassigned = UINT32_MAX;
 
@@ -73,20 +75,20 @@ class TreeSearch {
   TraitId sharing_trait_{};
   bool root_in_aggregates_ = false;
 
-  std::vector<ProviderPlace> places_;        // [item]
-  std::vector<const ProviderTree*> trees_;   // [item]
-  std::vector<uint32_t> guests_;             // numbers of the sharing providers among the items
-  std::vector<Item> servers_;                // who may serve: of each slot in turn, ascending
-  std::vector<uint32_t> servers_begin_;      // [slot], and the end
-  std::vector<uint8_t> meets_;               // [item][required of the unnumbered group]
-  std::vector<uint8_t> slot_can_meet_;       // [slot][required of the unnumbered group]
+  std::vector<ProviderPlace> places_;       // [item]
+  std::vector<const ProviderTree*> trees_;  // [item]
+  std::vector<uint32_t> guests_;            // numbers of the sharing providers among the items
+  std::vector<Item> servers_;               // who may serve: of each slot in turn, ascending
+  std::vector<uint32_t> servers_begin_;     // [slot], and the end
+  std::vector<uint8_t> meets_;              // [item][required of the unnumbered group]
+  std::vector<uint8_t> slot_can_meet_;      // [slot][required of the unnumbered group]
 
-  std::vector<uint32_t> order_;    // slots by depth
-  std::vector<Item> serves_;       // [slot]; kUnassigned
-  std::vector<uint32_t> uses_;     // [item]: by how many slots
-  std::vector<uint32_t> isolated_; // [item]: by how many suffixed groups
-  std::vector<uint32_t> cursor_;   // [depth]: the next server to try
-  std::vector<uint8_t> fruitful_;  // [depth]: the present choice has led to a candidate
+  std::vector<uint32_t> order_;                // slots by depth
+  std::vector<Item> serves_;                   // [slot]; kUnassigned
+  std::vector<uint32_t> uses_;                 // [item]: by how many slots
+  std::vector<uint32_t> isolated_;             // [item]: by how many suffixed groups
+  std::vector<uint32_t> cursor_;               // [depth]: the next server to try
+  std::vector<uint8_t> fruitful_;              // [depth]: the present choice has led to a candidate
   std::vector<std::vector<uint32_t>> failed_;  // [depth]: kinds of servers that led to none
   bool started_ = false;
   bool dead_ends_ = false;

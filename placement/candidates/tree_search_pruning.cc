@@ -11,14 +11,15 @@ namespace {
 // Whether two leaves of one parent are interchangeable: equal in all that a search looks at.
 bool Interchangeable(const ProviderTree& tree, uint32_t a, uint32_t b) {
   return tree.parent(a) == tree.parent(b) && std::ranges::equal(tree.inventories(a), tree.inventories(b)) &&
-         std::ranges::equal(tree.used(a), tree.used(b)) && std::ranges::equal(tree.traits(a), tree.traits(b)) &&
+         std::ranges::equal(tree.used(a), tree.used(b)) &&
+         std::ranges::equal(tree.traits(a), tree.traits(b)) &&
          std::ranges::equal(tree.aggregates(a), tree.aggregates(b));
 }
 
 }  // namespace
 
-// The choice of this depth led to no candidate at all. By symmetry neither does any server of the same kind, as long
-// as no other slot has taken of either.
+// The choice of this depth led to no candidate at all. By symmetry neither does any server of the same kind,
+// as long as no other slot has taken of either.
 void TreeSearch::NoteFailure(SearchContext& context, uint32_t depth) {
   if (fruitful_[depth] != 0) return;
   if (!dead_ends_) {
@@ -44,7 +45,8 @@ void TreeSearch::FindKinds(SearchContext& context) {
     kinds_[item] = item;
     if (item >= tree_->size() || tree_->end(item) != item + 1) continue;  // guests and inner nodes are unique
     context.steps += first_of_kind.size() / 8;
-    const auto same = std::ranges::find_if(first_of_kind, [&](Item other) { return Interchangeable(*tree_, other, item); });
+    const auto same =
+        std::ranges::find_if(first_of_kind, [&](Item other) { return Interchangeable(*tree_, other, item); });
     if (same != first_of_kind.end()) {
       kinds_[item] = *same;
     } else {
@@ -76,7 +78,8 @@ bool TreeSearch::EnoughSupply() const {
       }
     }
   }
-  return std::ranges::all_of(balances, [](const auto& entry) { return entry.second.wanted <= entry.second.free; });
+  return std::ranges::all_of(balances,
+                             [](const auto& entry) { return entry.second.wanted <= entry.second.free; });
 }
 
 // With group_policy=isolate: whether each suffixed group that is still open can get a provider of its own.

@@ -14,6 +14,7 @@
 #include "placement/model/consumer.h"
 #include "placement/model/name_table.h"
 #include "placement/model/provider_tree.h"
+#include "placement/model/room_index.h"
 #include "placement/model/slot_set.h"
 
 namespace berth::placement {
@@ -74,6 +75,10 @@ class ResourceView {
   }
   const SlotSet& TreesWith(TraitId trait) const { return SetOf(with_trait_, trait); }
   const SlotSet& TreesIn(AggregateId aggregate) const { return SetOf(in_aggregate_, aggregate); }
+  // The most of a class that one provider of a tree could still give at once.
+  int32_t MostRoom(ResourceClassId resource_class, TreeSlot slot) const {
+    return room_.MostRoom(resource_class, slot);
+  }
   // MISC_SHARES_VIA_AGGREGATE: TreesWith() it are those with sharing providers (any provider, not only
   // roots).
   TraitId sharing_trait() const { return sharing_trait_; }
@@ -153,6 +158,7 @@ class ResourceView {
   SetIndex with_class_;
   SetIndex with_trait_;
   SetIndex in_aggregate_;
+  RoomIndex room_;
 
   PersistentHash<std::shared_ptr<const Consumer>, ConsumerHash> consumers_;
   PersistentHash<std::shared_ptr<const Holders>, HoldersHash> holders_;

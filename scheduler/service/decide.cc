@@ -5,31 +5,38 @@
 #include <tuple>
 #include <utility>
 
+#include "scheduler/fit/quick_fit.h"
+
 namespace berth::scheduler {
 namespace {
 
-// Conditions without which no assignment exists, from counts alone.
-bool CanFit(const FitHost& host, const RequestSpec& spec) {
-  if (!host.can_run_guests || host.cells.size() < spec.cells.size()) return false;
-  uint64_t pinned = 0;
-  for (const GuestCell& cell : spec.cells) pinned += cell.pinned.Count();
-  uint64_t free = 0;
-  for (const FitCell& cell : host.cells) free += cell.counts.free;
-  uint64_t devices = 0;
-  for (const PciRequest& request : spec.pci) devices += request.count;
-  return pinned <= free && devices <= host.devices.size();
-}
-
 // Smaller is better.
-using Score = std::tuple<uint32_t, size_t, uint64_t, std::string>;
+struct Score {
+  uint32_t non_local = 0;
+  size_t devices = 0;  // beside a guest that asks for none
+  uint64_t waste = 0;
+  const std::string* name = nullptr;
 
-Score ScoreOf(const HostView& view, const RequestSpec& spec, const Assignment& assignment) {
-  uint64_t waste = assignment.waste;
+  bool BetterThan(const Score& other) const {
+    return std::tie(non_local, devices, waste, *name) <
+           std::tie(other.non_local, other.devices, other.waste, *other.name);
+  }
+};
+
+Score ScoreOf(const HostView& view, const RequestSpec& spec, uint32_t non_local, uint64_t waste) {
   if (spec.cells.empty()) {
     for (const FitCell& cell : view.fit.cells) waste += cell.counts.shared;
     waste -= std::min<uint64_t>(waste, view.fit.floating_vcpus);
   }
-  return {assignment.non_local, spec.pci.empty() ? view.fit.devices.size() : 0, waste, view.report->name};
+  return {non_local, spec.pci.empty() ? view.fit.devices.size() : 0, waste, &view.report->name};
+}
+
+// What is left of a search when counts do not tell.
+QuickFit SearchHost(const HostView& view, const RequestSpec& spec) {
+  FitOptions options;
+  options.explain = false;
+  FitResult fit = Fit(view.fit, spec, options);
+  return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
 }
 
 bool IsMeant(const HostView& view, const std::string& only) {
@@ -41,24 +48,35 @@ bool IsMeant(const HostView& view, const std::string& only) {
 Decision Decide(const Fleet& fleet, const RequestSpec& spec, const std::string& only, bool explain) {
   Decision out;
   std::optional<Score> best;
+  const HostView* chosen = nullptr;
   std::vector<std::pair<const HostView*, Verdict>> refused;
-  FitOptions options;
-  options.explain = false;
+  RequestPlan plan(spec, DeviceTypes::OfProcess());
   fleet.ForEach([&](const HostView& view) {
     if (!IsMeant(view, only)) return;
-    FitResult fit;
-    if (CanFit(view.fit, spec)) fit = Fit(view.fit, spec, options);
+    QuickFit fit = FitQuickly(view.fit, plan);
+    if (fit.verdict == Verdict::kUndecided) fit = SearchHost(view, spec);
     if (fit.verdict == Verdict::kUndecided) ++out.undecided;
     if (fit.verdict != Verdict::kFits) {
       refused.emplace_back(&view, fit.verdict);
       return;
     }
     if (explain) out.fitting.push_back(view.report->name);
-    Score score = ScoreOf(view, spec, fit.assignment);
-    if (best && *best <= score) return;
-    best = std::move(score);
-    out.choice = Choice{view.report->uuid, view.report->name, view.generation, std::move(fit.assignment)};
+    Score score = ScoreOf(view, spec, fit.non_local, fit.waste);
+    if (best && !score.BetterThan(*best)) return;
+    best = score;
+    chosen = &view;
   });
+  if (chosen != nullptr) {
+    FitResult fit = Fit(chosen->fit, spec);
+    // Counts are exact, so only an exhausted step budget can contradict them here.
+    if (fit.verdict == Verdict::kFits) {
+      out.choice =
+          Choice{chosen->report->uuid, chosen->report->name, chosen->generation, std::move(fit.assignment)};
+    } else {
+      ++out.undecided;
+      refused.emplace_back(chosen, fit.verdict);
+    }
+  }
   std::sort(out.fitting.begin(), out.fitting.end());
   if (out.choice && !explain) return out;
   for (auto [view, verdict] : refused) {

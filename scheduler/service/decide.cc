@@ -5,45 +5,36 @@
 #include <tuple>
 #include <utility>
 
-#include "scheduler/fit/quick_fit.h"
+#include "scheduler/service/score.h"
 
 namespace berth::scheduler {
 namespace {
-
-// Smaller is better.
-struct Score {
-  uint32_t non_local = 0;
-  size_t devices = 0;  // beside a guest that asks for none
-  uint64_t waste = 0;
-  const std::string* name = nullptr;
-
-  bool BetterThan(const Score& other) const {
-    return std::tie(non_local, devices, waste, *name) <
-           std::tie(other.non_local, other.devices, other.waste, *other.name);
-  }
-};
-
-Score ScoreOf(const HostView& view, const RequestSpec& spec, uint32_t non_local, uint64_t waste) {
-  if (spec.cells.empty()) {
-    for (const FitCell& cell : view.fit.cells) waste += cell.counts.shared;
-    waste -= std::min<uint64_t>(waste, view.fit.floating_vcpus);
-  }
-  return {non_local, spec.pci.empty() ? view.fit.devices.size() : 0, waste, &view.report->name};
-}
-
-// What is left of a search when counts do not tell.
-QuickFit SearchHost(const HostView& view, const RequestSpec& spec) {
-  FitOptions options;
-  options.explain = false;
-  FitResult fit = Fit(view.fit, spec, options);
-  return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
-}
 
 bool IsMeant(const HostView& view, const std::string& only) {
   return only.empty() || view.report->name == only || view.report->uuid.ToString() == only;
 }
 
+// The place on a host on which the request fits. Counts are exact, so only an exhausted step budget can
+// contradict them here.
+std::optional<Choice> Assign(const HostView& view, const RequestSpec& spec) {
+  FitOptions options;
+  options.explain = false;
+  FitResult fit = Fit(view.fit, spec, options);
+  if (fit.verdict != Verdict::kFits) return std::nullopt;
+  return Choice{view.report->uuid, view.report->name, view.generation, std::move(fit.assignment)};
+}
+
 }  // namespace
+
+Decision DecideByClass(CandidateCache& cache, const std::shared_ptr<const Fleet>& fleet,
+                       const RequestSpec& spec) {
+  CandidateCache::Answer answer = cache.Best(fleet, spec);
+  Decision out;
+  out.undecided = answer.undecided;
+  if (answer.host != nullptr) out.choice = Assign(*answer.host, spec);
+  if (out.choice) return out;
+  return Decide(*fleet, spec, "", false);
+}
 
 Decision Decide(const Fleet& fleet, const RequestSpec& spec, const std::string& only, bool explain) {
   Decision out;
@@ -53,28 +44,24 @@ Decision Decide(const Fleet& fleet, const RequestSpec& spec, const std::string& 
   RequestPlan plan(spec, DeviceTypes::OfProcess());
   fleet.ForEach([&](const HostView& view) {
     if (!IsMeant(view, only)) return;
-    QuickFit fit = FitQuickly(view.fit, plan);
-    if (fit.verdict == Verdict::kUndecided) fit = SearchHost(view, spec);
+    QuickFit fit = FitView(view, plan);
     if (fit.verdict == Verdict::kUndecided) ++out.undecided;
     if (fit.verdict != Verdict::kFits) {
       refused.emplace_back(&view, fit.verdict);
       return;
     }
     if (explain) out.fitting.push_back(view.report->name);
-    Score score = ScoreOf(view, spec, fit.non_local, fit.waste);
-    if (best && !score.BetterThan(*best)) return;
+    Score score = ScoreOf(view, spec, fit);
+    bool better = !best || score < *best || (score == *best && view.report->name < chosen->report->name);
+    if (!better) return;
     best = score;
     chosen = &view;
   });
   if (chosen != nullptr) {
-    FitResult fit = Fit(chosen->fit, spec);
-    // Counts are exact, so only an exhausted step budget can contradict them here.
-    if (fit.verdict == Verdict::kFits) {
-      out.choice =
-          Choice{chosen->report->uuid, chosen->report->name, chosen->generation, std::move(fit.assignment)};
-    } else {
+    out.choice = Assign(*chosen, spec);
+    if (!out.choice) {
       ++out.undecided;
-      refused.emplace_back(chosen, fit.verdict);
+      refused.emplace_back(chosen, Verdict::kUndecided);
     }
   }
   std::sort(out.fitting.begin(), out.fitting.end());

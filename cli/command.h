@@ -42,6 +42,8 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& hel
 // Adds a verb under a noun with its options -o and examples.
 CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& help,
                   const std::string& example);
+// Accepts a number of seconds from `least` to `most`, and neither "nan" nor "inf".
+CLI::Validator Seconds(double least, double most);
 void AddOutputOption(CLI::App& verb, Context& context, const std::string& formats);
 
 // One per file: the verbs of a noun.

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "compute-agent/service/placement_client.h"
 #include "compute-agent/service/server.h"
+#include "placement/client/channel.h"
 
 namespace {
 
@@ -68,7 +69,7 @@ int Run(const Flags& flags) {
   std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   std::string endpoint =
       flags.endpoint.empty() ? host + ":" + std::to_string((*server)->port()) : flags.endpoint;
-  (*server)->Begin(berth::agent::MakeChannel(flags.placement), endpoint);
+  (*server)->Begin(berth::placement::MakeChannel(flags.placement), endpoint);
   std::fprintf(stderr, "berth-agent ready on %s, placement at %s\n", endpoint.c_str(),
                flags.placement.c_str());
 

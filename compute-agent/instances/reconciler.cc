@@ -186,9 +186,10 @@ void Reconciler::Pass() {
   } else {
     for (const auto& [consumer, instance] : instances_) instance->Observe();
   }
-  ReportStatuses();
   AdjustFloatingVcpus();
+  // First what Runtime answers, then the news: who is told of a state and looks finds that state.
   Publish();
+  ReportStatuses();
 }
 
 void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) {
@@ -321,7 +322,10 @@ Result<InstanceRuntime> Reconciler::Runtime(const Uuid& consumer) const {
   runtime.api_socket = view.api_socket;
   runtime.console_log = view.console_log;
   if (!view.process.has_value()) return runtime;
-  TRY_ASSIGN(Process process, Process::Adopt(*view.process));
+  Result<Process> adopted = Process::Adopt(*view.process);
+  if (!adopted.has_value() && adopted.error().code() == StatusCode::kNotFound) return runtime;  // it ended
+  if (!adopted.has_value()) return adopted.error();
+  const Process& process = *adopted;
   Result<ProcessPlacement> placement = ReadProcessPlacement(process.id().pid);
   if (process.Ended()) return runtime;
   if (!placement.has_value()) return placement.error();

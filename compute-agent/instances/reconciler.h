@@ -77,7 +77,8 @@ class Reconciler {
   void PutClaim(placement::Claim claim);
   void RemoveClaim(const Uuid& consumer);
 
-  // kNotFound: no such instance here. Reads /proc on the caller's thread.
+  // Without a process (pid 0) when none runs. kNotFound: no such instance here. Reads /proc on the caller's
+  // thread.
   Result<InstanceRuntime> Runtime(const Uuid& consumer) const;
 
  private:

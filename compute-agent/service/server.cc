@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "compute-agent/inventory/discover.h"
+#include "compute-agent/service/endpoint.h"
 
 namespace berth::agent {
 namespace {
@@ -127,8 +128,8 @@ Status AgentServer::Listen(const std::string& address) {
 }
 
 void AgentServer::Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint) {
-  identity_.agent_endpoint = endpoint;
-  built_.report.agent_endpoint = endpoint;
+  identity_.agent_endpoint = ReachableEndpoint(endpoint, identity_.name);
+  built_.report.agent_endpoint = identity_.agent_endpoint;
   client_ = std::make_unique<PlacementClient>(std::move(placement), identity_.uuid);
   sink_ = std::make_unique<Sink>(*this);
   reporter_->SetClient(client_.get());

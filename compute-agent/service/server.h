@@ -42,7 +42,8 @@ class AgentServer {
   Status Listen(const std::string& address);
   int port() const { return port_; }
 
-  // Begins to report and to follow claims. `endpoint` is the host:port under which clients find this agent.
+  // Begins to report and to follow claims. `endpoint` is the host:port under which clients find this agent;
+  // an address of all interfaces is told to them with this host's name.
   void Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint);
   void Stop();
 

@@ -27,29 +27,24 @@ bool PlaceOne(const CellMatrix& matrix, uint64_t set, size_t guest, uint64_t& se
   return false;
 }
 
-// How much a cell is worth keeping free for others: its free CPUs, and for a guest without devices the
-// devices beside it. Filling the fullest cells first keeps whole cells open.
-std::vector<uint64_t> CellWaste(const FitHost& host, const RequestSpec& spec) {
-  std::vector<uint64_t> waste;
-  for (const FitCell& cell : host.cells) {
-    uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
-    uint64_t floating = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
-    waste.push_back(spec.cpu_policy == CpuPolicy::kShared ? floating : cell.counts.free);
-  }
-  if (!spec.pci.empty()) return waste;
-  for (const FitDevice& device : host.devices) {
-    for (size_t c = 0; c < host.cells.size() && device.numa_node; ++c) {
-      if (host.cells[c].id == *device.numa_node) waste[c] += 8;
-    }
-  }
-  return waste;
-}
-
 bool TouchesAll(uint64_t set, const std::vector<uint64_t>& wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [set](uint64_t one) { return (one & set) != 0; });
 }
 
 }  // namespace
+
+void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste) {
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    const FitCell& cell = host.cells[c];
+    uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
+    uint64_t floating = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
+    waste[c] = spec.cpu_policy == CpuPolicy::kShared ? floating : cell.counts.free;
+  }
+  if (!spec.pci.empty()) return;
+  for (const DeviceGroup& group : host.groups) {
+    if (group.cell >= 0) waste[group.cell] += 8 * uint64_t{group.count};
+  }
+}
 
 std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec) {
   std::vector<uint64_t> out;
@@ -110,7 +105,8 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
   for (uint64_t left = usable; left != 0; left &= left - 1)
     cells.push_back(static_cast<uint32_t>(std::countr_zero(left)));
   if (cells.size() < wanted || !matrix.Place(usable)) return out;
-  std::vector<uint64_t> waste = CellWaste(host, spec);
+  std::array<uint64_t, 64> waste;
+  FillCellWaste(host, spec, waste.data());
   std::vector<uint64_t> networks = NetworkCells(host, spec);
   // Every combination of `wanted` cells, in the order of their numbers.
   std::vector<size_t> pick(wanted);

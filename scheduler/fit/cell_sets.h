@@ -20,6 +20,10 @@ struct CellMatrix {
 };
 CellMatrix BuildMatrix(const FitHost& host, const RequestSpec& spec);
 
+// How much each host cell is worth keeping free for others, by index: its free CPUs, and for a guest without
+// devices the devices beside it. Filling the fullest cells first keeps whole cells open.
+void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste);
+
 // A set of host cells, as many as the guest has, on which the guest's cells can be placed.
 struct CellSet {
   uint64_t set = 0;

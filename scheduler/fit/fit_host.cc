@@ -42,6 +42,51 @@ void Count(FitCell& cell) {
   }
 }
 
+int32_t CellOf(const FitHost& host, std::optional<NumaNode> node) {
+  if (!node) return DeviceGroup::kUnknownNode;
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    if (host.cells[c].id == *node) return static_cast<int32_t>(c);
+  }
+  return DeviceGroup::kOtherNode;
+}
+
+// Devices ascend by address, so the groups of one host are always in the same order.
+void GroupDevices(FitHost& host, DeviceTypes& types) {
+  host.groups.clear();
+  std::vector<PciAddress> parents;  // families by number
+  for (const FitDevice& device : host.devices) {
+    if (device.parent && (parents.empty() || parents.back() != *device.parent))
+      parents.push_back(*device.parent);
+  }
+  std::sort(parents.begin(), parents.end());
+  parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
+  const FitDevice* last = nullptr;  // devices of a type mostly follow each other
+  uint32_t last_type = 0;
+  for (const FitDevice& device : host.devices) {
+    const PciAddress& head = device.parent ? *device.parent : device.address;
+    auto it = std::lower_bound(parents.begin(), parents.end(), head);
+    bool in_family = it != parents.end() && *it == head;
+    DeviceGroup group;
+    group.family = in_family ? static_cast<int32_t>(it - parents.begin()) : DeviceGroup::kNoFamily;
+    group.cell = CellOf(host, device.numa_node);
+    group.is_parent = in_family && !device.parent;
+    group.type = last != nullptr && SameType(*last, device) ? last_type : types.NumberOf(device);
+    last = &device;
+    last_type = group.type;
+    auto same = [&](const DeviceGroup& other) {
+      return other.type == group.type && other.cell == group.cell && other.family == group.family &&
+             other.is_parent == group.is_parent;
+    };
+    auto known = std::find_if(host.groups.rbegin(), host.groups.rend(), same);
+    if (known == host.groups.rend()) {
+      group.count = 1;
+      host.groups.push_back(group);
+    } else {
+      ++known->count;
+    }
+  }
+}
+
 FitCell FromCell(const placement::HostReport& report, const placement::Cell& cell,
                  const placement::CellUsage& usage) {
   FitCell out;
@@ -78,19 +123,26 @@ DeviceKind KindOf(placement::DeviceType type) {
 
 }  // namespace
 
-void Prepare(FitHost& host) {
+void Prepare(FitHost& host, DeviceTypes& types) {
   SortUnlessSorted(host.cells, [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
   SortUnlessSorted(host.devices,
                    [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
+  host.smt = host.pools_overlap = false;
+  host.sockets_known = true;
   for (FitCell& cell : host.cells) {
     SortUnlessSorted(cell.pages,
                      [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
     CompleteSiblings(cell);
     Count(cell);
+    host.smt = host.smt || cell.counts.smt;
+    host.sockets_known = host.sockets_known && cell.socket.has_value();
+    host.pools_overlap = host.pools_overlap || cell.counts.overlap;
   }
+  host.types = &types;
+  GroupDevices(host, types);
 }
 
-FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage) {
+FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage, DeviceTypes& types) {
   FitHost host;
   host.rules = FitRules::kClaims;
   host.can_run_guests = report.can_run_guests;
@@ -108,7 +160,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
   }
   host.floating_vcpus = usage.floating_vcpus;
   host.base_room_bytes = placement::BaseMemoryRoom(report, usage);
-  Prepare(host);
+  Prepare(host, types);
   return host;
 }
 

@@ -22,10 +22,11 @@ Status CheckFlavor(const Flavor& flavor) {
   return OkStatus();
 }
 
-Result<bool> ResolveGroupPolicy(const Flavor& flavor) {
+Result<bool> ResolveGroupPolicy(const Flavor& flavor, PciTracking tracking) {
   auto it = flavor.extra_specs.find("group_policy");
   if (it == flavor.extra_specs.end() || it->second == "none") return false;
   if (it->second == "isolate") return true;
+  if (tracking != PciTracking::kExact) return false;  // Nova warns and goes on
   return InvalidArgument("group_policy is \"" + it->second + "\", must be none or isolate",
                          "extra_specs.group_policy");
 }
@@ -57,7 +58,7 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
   TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking, spec.encrypted()));
   TRY_ASSIGN(spec.domains, ResolveDomains(flavor, spec.pci));
   AddNetworks(ports, spec);
-  TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor));
+  TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor, tracking));
   spec.isolate_groups = isolate && tracking != PciTracking::kNovaTracker;
   return spec;
 }

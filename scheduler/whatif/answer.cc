@@ -9,6 +9,8 @@
 namespace berth::scheduler::whatif {
 namespace {
 
+constexpr size_t kMaxTypes = 1024;
+
 void AppendNumber(uint64_t number, std::string& out) {
   char text[24];
   out.append(text, std::to_chars(text, text + sizeof text, number).ptr);
@@ -159,7 +161,9 @@ bool Answerer::Answer(std::string_view line, uint64_t number, std::string& out) 
     AppendError("not a scenario: " + json.error().message(), number, out);
     return false;
   }
-  auto scenario = ReadScenario(**json);
+  // Scenarios may bring any number of kinds of device; the table is begun anew now and then.
+  if (types_ == nullptr || types_->size() > kMaxTypes) types_ = std::make_unique<DeviceTypes>();
+  auto scenario = ReadScenario(**json, *types_);
   if (!scenario.has_value()) {
     AppendError(scenario.error().message(), number, out);
     return false;

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include "scheduler/fit/device_types.h"
 #include "scheduler/whatif/json.h"
 
 namespace berth::scheduler::whatif {
@@ -19,6 +21,7 @@ class Answerer {
 
  private:
   JsonParser parser_;
+  std::unique_ptr<DeviceTypes> types_;
   uint64_t undecided_ = 0;
 };
 

@@ -89,7 +89,7 @@ void CheckDistinct(const FitHost& host, JsonFields& fields) {
 
 }  // namespace
 
-ScenarioHost ReadHost(const Json& json, bool refuse_pf_and_vf, JsonFields& fields) {
+ScenarioHost ReadHost(const Json& json, bool refuse_pf_and_vf, DeviceTypes& types, JsonFields& fields) {
   ScenarioHost out;
   out.name = fields.Text(json, "name");
   out.host.cpu_ratio = fields.Ratio(json, "cpu_allocation_ratio");
@@ -104,7 +104,7 @@ ScenarioHost ReadHost(const Json& json, bool refuse_pf_and_vf, JsonFields& field
     }
   }
   ReadDevices(json, refuse_pf_and_vf, fields, out);
-  Prepare(out.host);
+  Prepare(out.host, types);
   CheckDistinct(out.host, fields);
   return out;
 }

@@ -11,7 +11,7 @@ Status NoScenario(const std::string& why) {
 
 }  // namespace
 
-Result<Scenario> ReadScenario(const Json& json) {
+Result<Scenario> ReadScenario(const Json& json, DeviceTypes& types) {
   if (!json.IsObject()) return NoScenario("must be a JSON object");
   JsonFields fields;
   if (std::string schema = fields.Text(json, "schema"); !schema.empty() && schema != "whatif/1") {
@@ -30,7 +30,7 @@ Result<Scenario> ReadScenario(const Json& json) {
   // Hosts are read even if the request is rejected: a malformed line is told as such whatever it asks.
   for (const Json& host : *hosts) {
     if (!host.IsObject()) return NoScenario("hosts must be objects");
-    scenario.hosts.push_back(ReadHost(host, refuse, fields));
+    scenario.hosts.push_back(ReadHost(host, refuse, types, fields));
     if (!fields.ok()) {
       return NoScenario("host \"" + scenario.hosts.back().name + "\": " + fields.error());
     }

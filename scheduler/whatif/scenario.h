@@ -28,11 +28,12 @@ struct Scenario {
 
 // Reads a scenario from parsed JSON. Keys that the form does not know are ignored, so are extra specs and
 // image properties beyond its list. Errors: kInvalidArgument when this is no scenario.
-Result<Scenario> ReadScenario(const Json& json);
+// `types` must outlive the scenario.
+Result<Scenario> ReadScenario(const Json& json, DeviceTypes& types);
 
 // Parts of ReadScenario, in files of their own; errors go to `fields`.
 Result<RequestSpec> ReadRequest(const Json& scenario, JsonFields& fields);
-ScenarioHost ReadHost(const Json& host, bool refuse_pf_and_vf, JsonFields& fields);
+ScenarioHost ReadHost(const Json& host, bool refuse_pf_and_vf, DeviceTypes& types, JsonFields& fields);
 // What device_spec makes of pci_devices: fills the free and assignable devices, or says why the host refuses.
 void ReadDevices(const Json& host, bool refuse_pf_and_vf, JsonFields& fields, ScenarioHost& out);
 

@@ -48,6 +48,7 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
   AddHost(app, context, verbs);
   AddLists(app, context, verbs);
   AddInstance(app, context, verbs);
+  AddImport(app, context, verbs);
   AddWhatif(app, context, verbs);
 
   if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;

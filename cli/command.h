@@ -51,6 +51,7 @@ void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
 void AddLists(CLI::App& app, Context& context, Verbs& verbs);  // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
+void AddImport(CLI::App& app, Context& context, Verbs& verbs);
 void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);
 
 }  // namespace berth::cli

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 
-#include "compute-agent/devices/error_list.h"
 #include "placement/model/names.h"
 
 namespace berth::agent {
@@ -111,28 +110,6 @@ void ParseTags(const YamlNode& node, const std::string& field, DeviceSpecEntry& 
       errors.Add(std::move(name).error().WithField(at("resource_class")));
     }
   }
-}
-
-DeviceSpecEntry ParseEntry(const YamlNode& node, const std::string& field, ErrorList& errors) {
-  DeviceSpecEntry entry;
-  entry.line = node.line;
-  if (!node.is_map()) {
-    errors.Add(InvalidArgument("is not a map (line " + std::to_string(node.line) + ")", field,
-                               "for example {vendor_id: \"8086\", product_id: \"154d\"}"));
-    return entry;
-  }
-  CheckKeys(node, field, kKeys, errors);
-  for (auto [key, target] :
-       {std::pair("vendor_id", &entry.vendor_id), std::pair("product_id", &entry.product_id)}) {
-    if (const YamlNode* value = node.Find(key)) {
-      *target = errors.Take(ParseId(*value, field + "." + key)).value_or(std::nullopt);
-    }
-  }
-  if (const YamlNode* value = node.Find("address")) {
-    entry.address = ParseAddress(*value, field + ".address", errors);
-  }
-  ParseTags(node, field, entry, errors);
-  return entry;
 }
 
 std::string EntryName(const DeviceSpec& spec, const DeviceSpecEntry* entry) {
@@ -267,13 +244,35 @@ const DeviceSpecEntry* DeviceSpec::Find(const placement::Device& device) const {
   return nullptr;
 }
 
+DeviceSpecEntry ParseDeviceSpecEntry(const YamlNode& node, const std::string& field, ErrorList& errors) {
+  DeviceSpecEntry entry;
+  entry.line = node.line;
+  if (!node.is_map()) {
+    errors.Add(InvalidArgument("is not a map (line " + std::to_string(node.line) + ")", field,
+                               "for example {vendor_id: \"8086\", product_id: \"154d\"}"));
+    return entry;
+  }
+  CheckKeys(node, field, kKeys, errors);
+  for (auto [key, target] :
+       {std::pair("vendor_id", &entry.vendor_id), std::pair("product_id", &entry.product_id)}) {
+    if (const YamlNode* value = node.Find(key)) {
+      *target = errors.Take(ParseId(*value, field + "." + key)).value_or(std::nullopt);
+    }
+  }
+  if (const YamlNode* value = node.Find("address")) {
+    entry.address = ParseAddress(*value, field + ".address", errors);
+  }
+  ParseTags(node, field, entry, errors);
+  return entry;
+}
+
 Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field) {
   DeviceSpec spec;
   if (node.is_null()) return spec;
   ErrorList errors;
   std::string path(field);
   if (node.is_map()) {
-    spec.entries.push_back(ParseEntry(node, path, errors));
+    spec.entries.push_back(ParseDeviceSpecEntry(node, path, errors));
   } else if (!node.is_sequence()) {
     return InvalidArgument("is not a list of entries (line " + std::to_string(node.line) + ")", path);
   } else if (node.items.size() > kMaxEntries) {
@@ -282,7 +281,7 @@ Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field)
                            path);
   }
   for (size_t i = 0; i < node.items.size(); ++i) {
-    spec.entries.push_back(ParseEntry(node.items[i], path + "[" + std::to_string(i) + "]", errors));
+    spec.entries.push_back(ParseDeviceSpecEntry(node.items[i], path + "[" + std::to_string(i) + "]", errors));
   }
   TRY(errors.ToStatus());
   return spec;

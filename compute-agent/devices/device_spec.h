@@ -8,6 +8,7 @@
 
 #include "common/status.h"
 #include "common/yaml.h"
+#include "compute-agent/devices/error_list.h"
 #include "placement/device_spec/entry.h"
 #include "placement/model/host.h"
 
@@ -30,6 +31,9 @@ struct DeviceSpec {
 // errors are reported at once. kInvalidArgument, kOutOfRange: unknown keys (with the nearest known one),
 // malformed ids and addresses, addresses beyond the limits of seed 002, devname (always refused), bad tags.
 Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field);
+
+// The same for one entry: errors go to `errors`, what could be read is returned.
+DeviceSpecEntry ParseDeviceSpecEntry(const YamlNode& node, const std::string& field, ErrorList& errors);
 
 // What device_spec makes of a host's devices.
 struct AssignedDevices {

@@ -35,7 +35,8 @@ ALLOWED = {
     "compute-agent/instances": ["common", "placement/model", "compute-agent/inventory", "compute-agent/devices"],
     "compute-agent/service": ["common", "placement/model", "placement/device_spec", "placement/wire", "placement/client", "compute-agent", "berth/v1"],
     "compute-agent": ["common", "placement/model", "placement/wire", "placement/client", "compute-agent", "berth/v1"],
-    "cli": ["common", "placement/model", "placement/wire", "compute-agent/inventory", "scheduler/whatif", "cli", "berth/v1"],
+    "cli": ["common", "placement/model", "placement/wire", "compute-agent/inventory", "compute-agent/devices",
+            "compute-agent/preflight", "scheduler/request", "scheduler/whatif", "cli", "berth/v1"],
     "deploy": ["common", "placement", "db", "scheduler", "compute-agent", "berth/v1", "deploy"],
     "vmm": ["common", "vmm"],
 }

@@ -65,6 +65,7 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
   segment.mmio32 = acpi::AcpiWindow{windows.mmio32.base, windows.mmio32.size};
   if (windows.mmio64.size > 0) segment.mmio64 = acpi::AcpiWindow{windows.mmio64.base, windows.mmio64.size};
   segment.node = resolved.pci_node;
+  for (uint32_t i = 0; i < layout::kIntxPins; ++i) segment.intx_gsis.push_back(layout::kFirstIntxIrq + i);
   input.segments.push_back(segment);
   input.com1 = config.serial.mode != SerialConfig::Mode::kOff;
   input.ged_address = layout::PlatformAreaBase(physical_bits) + layout::kGedOffset;

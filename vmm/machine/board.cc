@@ -4,6 +4,7 @@
 #include <ctime>
 #include <utility>
 
+#include "common/log.h"
 #include "vmm/boot/image_source.h"
 #include "vmm/boot/linux_loader.h"
 #include "vmm/boot/reset_vector.h"
@@ -38,6 +39,7 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddPlatformDevices());
   TRY(board->AddPci());
   TRY(board->AddVirtioDevices());
+  TRY(board->AddAssignedDevices());
   TRY(board->CreateVcpus());
   return board;
 }
@@ -67,15 +69,10 @@ Status Board::CreateVm() {
   TRY(vm_->ReservePages(Gpa{layout::kKvmTss}, Gpa{layout::kKvmIdentityMap}));
   TRY(vm_->EnableSplitIrqchip(layout::kIoApicPins));
   if (capabilities_.x2apic_api) TRY(vm_->EnableX2apicIds());
-  uint32_t slot = 0;
+  slots_ = std::make_unique<MemorySlots>(*vm_, capabilities_.max_memory_slots);
   for (const MemoryRegion& region : parts_.memory->regions()) {
-    if (slot >= capabilities_.max_memory_slots) {
-      return OutOfRange("guest memory has more pieces than KVM's " +
-                            std::to_string(capabilities_.max_memory_slots) + " memory slots",
-                        "memory-zone");
-    }
-    Status status = vm_->SetMemorySlot({slot++, region.base, region.size, region.host});
-    if (!status.ok()) return std::move(status).WithContext("memory zone " + region.zone);
+    Result<uint32_t> slot = slots_->Add(region.base, region.size, region.host, false);
+    if (!slot.has_value()) return std::move(slot).error().WithContext("memory zone " + region.zone);
   }
   routes_ = std::make_unique<InterruptRoutes>(*vm_, layout::kIoApicPins);
   io_events_ = std::make_unique<KvmIoEvents>(*vm_);
@@ -111,8 +108,10 @@ Status Board::AddPlatformDevices() {
 
 Status Board::AddPci() {
   PciWindows windows = WindowsFor(*parts_.memory, physical_bits_);
-  bars_ = std::make_unique<BarAllocator>(windows.mmio32, windows.mmio64);
-  pci_ = std::make_shared<PciSegment>(0, mmio_, std::vector{windows.mmio32, windows.mmio64});
+  const PciWindow io{layout::kPciIoBase, layout::kPciIoSize};
+  bars_ = std::make_unique<BarAllocator>(windows.mmio32, windows.mmio64, io);
+  pci_ = std::make_shared<PciSegment>(0, mmio_, std::vector{windows.mmio32, windows.mmio64},
+                                      PciSegment::IoSpace{&ports_, io});
   TRY(pci_->Add(MakeHostBridge(), "host-bridge", 0));
   TRY(mmio_.Insert(layout::kPciConfigBase, layout::kPciConfigSegmentSize, pci_, "pci-config"));
   return ports_.Insert(layout::kPciConfigAddressPort, layout::kPciConfigPortSize,
@@ -145,6 +144,36 @@ Status Board::AddVirtioDevices() {
     TRY(AddVirtio(*std::move(device), "rng0"));
   }
   return OkStatus();
+}
+
+Status Board::AddAssignedDevices() {
+  if (parts_.assigned == nullptr || parts_.assigned->empty()) return OkStatus();
+  for (uint32_t i = 0; i < layout::kIntxPins; ++i) {
+    intx_pins_.push_back(SharedPin::Create(ioapic_, layout::kFirstIntxIrq + i));
+  }
+  AssignedDeviceSlots board;
+  board.vm = vm_.get();
+  board.interrupts = routes_.get();
+  board.slots = slots_.get();
+  board.loop = parts_.loop;
+  board.add = [this](std::shared_ptr<PciFunction> function, const std::string& id, uint32_t) {
+    return AddFunction(std::move(function), id);
+  };
+  board.connect = [this](uint32_t slot, std::function<void()> on_end) {
+    return intx_pins_[slot % intx_pins_.size()]->Connect(std::move(on_end));
+  };
+  board.events.on_error = [events = events_](const std::string& id) {
+    events.on_failure("device " + id + " has met an error that it does not recover from");
+  };
+  board.events.on_wanted = [](const std::string& id) {
+    LOG(kWarning, "vfio_device_wanted_back", {{"id", id}});
+  };
+  return parts_.assigned->PlugInto(board);
+}
+
+Result<uint32_t> Board::AddFunction(std::shared_ptr<PciFunction> function, const std::string& id) {
+  TRY(bars_->Place(function->config()));
+  return pci_->Add(std::move(function), id);
 }
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz) {

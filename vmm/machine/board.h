@@ -14,9 +14,12 @@
 #include "vmm/devices/platform.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
+#include "vmm/devices/shared_pin.h"
 #include "vmm/kvm/interrupt_routes.h"
 #include "vmm/kvm/io_events.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/ioapic_sink.h"
 #include "vmm/machine/net_port.h"
 #include "vmm/memory/guest_memory.h"
@@ -34,6 +37,7 @@ struct BoardParts {
   EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
   SerialBackend* serial = nullptr;  // none when the port is off
   const std::vector<NetPort>* nets = nullptr;
+  AssignedDevices* assigned = nullptr;  // none: no devices of the host
 };
 
 // What the guest did to the board. Called on a vCPU's thread, possibly several times; must be short and must
@@ -73,6 +77,9 @@ class Board {
   Status AddPlatformDevices();
   Status AddPci();
   Status AddVirtioDevices();
+  Status AddAssignedDevices();
+  // Places the BARs of a function and puts it into the next free slot, which is returned.
+  Result<uint32_t> AddFunction(std::shared_ptr<PciFunction> function, const std::string& id);
   // Puts a device behind a PCI transport into the next free slot.
   Status AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id);
   Status CreateVcpus();
@@ -90,12 +97,14 @@ class Board {
 
   // In the order of construction; destroyed in reverse: the vCPUs first, the VM last.
   std::unique_ptr<KvmVm> vm_;
+  std::unique_ptr<MemorySlots> slots_;
   std::unique_ptr<InterruptRoutes> routes_;
   std::unique_ptr<KvmIoEvents> io_events_;
   std::unique_ptr<KvmIoApicSink> ioapic_sink_;
   std::shared_ptr<IoApic> ioapic_;
   std::shared_ptr<Serial> serial_;
   std::shared_ptr<GedNotifier> ged_;
+  std::vector<std::shared_ptr<SharedPin>> intx_pins_;  // of segment 0, by slot modulo their number
   Bus ports_;
   Bus mmio_;
   std::shared_ptr<PciSegment> pci_;

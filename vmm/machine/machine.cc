@@ -37,14 +37,17 @@ Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<vo
     : kvm_(kvm), config_(std::move(config)), control_(control), on_end_(std::move(on_end)) {}
 
 Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, EventLoop& control,
-                                                 std::function<void(MachineEnd)> on_end) {
+                                                 std::function<void(MachineEnd)> on_end,
+                                                 const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end)));
+  TRY(AssignedDevices::Check(machine->config_, vfio));
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
   }
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_, ZonedMemory::Create(EffectiveZones(machine->config_)));
+  TRY_ASSIGN(machine->assigned_, AssignedDevices::Open(machine->config_, machine->memory_->memory(), vfio));
   return machine;
 }
 
@@ -141,6 +144,8 @@ Status Machine::StartBoard() {
   parts.loop = devices_.get();
   parts.serial = serial_.get();
   parts.nets = &nets_;
+  parts.assigned = assigned_.get();
+  assigned_->Reset();
   TRY_ASSIGN(board_, Board::Create(parts, EventsOf(++boots_)));
   device_thread_ = std::thread([loop = devices_.get()] {
     ::pthread_setname_np(::pthread_self(), "devices");

@@ -69,27 +69,31 @@ Result<std::unique_ptr<BarMapping>> BarMapping::Create(VfioDevice& device, uint3
   std::unique_ptr<BarMapping> mapping(new BarMapping(device, region, slots, dma));
   for (const VfioArea& area : areas) {
     TRY_ASSIGN(uint8_t* host, device.MapRegion(region, area));
-    mapping->areas_.push_back({area, host, std::nullopt, false});
+    mapping->areas_.push_back({area, host, std::nullopt, std::nullopt});
   }
   return mapping;
 }
 
 void BarMapping::MoveTo(std::optional<uint64_t> base) {
-  if (base == base_) return;
+  if (base == base_ && base.has_value()) return;
   for (Area& area : areas_) Remove(area);
   base_ = base;
   if (!base_.has_value()) return;
   for (Area& area : areas_) Add(area, *base_);
 }
 
-void BarMapping::Remove(Area& area) {
-  if (area.peer) {
-    Status status = dma_->Unmap(*base_ + area.area.offset, area.area.size);
-    if (!status.ok()) {
-      LOG(kError, "vfio_peer_not_unmapped", {{"device", device_.address()}, {"error", status}});
-    }
-    area.peer = false;
+// What the kernel does not let go now is tried again with the next move.
+void BarMapping::RemovePeer(Area& area) {
+  if (!area.peer.has_value()) return;
+  if (Status status = dma_->Unmap(*area.peer, area.area.size); !status.ok()) {
+    LOG(kError, "vfio_peer_not_unmapped", {{"device", device_.address()}, {"error", status}});
+    return;
   }
+  area.peer.reset();
+}
+
+void BarMapping::Remove(Area& area) {
+  RemovePeer(area);
   if (!area.slot.has_value()) return;
   if (Status status = slots_.Remove(*area.slot); !status.ok()) {
     LOG(kError, "vfio_bar_not_unmapped", {{"device", device_.address()}, {"error", status}});
@@ -108,15 +112,16 @@ void BarMapping::Add(Area& area, uint64_t base) {
     return;
   }
   area.slot = *slot;
-  if (dma_ == nullptr) return;
+  if (dma_ == nullptr || area.peer.has_value()) return;
   DmaRun run;
   run.iova = base + area.area.offset;
   run.size = area.area.size;
   run.host = area.host;
   run.kind = DmaRun::Kind::kDevice;
   Status status = dma_->Map({run});
-  area.peer = status.ok();
-  if (!status.ok()) {
+  if (status.ok()) {
+    area.peer = run.iova;
+  } else {
     LOG(kInfo, "vfio_no_peer_access", {{"device", device_.address()}, {"bar", region_}, {"error", status}});
   }
 }
@@ -129,7 +134,7 @@ uint64_t BarMapping::mapped_bytes() const {
 
 uint64_t BarMapping::peer_bytes() const {
   uint64_t sum = 0;
-  for (const Area& area : areas_) sum += area.peer ? area.area.size : 0;
+  for (const Area& area : areas_) sum += area.peer.has_value() ? area.area.size : 0;
   return sum;
 }
 

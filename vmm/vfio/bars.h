@@ -64,11 +64,12 @@ class BarMapping {
     VfioArea area;
     uint8_t* host = nullptr;
     std::optional<uint32_t> slot;
-    bool peer = false;  // in the I/O address space
+    std::optional<uint64_t> peer;  // where it is in the I/O address space
   };
   BarMapping(VfioDevice& device, uint32_t region, MemorySlots& slots, DmaEngine* dma)
       : device_(device), region_(region), slots_(slots), dma_(dma) {}
   void Remove(Area& area);
+  void RemovePeer(Area& area);
   void Add(Area& area, uint64_t base);
 
   VfioDevice& device_;

@@ -1,0 +1,194 @@
+#!/bin/bash
+# vfio_test.sh - runs inside the lab: devices of the host in guests of berth-vmm, by the kernel's real VFIO
+#
+# usage: vfio_test.sh [VERSION] [STAGE...]     of the guest's kernel, see mkguest.sh; default: all stages
+#   preflight  what cannot be assigned is refused, with the reason
+#   devices    one guest with a VF (MSI-X), an NVMe controller and a whole NIC (MSI-X, MSI and INTx in turn): traffic,
+#              data, a reset in place
+#   kill       kill -9 of the VMM; the VF works for the next one
+#   intx       two NICs of one IOMMU group behind a bridge that have nothing but INTx
+set -u
+here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+# shellcheck source=tests/lab/check.sh
+. "$here/check.sh"
+
+version=${1:-6.12}
+shift
+[ $# -gt 0 ] || set -- preflight devices kill intx
+vmm=$BERTH_BUILD/bin/berth-vmm
+read -r kernel initramfs < <("$here/mkguest.sh" "$version") || exit 77
+work=$(mktemp -d)
+out=${BERTH_LAB_OUT:-/lab}
+pf=0000:21:00.0 vf=0000:21:10.0 peer=0000:61:00.0 nic=0000:22:00.0 nvme=0000:81:00.0
+pair0=0000:84:01.0 pair1=0000:84:02.0
+sysfs=/sys/bus/pci/devices
+
+net_of() { ls "$sysfs/$1/net"; }
+driver() { basename "$(readlink "$sysfs/$1/driver" || echo none)"; }
+to_vfio() {
+    for address; do
+        echo vfio-pci > "$sysfs/$address/driver_override"
+        [ -e "$sysfs/$address/driver" ] && echo "$address" > "$sysfs/$address/driver/unbind"
+        echo "$address" > /sys/bus/pci/drivers_probe
+    done
+}
+# run NAME 'GUEST SHELL CODE' VMM_ARGUMENTS...: in the background, as $pid, with the console in $out/NAME.serial
+run() {
+    local name=$1
+    printf '%s\n' "$2" > "$work/$name.sh"
+    shift 2
+    serial=$out/$name.serial log=$out/$name.log
+    rm -f "$serial" "$log"
+    "$vmm" --kernel "$kernel" --initramfs "$initramfs" --memory size=256M --serial "file=$serial" --log-file "$log" \
+        "$@" --cmdline "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/$name.sh")" \
+        2> "$out/$name.stderr" &
+    pid=$!
+}
+# shellcheck disable=SC2317  # called by wait_for
+said() { grep -q "$1" "$serial" 2> /dev/null || ! kill -0 "$pid" 2> /dev/null; }
+said_line() { tr -d '\r' < "$serial" | grep -q "^$1"; }
+show() { tr -d '\r' < "$serial" | grep -E '^(guest|pci|net|block)' | sed 's/^/    /'; }
+refused() { timeout 60 "$vmm" --kernel "$kernel" --serial null "$@" > "$work/refused" 2>&1; }
+
+ip link set "$(net_of $pf)" name pf; ip link set pf up
+ip link set "$(net_of $peer)" name peer; ip link set peer up
+ip addr add 10.9.0.1/24 dev peer
+echo 0 > "$sysfs/$pf/sriov_drivers_autoprobe"
+echo 2 > "$sysfs/$pf/sriov_numvfs"
+ip link set pf vf 0 mac 52:54:00:aa:00:00
+# served on the wire: 32 MiB to be fetched, and a place to put some
+mkdir "$work/www"
+dd if=/dev/urandom of="$work/www/data" bs=1M count=32 2> /dev/null
+sum=$(md5sum < "$work/www/data" | cut -d' ' -f1)
+python3 -m http.server --directory "$work/www" --bind 10.9.0.1 8000 > /dev/null 2>&1 &
+http=$!
+trap 'kill $http 2> /dev/null' EXIT
+
+# what a guest does with the VF; its interface is the one with the VF's address
+use_vf='
+nic() { for n in /sys/class/net/*; do [ "$(cat $n/address)" = $1 ] && echo ${n##*/}; done; }
+vf=$(nic 52:54:00:aa:00:00)
+echo "guest: driver $(basename $(readlink /sys/class/net/$vf/device/driver)) of $vf"
+ip addr add 10.9.0.2/24 dev $vf; ip link set $vf up
+ping -c 3 -W 30 10.9.0.1 > /dev/null && echo "guest: ping works"
+'
+fetch='wget -q -O - http://10.9.0.1:8000/data | md5sum | sed "s/^/guest: fetched /"'
+
+stage_preflight() {
+    refused --device "path=$sysfs/$nic" && false
+    equal "a device of another driver is refused" 1 $?
+    check "the message names the driver" grep -q "device $nic is bound to e1000e" "$work/refused"
+    to_vfio $pair0
+    refused --device "path=$sysfs/$pair0" && false
+    equal "a group that is not viable is refused" 1 $?
+    check "the message names the other device" grep -q "together with $pair1, which is bound to e1000" "$work/refused"
+    refused --device "path=$sysfs/0000:ff:1f.7" && false
+    equal "a device that is not there is refused" 1 $?
+    to_vfio $vf
+    (
+        ulimit -l 1024
+        exec setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock timeout 60 "$vmm" --kernel "$kernel" --serial null \
+            --device "path=$sysfs/$vf" > "$work/refused" 2>&1
+    )
+    equal "memory that may not be locked is found beforehand" 1 $?
+    check "the message has both figures" grep -q "need 512 MiB of guest memory locked, RLIMIT_MEMLOCK allows 1.00 MiB" \
+        "$work/refused" || cat "$work/refused"
+}
+
+stage_devices() {
+    to_vfio $vf $nic $nvme
+    # shellcheck disable=SC2016
+    run devices "$use_vf"'
+disk=$(ls -d /sys/class/block/nvme*n1 | head -n 1); disk=/dev/${disk##*/}
+mkdir -p /mnt
+if ! mount -t ext4 $disk /mnt 2> /dev/null; then
+    '"$fetch"'
+    mke2fs $disk > /dev/null 2>&1 && mount -t ext4 $disk /mnt
+    dd if=/dev/urandom of=/mnt/data bs=1M count=32 2> /dev/null
+    md5sum < /mnt/data > /mnt/sum; umount /mnt
+    echo "guest: resets"
+    reboot -f; sleep 600
+fi
+[ "$(md5sum < /mnt/data)" = "$(cat /mnt/sum)" ] && echo "guest: NVMe data are whole after the reset"
+umount /mnt
+'"$fetch"'
+for mode in 2 1 0; do  # of interrupts: MSI-X, MSI, INTx
+    rmmod e1000e; insmod /lib/modules/e1000e.ko IntMode=$mode
+    n=$(nic 52:54:00:00:00:02)
+    ip link set $vf down
+    ip addr add 10.9.0.3/24 dev $n; ip link set $n up
+    ping -c 3 -W 30 10.9.0.1 > /dev/null && echo "guest: whole NIC, mode $mode, ping works"
+    '"$fetch"' | sed "s/fetched/mode $mode/"
+    grep $n /proc/interrupts | sed "s/^/guest: mode $mode /"
+    ip link set $n down
+done
+cat /proc/interrupts | sed "s/^/guest: irq /"
+' --device "path=$sysfs/$vf/,id=vf" "path=$sysfs/$nic,id=nic" "path=$sysfs/$nvme,id=nvme"
+    wait_for 500 said 'berth-guest: command status'
+    wait_for 60 said 'reboot: Power down'
+    wait "$pid"
+    equal "exit status of the VMM" 0 $?
+    show
+    check "the guest's driver is igbvf" said_line 'guest: driver igbvf'
+    equal "ping over the VF, both boots" 2 "$(grep -c 'guest: ping works' "$serial")"
+    equal "32 MiB over the VF arrived whole, both boots" 2 "$(grep -c "guest: fetched $sum" "$serial")"
+    check "NVMe" said_line 'guest: NVMe data are whole after the reset'
+    for mode in 2 1 0; do
+        check "the whole NIC works, interrupt mode $mode" said_line "guest: whole NIC, mode $mode, ping works"
+        check "and 32 MiB arrive whole" said_line "guest: mode $mode $sum"
+    done
+    check "MSI-X" said_line 'guest: mode 2 .*PCI-MSIX'
+    check "MSI" said_line 'guest: mode 1 .*PCI-MSI-'
+    check "INTx" said_line 'guest: mode 0 .*IO-APIC'
+    equal "boots" 2 "$(grep -c vm_booted "$log")"
+    check "nothing went wrong" test -z "$(grep -E ' (error|warning) ' "$log")" || cat "$log"
+}
+
+stage_kill() {
+    to_vfio $vf
+    # shellcheck disable=SC2016
+    run kill1 "$use_vf"'
+echo "guest: busy"; while :; do '"$fetch"' > /dev/null; done' --device "path=$sysfs/$vf"
+    wait_for 200 said 'guest: busy'
+    kill -9 "$pid"
+    wait "$pid" 2> /dev/null
+    equal "killed in the midst of DMA" 137 $?
+    # shellcheck disable=SC2016
+    run kill2 "$use_vf$fetch" --device "path=$sysfs/$vf"
+    wait_for 200 said 'reboot: Power down'
+    wait "$pid"
+    equal "exit status of the next VMM" 0 $?
+    check "its guest has the VF" said_line "guest: fetched $sum" || show
+}
+
+stage_intx() {
+    to_vfio $pair0 $pair1
+    # shellcheck disable=SC2016
+    run intx '
+ls -d /sys/class/net/* | sed "s/^/guest: /"
+for n in /sys/class/net/eth*; do
+    [ "$(basename $(readlink $n/device/driver))" = e1000 ] && echo "guest: $(basename $n) is an e1000"
+    ip link set ${n##*/} up; ip link set ${n##*/} down
+done
+grep eth /proc/interrupts | sed "s/^/guest: /"
+for n in /sys/class/net/eth*; do
+    insmod /lib/modules/packet.ko 2> /dev/null
+    ip link set ${n##*/} up && echo "guest: ${n##*/} is up"
+    ethtool -t ${n##*/} 2> /dev/null
+done
+sleep 5; dmesg | grep -i e1000 | sed "s/^/guest: /"; cat /proc/interrupts | sed "s/^/guest: irq /"
+' --device "path=$sysfs/$pair0" "path=$sysfs/$pair1"
+    wait_for 200 said 'reboot: Power down'
+    wait "$pid"
+    equal "exit status of the VMM" 0 $?
+    show
+    equal "both NICs have their driver" 2 "$(grep -c 'is an e1000' "$serial")"
+    cat "$log"
+}
+
+for stage; do
+    echo "--- $stage"
+    "stage_$stage"
+done
+rm -rf "$work"
+finish

@@ -73,7 +73,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                                 PciSegment::IoSpace{&ports, kIo});
     BarAllocator bars(kLow, kHigh, kIo);
     auto opened = *host.Open("0000:21:10.0");
-    auto function = *VfioFunction::Create(opened, "dev", {&interrupts, &slots, loop.get(), host.dma()});
+    auto function =
+        *VfioFunction::Create(opened, "dev", {vm.get(), &interrupts, &slots, loop.get(), host.dma()});
     CHECK(bars.Place(function->config()).ok());
     CHECK(segment->Add(function, "dev").has_value());
     CHECK(function

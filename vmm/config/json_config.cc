@@ -122,6 +122,11 @@ class Reader {
     ApplyOptions(options_, config, errors_);
   }
 
+  void ReadDevice(std::string_view option, const Json& value, VmConfig& config) {
+    ReadObject(option.data(), std::string(option), value);
+    ApplyOptions(options_, config, errors_);
+  }
+
  private:
   void ReadSection(const std::string& name, const Json& value, VmConfig& config) {
     if (name == "rng" && value.is_null()) {
@@ -334,14 +339,29 @@ Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
   return document;
 }
 
+ConfigErrors TooLarge() {
+  return {SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes")};
+}
+
 }  // namespace
+
+ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
+                                        std::string_view text) {
+  CHECK(FindOption(option) != nullptr);
+  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
+  ConfigErrors errors;
+  Json document = ParseStrictly(text, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  VmConfig with = config;
+  Reader(errors).ReadDevice(FindOption(option)->name, document, with);
+  AppendValidation(with, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return with;
+}
 
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
   ConfigErrors errors;
-  if (text.size() > kMaxJsonConfig) {
-    errors.push_back(SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes"));
-    return tl::unexpected(std::move(errors));
-  }
+  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
   Json document = ParseStrictly(text, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   VmConfig config;

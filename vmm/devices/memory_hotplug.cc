@@ -37,6 +37,12 @@ uint32_t MemoryHotplug::free_slots() const {
   return count_ - static_cast<uint32_t>(slots_.size());
 }
 
+uint32_t MemoryHotplug::pending() const {
+  std::lock_guard lock(mutex_);
+  return static_cast<uint32_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.inserting; }));
+}
+
 void MemoryHotplug::Read(uint64_t offset, std::span<uint8_t> data) {
   std::fill(data.begin(), data.end(), uint8_t{0});
   std::lock_guard lock(mutex_);

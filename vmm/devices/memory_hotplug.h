@@ -28,6 +28,8 @@ class MemoryHotplug : public BusDevice {
   // kResourceExhausted when all slots are taken.
   Status Insert(const Piece& piece);
   uint32_t free_slots() const;
+  // Pieces that the guest has not looked at yet.
+  uint32_t pending() const;
 
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;

@@ -207,6 +207,11 @@ std::optional<DmaRun> DmaEngine::Find(uint64_t iova) const {
   return table_.Find(iova);
 }
 
+std::optional<DmaRun> DmaEngine::FindFrom(uint64_t iova) const {
+  std::lock_guard lock(mutex_);
+  return table_.FindFrom(iova);
+}
+
 DmaCounters DmaEngine::counters() const {
   std::lock_guard lock(mutex_);
   return counters_;

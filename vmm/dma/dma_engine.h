@@ -50,6 +50,8 @@ class DmaEngine {
   std::vector<DmaRun> Mapped() const;
   uint64_t mapped_bytes() const;
   std::optional<DmaRun> Find(uint64_t iova) const;
+  // The first mapping that ends behind `iova`.
+  std::optional<DmaRun> FindFrom(uint64_t iova) const;
   DmaCounters counters() const;
 
  private:

@@ -96,6 +96,11 @@ std::optional<DmaRun> RunTable::Find(uint64_t iova) const {
   return it->second;
 }
 
+std::optional<DmaRun> RunTable::FindFrom(uint64_t iova) const {
+  auto it = FirstBehind(iova);
+  return it == runs_.end() ? std::nullopt : std::optional(it->second);
+}
+
 std::vector<DmaRun> RunTable::runs() const {
   std::vector<DmaRun> all;
   all.reserve(runs_.size());

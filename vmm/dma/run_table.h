@@ -22,6 +22,7 @@ class RunTable {
   // The runs that have at least one byte in the range, by address.
   std::vector<DmaRun> Overlapping(uint64_t iova, uint64_t size) const;
   std::optional<DmaRun> Find(uint64_t iova) const;
+  std::optional<DmaRun> FindFrom(uint64_t iova) const;  // the first that ends behind it
   std::vector<DmaRun> runs() const;
   size_t count() const { return runs_.size(); }
   uint64_t bytes() const { return bytes_; }

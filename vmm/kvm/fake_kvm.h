@@ -30,6 +30,7 @@ enum class KvmCall {
   kAssignIoEvent,
   kDeassignIoEvent,
   kAddVfioFile,
+  kRemoveVfioFile,
   kCreateVcpu,
   kSetCpuid,
   kSetMsrs,

@@ -118,14 +118,11 @@ class LinuxVm final : public KvmVm {
       TRY(Call(KVM_CREATE_DEVICE, &create, "KVM_CREATE_DEVICE vfio"));
       vfio_.reset(static_cast<int>(create.fd));
     }
-    kvm_device_attr attribute{};
-    attribute.group = KVM_DEV_VFIO_GROUP;  // also called KVM_DEV_VFIO_FILE
-    attribute.attr = KVM_DEV_VFIO_GROUP_ADD;
-    attribute.addr = reinterpret_cast<uintptr_t>(&file);
-    if (Ioctl(vfio_.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0) {
-      return ErrnoStatus("KVM_DEV_VFIO_GROUP_ADD", errno);
-    }
-    return OkStatus();
+    return SetVfioFile(file, KVM_DEV_VFIO_GROUP_ADD, "KVM_DEV_VFIO_GROUP_ADD");
+  }
+  Status RemoveVfioFile(int file) override {
+    std::lock_guard lock(vfio_mutex_);
+    return SetVfioFile(file, KVM_DEV_VFIO_GROUP_DEL, "KVM_DEV_VFIO_GROUP_DEL");
   }
 
   Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) override {
@@ -146,6 +143,15 @@ class LinuxVm final : public KvmVm {
     cap.cap = capability;
     cap.args[0] = argument;
     return Call(KVM_ENABLE_CAP, &cap, name);
+  }
+
+  Status SetVfioFile(int file, uint64_t what, const char* name) {
+    kvm_device_attr attribute{};
+    attribute.group = KVM_DEV_VFIO_GROUP;  // also called KVM_DEV_VFIO_FILE
+    attribute.attr = what;
+    attribute.addr = reinterpret_cast<uintptr_t>(&file);
+    if (Ioctl(vfio_.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0) return ErrnoStatus(name, errno);
+    return OkStatus();
   }
 
   Status Irqfd(int event_fd, uint32_t gsi, uint32_t flags) {

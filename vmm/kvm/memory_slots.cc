@@ -6,25 +6,34 @@ namespace berth::vmm {
 
 Result<uint32_t> MemorySlots::Add(Gpa gpa, uint64_t size, uint8_t* host, bool readonly) {
   std::lock_guard lock(mutex_);
-  uint32_t slot = 0;
-  for (uint32_t used : used_) {
-    if (used != slot) break;
-    ++slot;
+  uint32_t number = 0;  // the lowest that is free
+  for (const auto& [taken, slot] : slots_) {
+    if (taken != number) break;
+    ++number;
   }
-  if (slot >= slots_max_) {
-    return ResourceExhausted("all " + std::to_string(slots_max_) + " memory slots of KVM are in use");
+  if (number >= count_) {
+    return ResourceExhausted("all of KVM's " + std::to_string(count_) + " memory slots are taken");
   }
-  TRY(vm_.SetMemorySlot({slot, gpa, size, host, readonly}));
-  used_.insert(slot);
-  return slot;
+  const MemorySlot slot{number, gpa, size, host, readonly};
+  TRY(vm_.SetMemorySlot(slot));
+  slots_.emplace(number, slot);
+  return number;
 }
 
 Status MemorySlots::Remove(uint32_t slot) {
   std::lock_guard lock(mutex_);
-  if (!used_.contains(slot)) return NotFound("memory slot " + std::to_string(slot) + " is not in use");
-  TRY(vm_.SetMemorySlot({.slot = slot}));
-  used_.erase(slot);
+  auto found = slots_.find(slot);
+  if (found == slots_.end()) return NotFound("no memory slot " + std::to_string(slot));
+  MemorySlot none = found->second;
+  none.size = 0;
+  TRY(vm_.SetMemorySlot(none));
+  slots_.erase(found);
   return OkStatus();
+}
+
+uint32_t MemorySlots::used() const {
+  std::lock_guard lock(mutex_);
+  return static_cast<uint32_t>(slots_.size());
 }
 
 }  // namespace berth::vmm

@@ -1,7 +1,7 @@
 #include "vmm/machine/assigned_devices.h"
 
 #include <algorithm>
-#include <set>
+#include <optional>
 #include <utility>
 
 #include "common/log.h"
@@ -74,28 +74,69 @@ Status AssignedDevices::Check(const VmConfig& config, const VfioSource& source) 
 Result<std::unique_ptr<AssignedDevices>> AssignedDevices::Open(const VmConfig& config,
                                                                const GuestMemory& memory,
                                                                const VfioSource& source) {
-  std::unique_ptr<AssignedDevices> assigned(new AssignedDevices());
+  std::unique_ptr<AssignedDevices> assigned(new AssignedDevices(memory, source));
   if (config.devices.empty()) return assigned;
   TRY_ASSIGN(const std::vector<std::string> addresses, Addresses(config));
   TRY_ASSIGN(assigned->host_, source.open(addresses));
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    Result<std::shared_ptr<VfioDevice>> device = assigned->host_->Open(addresses[i]);
-    if (!device.has_value()) return std::move(device).error().WithField("device " + config.devices[i].id);
-    assigned->devices_.push_back({config.devices[i].id, config.devices[i].pci_segment, *device});
-  }
+  for (const DeviceConfig& device : config.devices) TRY(assigned->OpenOne(device));
+  TRY(assigned->MapAllMemory());
+  return assigned;
+}
+
+Status AssignedDevices::OpenOne(const DeviceConfig& config) {
+  TRY_ASSIGN(const PciAddress address, HostAddress(config));
+  Result<std::shared_ptr<VfioDevice>> device = host_->Open(address.ToString());
+  if (!device.has_value()) return std::move(device).error().WithField("device " + config.id);
+  devices_.push_back({config.id, config.pci_segment, *device});
+  return OkStatus();
+}
+
+Status AssignedDevices::MapAllMemory() {
   std::vector<DmaRun> runs;
-  for (const MemoryRegion& run : memory.PresentRuns()) runs.push_back(RunOf(run, Granule(memory, run)));
-  DmaEngine& dma = *assigned->host_->dma();
+  for (const MemoryRegion& run : memory_.PresentRuns()) runs.push_back(RunOf(run, Granule(memory_, run)));
+  DmaEngine& dma = *host_->dma();
   // What the kernel's limits are is known for sure only now that the devices have joined.
   if (Status status = dma.Check(runs); !status.ok()) return std::move(status).WithField("device");
   if (Status status = dma.Map(runs); !status.ok()) return std::move(status).WithField("device");
   LOG(kInfo, "vfio_opened",
-      {{"interface", assigned->host_->interface_name()},
+      {{"interface", host_->interface_name()},
        {"iommu", dma.backend_name()},
-       {"devices", addresses.size()},
+       {"devices", devices_.size()},
        {"mapped_bytes", dma.mapped_bytes()},
        {"mappings", dma.Mapped().size()}});
-  return assigned;
+  return OkStatus();
+}
+
+Status AssignedDevices::Add(const DeviceConfig& device) {
+  TRY_ASSIGN(const PciAddress address, HostAddress(device));
+  VfioDemand demand;
+  demand.addresses = {address.ToString()};
+  for (const MemoryRegion& run : memory_.PresentRuns()) {
+    demand.ram.push_back({Raw(run.base), Raw(run.base) + run.size - 1});
+  }
+  demand.mappings = demand.ram.size() + 2 * (devices_.size() + 1);
+  TRY(source_.check(demand));
+  if (host_ != nullptr) {
+    TRY(OpenOne(device));
+    // It may bring limits of its own.
+    static_cast<void>(host_->dma()->Limits());
+    return OkStatus();
+  }
+  TRY_ASSIGN(host_, source_.open(demand.addresses));
+  Status status = OpenOne(device);
+  if (status.ok()) status = MapAllMemory();
+  if (!status.ok()) {
+    devices_.clear();
+    host_.reset();
+  }
+  return status;
+}
+
+void AssignedDevices::Remove(const std::string& id) {
+  auto found = std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) { return d.id == id; });
+  if (found == devices_.end()) return;
+  host_->Release(found->device);
+  devices_.erase(found);
 }
 
 void AssignedDevices::Reset() {
@@ -105,35 +146,57 @@ void AssignedDevices::Reset() {
   }
 }
 
-Status AssignedDevices::PlugInto(const AssignedDeviceSlots& board) {
-  std::set<int> files;
-  for (const Device& entry : devices_) {
-    VfioParts parts{board.interrupts, board.slots, board.loop, host_->dma()};
-    Result<std::shared_ptr<VfioFunction>> function = VfioFunction::Create(entry.device, entry.id, parts);
-    if (!function.has_value()) return std::move(function).error().WithField("device " + entry.id);
-    if (files.insert(entry.device->kvm_file()).second) {
-      if (Status status = board.vm->AddVfioFile(entry.device->kvm_file()); !status.ok()) {
-        return std::move(status).WithField("device " + entry.id);
-      }
-    }
-    Result<uint32_t> slot = board.add(*function, entry.id, entry.segment);
-    if (!slot.has_value()) return std::move(slot).error().WithField("device " + entry.id);
-    auto connect = [&board, slot = *slot](std::function<void()> on_end) {
-      return board.connect(slot, std::move(on_end));
-    };
-    Status started = (*function)->Start(connect, board.events);
-    if (!started.ok()) return std::move(started).WithField("device " + entry.id);
-  }
+Result<PciPlace> AssignedDevices::PlugInto(const AssignedDeviceSlots& board, const std::string& id) {
+  auto found = std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) { return d.id == id; });
+  CHECK(found != devices_.end());
+  const auto failed = [&id](Status status) { return std::move(status).WithField("device " + id); };
+  VfioParts parts{board.vm, board.interrupts, board.memory_slots, board.loop, host_->dma()};
+  Result<std::shared_ptr<VfioFunction>> function = VfioFunction::Create(found->device, id, parts);
+  if (!function.has_value()) return failed(function.error());
+  Result<PciPlace> place = board.add(*function, id, found->segment);
+  if (!place.has_value()) return failed(place.error());
+  auto connect = [&board, &place](std::function<void()> on_end) {
+    return board.connect(*place, std::move(on_end));
+  };
+  if (Status started = (*function)->Start(connect, board.events); !started.ok()) return failed(started);
+  return place;
+}
+
+Status AssignedDevices::PlugAllInto(const AssignedDeviceSlots& board) {
+  for (const Device& device : devices_) TRY(PlugInto(board, device.id));
   return OkStatus();
 }
 
+void AssignedDevices::ForgetUnplugged(const GuestMemory& memory) {
+  if (host_ == nullptr || host_->dma() == nullptr) return;
+  const std::vector<MemoryRegion> present = memory.PresentRuns();
+  for (const DmaRun& run : host_->dma()->Mapped()) {
+    if (run.kind != DmaRun::Kind::kMemory) continue;
+    const bool there = std::any_of(present.begin(), present.end(), [&run](const MemoryRegion& region) {
+      return run.iova >= Raw(region.base) && run.end() <= Raw(region.base) + region.size;
+    });
+    if (!there) OnRemoved(Gpa{run.iova}, run.size);
+  }
+}
+
 Status AssignedDevices::OnAdded(const MemoryRegion& run) {
-  if (devices_.empty()) return OkStatus();
-  return host_->dma()->Map({RunOf(run, PluggedGranule(run))});
+  if (host_ == nullptr) return OkStatus();
+  DmaEngine& dma = *host_->dma();
+  const uint64_t end = Raw(run.base) + run.size;
+  std::vector<DmaRun> missing;
+  for (uint64_t at = Raw(run.base); at < end;) {
+    const std::optional<DmaRun> known = dma.FindFrom(at);
+    const uint64_t stop = known.has_value() ? std::clamp(known->iova, at, end) : end;
+    if (stop > at) {
+      missing.push_back(RunOf(run.Part(at - Raw(run.base), stop - at), PluggedGranule(run)));
+    }
+    at = known.has_value() && known->iova < end ? std::max(known->end(), stop) : end;
+  }
+  return missing.empty() ? OkStatus() : dma.Map(missing);
 }
 
 void AssignedDevices::OnRemoved(Gpa base, uint64_t size) {
-  if (devices_.empty()) return;
+  if (host_ == nullptr) return;
   if (Status status = host_->dma()->Unmap(Raw(base), size); !status.ok()) {
     LOG(kError, "vfio_memory_not_unmapped", {{"error", status}});
   }

@@ -11,6 +11,7 @@
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/pci_topology.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/memory_listener.h"
 #include "vmm/vfio/preflight.h"
@@ -31,12 +32,12 @@ VfioSource KernelVfio();
 struct AssignedDeviceSlots {
   KvmVm* vm = nullptr;
   MsiController* interrupts = nullptr;
-  MemorySlots* slots = nullptr;
+  MemorySlots* memory_slots = nullptr;
   EventLoop* loop = nullptr;
-  // Places the function's BARs and puts it into a free slot of the segment, which is returned.
-  std::function<Result<uint32_t>(std::shared_ptr<PciFunction>, const std::string& id, uint32_t segment)> add;
+  // Places the function's BARs and puts it into a free slot of the segment.
+  std::function<Result<PciPlace>(std::shared_ptr<PciFunction>, const std::string& id, uint32_t segment)> add;
   // The line of the slot's interrupt pin.
-  std::function<std::unique_ptr<IrqLine>(uint32_t slot, std::function<void()> on_end)> connect;
+  std::function<std::unique_ptr<IrqLine>(const PciPlace& place, std::function<void()> on_end)> connect;
   VfioEvents events;
 };
 
@@ -53,14 +54,19 @@ class AssignedDevices final : public MemoryListener {
   bool empty() const { return devices_.empty(); }
   // Puts them into the state of power-on. A device that cannot be reset is reported, and used as it is.
   void Reset();
-  // Plugs all of them into a new board.
-  Status PlugInto(const AssignedDeviceSlots& board);
+  // Opens one more.
+  Status Add(const DeviceConfig& device);
+  // Closes it, once the board has it no longer. Nothing for an unknown id.
+  void Remove(const std::string& id);
+  // Plugs one, or all, into a board.
+  Result<PciPlace> PlugInto(const AssignedDeviceSlots& board, const std::string& id);
+  Status PlugAllInto(const AssignedDeviceSlots& board);
 
+  // Unmaps what was unplugged while nobody listened.
+  void ForgetUnplugged(const GuestMemory& memory);
+  // Memory that is mapped already is no error.
   Status OnAdded(const MemoryRegion& run) override;
   void OnRemoved(Gpa base, uint64_t size) override;
-
-  // Null without devices.
-  const DmaEngine* dma() const { return host_ == nullptr ? nullptr : host_->dma(); }
 
  private:
   struct Device {
@@ -69,9 +75,14 @@ class AssignedDevices final : public MemoryListener {
     std::shared_ptr<VfioDevice> device;
   };
 
-  AssignedDevices() = default;
+  AssignedDevices(const GuestMemory& memory, VfioSource source)
+      : memory_(memory), source_(std::move(source)) {}
+  Status OpenOne(const DeviceConfig& config);
+  Status MapAllMemory();
 
-  std::unique_ptr<VfioHost> host_;
+  const GuestMemory& memory_;
+  const VfioSource source_;
+  std::unique_ptr<VfioHost> host_;  // from the first device on
   std::vector<Device> devices_;
 };
 

@@ -57,6 +57,7 @@ class FakeVfioDevice final : public VfioDevice {
   Status UnmaskIntx() override;
   Status Reset() override;
   int kvm_file() const override { return file_; }
+  bool kvm_file_is_shared() const override { return false; }
 
   // As the device: raises an interrupt. False when nothing is set up for it.
   bool Fire(uint32_t irq_index, uint32_t vector);

@@ -35,6 +35,7 @@ class LinuxVfioDevice final : public VfioDevice {
   Status UnmaskIntx() override;
   Status Reset() override;
   int kvm_file() const override { return kvm_file_ < 0 ? fd_.get() : kvm_file_; }
+  bool kvm_file_is_shared() const override { return kvm_file_ >= 0; }
 
   // Everything that a reset of the bus would reset, this function included.
   Result<std::vector<BusNeighbour>> BusNeighbours();

@@ -66,8 +66,9 @@ class VfioDevice {
   virtual Status UnmaskIntx() = 0;
   // kFailedPrecondition where the device cannot be reset by itself.
   virtual Status Reset() = 0;
-  // For KvmVm::AddVfioFile.
+  // For KvmVm::AddVfioFile: the device's own file, or the one of its group, which others may share.
   virtual int kvm_file() const = 0;
+  virtual bool kvm_file_is_shared() const = 0;
 };
 
 }  // namespace berth::vmm

@@ -31,7 +31,16 @@ Result<std::shared_ptr<VfioFunction>> VfioFunction::Create(std::shared_ptr<VfioD
     function->msix_ = std::make_shared<AssignedMsix>(*function->device_, *parts.interrupts, layout->vectors);
   }
   TRY(function->AddBars());
+  TRY(function->TellKvm());
   return function;
+}
+
+Status VfioFunction::TellKvm() {
+  Status status = parts_.vm->AddVfioFile(device_->kvm_file());
+  known_to_kvm_ = status.ok();
+  // Devices of one group share its file.
+  if (status.code() == StatusCode::kAlreadyExists && device_->kvm_file_is_shared()) return OkStatus();
+  return status;
 }
 
 VfioFunction::~VfioFunction() {
@@ -41,6 +50,11 @@ VfioFunction::~VfioFunction() {
   if (msix_ != nullptr) msix_->SetControl(0);
   msi_.reset();
   intx_.reset();
+  // Else KVM would keep a device open that was unplugged. A group stays as long as the VM.
+  if (!known_to_kvm_ || device_->kvm_file_is_shared()) return;
+  if (Status status = parts_.vm->RemoveVfioFile(device_->kvm_file()); !status.ok()) {
+    LOG(kWarning, "vfio_file_not_released", {{"device", device_->address()}, {"error", status}});
+  }
 }
 
 Status VfioFunction::AddBars() {

@@ -22,6 +22,7 @@ namespace berth::vmm {
 
 // What an assigned device uses of the machine. All of it outlives the function.
 struct VfioParts {
+  KvmVm* vm = nullptr;
   MsiController* interrupts = nullptr;
   MemorySlots* slots = nullptr;
   EventLoop* loop = nullptr;
@@ -59,6 +60,7 @@ class VfioFunction final : public PciFunction {
   VfioFunction(std::shared_ptr<VfioDevice> device, std::string id, const VfioParts& parts)
       : device_(std::move(device)), id_(std::move(id)), parts_(parts) {}
   Status AddBars();
+  Status TellKvm();
   // One of the event descriptors that VFIO signals; none when the device has no such event.
   Status Watch(uint32_t irq_index, UniqueFd& event, std::function<void()> handle);
   void Unwatch(uint32_t irq_index, UniqueFd& event);
@@ -74,6 +76,7 @@ class VfioFunction final : public PciFunction {
   std::shared_ptr<AssignedMsix> msix_;
   std::array<std::shared_ptr<AssignedBar>, PciConfigSpace::kBars> bars_;
   std::array<std::unique_ptr<BarMapping>, PciConfigSpace::kBars> mappings_;
+  bool known_to_kvm_ = false;
   UniqueFd error_event_;
   UniqueFd wanted_event_;
 };

@@ -23,7 +23,7 @@ class VfioFunctionTest : public testing::Test {
     device_ = &host_.Add(options);
     auto opened = host_.Open(options.address);
     ASSERT_TRUE(opened.has_value());
-    VfioParts parts{&interrupts_, slots_.get(), loop_.get(), host_.dma()};
+    VfioParts parts{vm_.get(), &interrupts_, slots_.get(), loop_.get(), host_.dma()};
     auto function = VfioFunction::Create(*opened, "dev0", parts);
     ASSERT_TRUE(function.has_value()) << function.status().ToString();
     function_ = *function;

@@ -20,7 +20,7 @@ read -r kernel initramfs < <("$here/mkguest.sh" "$version") || exit 77
 work=$(mktemp -d)
 out=${BERTH_LAB_OUT:-/lab}
 pf=0000:21:00.0 vf=0000:21:10.0 peer=0000:61:00.0 nic=0000:22:00.0 nvme=0000:81:00.0
-pair0=0000:84:01.0 pair1=0000:84:02.0
+pair0=0000:84:01.0 pair1=0000:84:02.0 bridge=0000:83:00.0
 sysfs=/sys/bus/pci/devices
 
 net_of() { ls "$sysfs/$1/net"; }
@@ -85,6 +85,10 @@ stage_preflight() {
     to_vfio $pair0
     refused --device "path=$sysfs/$pair0" && false
     equal "a group that is not viable is refused" 1 $?
+    check "the message names the bridge, whose driver the kernel does not trust" \
+        grep -q "together with $bridge, which is bound to shpchp" "$work/refused"
+    echo $bridge > "$sysfs/$bridge/driver/unbind"
+    refused --device "path=$sysfs/$pair0" && false
     check "the message names the other device" grep -q "together with $pair1, which is bound to e1000" "$work/refused"
     refused --device "path=$sysfs/0000:ff:1f.7" && false
     equal "a device that is not there is refused" 1 $?
@@ -167,6 +171,7 @@ echo "guest: busy"; while :; do '"$fetch"' > /dev/null; done' --device "path=$sy
 
 stage_intx() {
     to_vfio $pair0 $pair1
+    [ -e "$sysfs/$bridge/driver" ] && echo $bridge > "$sysfs/$bridge/driver/unbind"
     # shellcheck disable=SC2016
     run intx '
 for n in /sys/class/net/eth*; do

@@ -13,9 +13,9 @@
 namespace berth::vmm {
 namespace {
 
-// Whose driver does no DMA for itself. Bridges are judged by the kernel, which knows their drivers.
-bool Harmless(const std::string& member, const std::string& driver, const VfioSysfs& sysfs) {
-  return sysfs.IsBridge(member) || driver.empty() || driver == "pci-stub" ||
+// Drivers that the kernel knows to do no DMA for themselves.
+bool Harmless(const std::string& driver) {
+  return driver.empty() || driver == "pcieport" || driver == "pci-stub" ||
          driver.find("vfio") != std::string::npos;
 }
 
@@ -30,7 +30,7 @@ Status CheckDevice(const std::string& address, const VfioSysfs& sysfs) {
   TRY_ASSIGN(const uint32_t group, sysfs.Group(address));
   for (const std::string& member : sysfs.GroupMembers(group)) {
     const std::string driver = sysfs.Driver(member);
-    if (Harmless(member, driver, sysfs)) continue;
+    if (Harmless(driver)) continue;
     return FailedPrecondition("device " + address + " is in IOMMU group " + std::to_string(group) +
                                   " together with " + member + ", which is bound to " + driver,
                               "device", "bind all devices of the group to vfio-pci, or to no driver");

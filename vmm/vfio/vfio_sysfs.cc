@@ -48,11 +48,6 @@ bool VfioSysfs::Exists(const std::string& address) const {
   return std::filesystem::exists(Device(address), error);
 }
 
-bool VfioSysfs::IsBridge(const std::string& address) const {
-  Result<std::string> text = ReadFile(Device(address) + "/class");
-  return text.has_value() && text->starts_with("0x06");
-}
-
 std::string VfioSysfs::Driver(const std::string& address) const {
   return LinkName(Device(address) + "/driver");
 }

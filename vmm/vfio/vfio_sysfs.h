@@ -23,7 +23,6 @@ class VfioSysfs {
   const std::string& root() const { return root_; }  // without a slash at its end
 
   bool Exists(const std::string& address) const;
-  bool IsBridge(const std::string& address) const;
   // The bound driver; empty: none.
   std::string Driver(const std::string& address) const;
   // kFailedPrecondition when the device is in no IOMMU group.

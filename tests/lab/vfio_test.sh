@@ -2,10 +2,12 @@
 # vfio_test.sh - runs inside the lab: devices of the host in guests of berth-vmm, by the kernel's real VFIO
 #
 # usage: vfio_test.sh [VERSION] [STAGE...]     of the guest's kernel, see mkguest.sh; default: all stages
+#   probe      an edu device (MSI only) by groups, and by device files with and without cut mode where the kernel has them
 #   preflight  what cannot be assigned is refused, with the reason
 #   devices    one guest with a VF (MSI-X), an NVMe controller and a whole NIC (MSI-X, MSI and INTx in turn): traffic,
 #              data, a reset in place
 #   kill       kill -9 of the VMM; the VF works for the next one
+#   hotplug    a VF comes and goes in a running guest, and the host takes it back
 #   intx       two NICs of one IOMMU group behind a bridge that have nothing but INTx
 set -u
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
@@ -14,13 +16,13 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 version=${1:-6.12}
 shift
-[ $# -gt 0 ] || set -- preflight devices kill intx
-vmm=$BERTH_BUILD/bin/berth-vmm
+[ $# -gt 0 ] || set -- probe preflight devices kill hotplug intx
+vmm=$BERTH_BUILD/bin/berth-vmm probe=$BERTH_BUILD/bin/vfio_probe
 read -r kernel initramfs < <("$here/mkguest.sh" "$version") || exit 77
 work=$(mktemp -d)
 out=${BERTH_LAB_OUT:-/lab}
 pf=0000:21:00.0 vf=0000:21:10.0 peer=0000:61:00.0 nic=0000:22:00.0 nvme=0000:81:00.0
-pair0=0000:84:01.0 pair1=0000:84:02.0 bridge=0000:83:00.0
+pair0=0000:84:01.0 pair1=0000:84:02.0 bridge=0000:83:00.0 edu=0000:42:00.0
 sysfs=/sys/bus/pci/devices
 
 net_of() { ls "$sysfs/$1/net"; }
@@ -77,6 +79,18 @@ ip addr add 10.9.0.2/24 dev $vf; ip link set $vf up
 ping -c 3 -W 30 10.9.0.1 > /dev/null && echo "guest: ping works"
 '
 fetch='wget -q -O - http://10.9.0.1:8000/data | md5sum | sed "s/^/guest: fetched /"'
+
+stage_probe() {
+    to_vfio $edu
+    check "groups" "$probe" group $edu
+    if [ -e /dev/iommu ]; then
+        check "device files" "$probe" device-file $edu
+        check "cut mode" "$probe" cut $edu
+    else
+        echo "skipped: this kernel has no iommufd"
+    fi
+    "$probe" group $edu | grep -E '^(measure|note)' | sed 's/^/    /'
+}
 
 stage_preflight() {
     refused --device "path=$sysfs/$nic" && false
@@ -167,6 +181,49 @@ echo "guest: busy"; while :; do '"$fetch"' > /dev/null; done' --device "path=$sy
     wait "$pid"
     equal "exit status of the next VMM" 0 $?
     check "its guest has the VF" said_line "guest: fetched $sum" || show
+}
+
+stage_hotplug() {
+    local rounds=${BERTH_HOTPLUG_ROUNDS:-5}
+    to_vfio $vf
+    # shellcheck disable=SC2016
+    run hotplug '
+echo "guest: waits"
+round=0
+while :; do
+    for n in /sys/class/net/*; do
+        [ "$(cat $n/address)" = 52:54:00:aa:00:00 ] || continue
+        n=${n##*/}
+        ip addr add 10.9.0.2/24 dev $n; ip link set $n up
+        ping -c 1 -W 30 10.9.0.1 > /dev/null || continue
+        round=$((round + 1)); echo "guest: round $round"
+        while [ -e /sys/class/net/$n ]; do sleep 0.1; done
+        echo "guest: gone $round"
+    done
+    sleep 0.1
+done' --api-socket "$work/hotplug.api"
+    wait_for 100 said 'guest: waits'
+    api() { curl -s -o "$work/reply" -w '%{http_code}' --unix-socket "$work/hotplug.api" -X PUT "http://localhost/api/v1/$1" -d "$2"; }
+    for round in $(seq "$rounds"); do
+        code=$(api vm.add-device "{\"path\": \"$sysfs/$vf\", \"id\": \"vf\"}")
+        [ "$code" = 200 ] || { equal "vm.add-device, round $round" 200 "$code"; cat "$work/reply"; break; }
+        wait_for 100 said "guest: round $round"
+        code=$(api vm.remove-device '{"id": "vf"}')
+        [ "$code" = 204 ] || { equal "vm.remove-device, round $round" 204 "$code"; cat "$work/reply"; break; }
+        wait_for 100 said "guest: gone $round"
+        wait_for 60 sh -c "[ \$(grep -c device_removed '$log') = $round ]"
+    done
+    equal "rounds of plugging and unplugging" "$rounds" "$(grep -c 'guest: gone' "$serial")"
+    # the host wants it back
+    equal "plugged once more" 200 "$(api vm.add-device "{\"path\": \"$sysfs/$vf\", \"id\": \"vf\"}")"
+    wait_for 100 said "guest: round $((rounds + 1))"
+    check "unbinding it ends" timeout 120 sh -c "echo $vf > $sysfs/$vf/driver/unbind"
+    check "the guest was asked to give it up" said_line "guest: gone $((rounds + 1))"
+    check "not robbed of it" test -z "$(grep device_taken_away "$log")"
+    check "the guest still runs" kill -0 "$pid"
+    kill "$pid"; wait "$pid"
+    equal "exit status at SIGTERM" 4 $?
+    show; cat "$log"
 }
 
 stage_intx() {

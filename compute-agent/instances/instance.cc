@@ -206,13 +206,14 @@ Status Instance::MarkUsed(const StartRequest& request) const {
 Status Instance::BindDevices(const StartRequest& request) {
   record_.note.clear();
   if (request.claim.devices.empty()) return record_.Save(record_path());
-  record_.note = "devices are reserved but not attached: this version's VMM has no device assignment";
-  if (!environment_.binder.Available()) {
-    record_.note += "; the vfio-pci driver is not loaded, their drivers were left alone";
-    return record_.Save(record_path());
-  }
   for (const placement::DeviceBinding& device : request.claim.devices) {
     if (request.unmanaged.contains(device.address)) continue;
+    if (!environment_.binder.Available()) {
+      return {
+          StatusCode::kFailedPrecondition,
+          "device " + device.address.ToString() + " cannot be attached: the vfio-pci driver is not loaded",
+          "devices", "modprobe vfio-pci"};
+    }
     auto known = [&](const BoundDevice& bound) { return bound.address == device.address; };
     if (std::any_of(record_.devices.begin(), record_.devices.end(), known)) continue;
     TRY_ASSIGN(std::string driver, environment_.binder.Driver(device.address));

@@ -144,6 +144,7 @@ class Reader {
     if (name == "numa") return ReadList("numa", value);
     if (name == "disks") return ReadList("disk", value);
     if (name == "net") return ReadList("net", value);
+    if (name == "devices") return ReadList("device", value);
     if (name == "rng") return ReadObject("rng", "rng", value);
     if (name == "serial") return ReadSerial(value);
     if (name == "console") return ReadConsole(value);
@@ -151,7 +152,6 @@ class Reader {
                                                               "fs",
                                                               "generic_vhost_user",
                                                               "pmem",
-                                                              "devices",
                                                               "user_devices",
                                                               "vdpa",
                                                               "vsock",

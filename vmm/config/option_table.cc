@@ -144,6 +144,14 @@ constexpr KeySpec kNetKeys[] = {
     Refused("bw_size", "bw_size", kInteger, kNotYet),
     Refused("ops_size", "ops_size", kInteger, kNotYet),
 };
+constexpr KeySpec kDeviceKeys[] = {
+    Required("path", "path", kString, "PCI function bound to vfio-pci: /sys/bus/pci/devices/DDDD:BB:SS.F"),
+    {"id", "id", kString, "name of the device [device0, ...]"},
+    kSegmentKey,
+    kIommuKey,
+    kBusDeviceKey,
+    Refused("x_nv_gpudirect_clique", "x_nv_gpudirect_clique", kInteger, kNotYet),
+};
 constexpr KeySpec kRngKeys[] = {
     Required("src", "src", kString, "source of the randomness [/dev/urandom]"),
     kIommuKey,
@@ -176,6 +184,7 @@ constexpr std::array kOptions = {
     OptionSpec{"numa", Form::kKeys, "KEYS...", "a NUMA node of the guest", true, kNumaKeys},
     OptionSpec{"disk", Form::kKeys, "KEYS...", "a virtio block device", true, kDiskKeys},
     OptionSpec{"net", Form::kKeys, "KEYS...", "a virtio network device", true, kNetKeys},
+    OptionSpec{"device", Form::kKeys, "KEYS...", "a device of the host", true, kDeviceKeys},
     OptionSpec{"rng", Form::kKeys, "off|KEYS", "virtio random number device", false, kRngKeys, kRngWords},
     OptionSpec{"serial", Form::kKeys, "off|null|tty|KEY", "serial port COM1 [tty]", false, kSerialKeys,
                kSerialWords},
@@ -188,7 +197,6 @@ constexpr std::array kOptions = {
     OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
     OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, 'v'},
     Later("firmware", Form::kText),
-    Later("device", Form::kKeys, true),
     Later("user-device", Form::kKeys, true),
     Later("vsock"),
     Later("balloon"),

@@ -16,10 +16,12 @@
 #include "vmm/devices/platform.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
+#include "vmm/devices/shared_pin.h"
 #include "vmm/kvm/interrupt_routes.h"
 #include "vmm/kvm/io_events.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/host_performance.h"
 #include "vmm/machine/ioapic_sink.h"
 #include "vmm/machine/net_port.h"
@@ -41,6 +43,7 @@ struct BoardParts {
   EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
   SerialBackend* serial = nullptr;  // none when the port is off
   const std::vector<NetPort>* nets = nullptr;
+  AssignedDevices* assigned = nullptr;  // none: no devices of the host
   const HostPerformance* performance = nullptr;
   // What the machine remembers over resets: bytes requested of each zone's memory device, and the pieces of
   // memory that were added by ACPI.
@@ -56,6 +59,8 @@ struct BoardEvents {
   std::function<void(std::string message)> on_failure;
   std::function<void(uint32_t vcpu)> on_vcpu_ejected;
   std::function<void(const std::string& id, std::shared_ptr<PciFunction> function)> on_device_removed;
+  // The host wants an assigned device back; repeated until it is. On the device loop's thread.
+  std::function<void(const std::string& id)> on_device_wanted;
 };
 
 // The machine from power-on to power-off or reset: a KVM VM with its memory, interrupt controllers, devices
@@ -93,6 +98,10 @@ class Board {
   VirtioMem* FindMemoryDevice(const std::string& zone) const;
   Result<PciPlace> PlugDisk(const DiskConfig& disk);
   Result<PciPlace> PlugNet(const NetPort& net);
+  // One of BoardParts::assigned that is not on the board yet.
+  Result<PciPlace> PlugAssigned(const std::string& id);
+  // Without asking the guest, as if somebody had pulled the card.
+  void TakeDeviceAway(const std::string& id) { pci_->TakeAway(id); }
   Status RequestDeviceRemoval(const std::string& id);
 
   const CpuTopology& topology() const { return topology_; }
@@ -109,6 +118,8 @@ class Board {
   Status AddPci();
   Status AddHotplugControllers();
   Status AddVirtioDevices();
+  Status AddAssignedDevices();
+  AssignedDeviceSlots SlotsForAssigned();
   Status AddMemoryDevices();
   Result<PciPlace> AddDisk(const DiskConfig& disk);
   Result<PciPlace> AddNet(const NetPort& net);
@@ -142,6 +153,7 @@ class Board {
   std::shared_ptr<IoApic> ioapic_;
   std::shared_ptr<Serial> serial_;
   std::shared_ptr<GedNotifier> ged_;
+  std::vector<std::shared_ptr<SharedPin>> intx_pins_;  // of segment 0, by slot modulo their number
   std::shared_ptr<CpuHotplug> cpu_hotplug_;
   std::shared_ptr<MemoryHotplug> memory_hotplug_;  // none without memory that can be added by ACPI
   Bus ports_;

@@ -73,6 +73,11 @@ Result<PciPlace> Board::PlugNet(const NetPort& net) {
   return Announce(AddNet(net), net.id);
 }
 
+Result<PciPlace> Board::PlugAssigned(const std::string& id) {
+  TRY_ASSIGN(const PciPlace place, parts_.assigned->PlugInto(SlotsForAssigned(), id));
+  return Announce(place, id);
+}
+
 Status Board::RequestDeviceRemoval(const std::string& id) {
   return pci_->RequestRemoval(id);
 }

@@ -15,6 +15,7 @@
 #include "vmm/bus/event_loop.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/board.h"
 #include "vmm/machine/hotplug_requests.h"
 #include "vmm/memory/zoned_memory.h"
@@ -37,7 +38,8 @@ class Machine final : public VmControl {
   // the guest has powered off or cannot go on, or an exit was asked for; the machine is shut down by then.
   // `kvm` and `control` outlive the machine, which is destroyed when the control loop runs no more, or on it.
   static Result<std::unique_ptr<Machine>> Create(Kvm& kvm, VmConfig config, EventLoop& control,
-                                                 std::function<void(MachineEnd)> on_end);
+                                                 std::function<void(MachineEnd)> on_end,
+                                                 const VfioSource& vfio = KernelVfio());
   ~Machine() override;
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -65,6 +67,8 @@ class Machine final : public VmControl {
   void Post(uint32_t boot, std::function<void()> handle);
   BoardEvents EventsOf(uint32_t boot);
   void Reboot();
+  // The host wants the device back, and says so again and again: the guest is asked first.
+  void GiveDeviceBack(const std::string& id);
   void End(MachineEnd end);
   // machine_hotplug.cc
   Status CheckVcpus(uint32_t wanted) const;
@@ -94,6 +98,8 @@ class Machine final : public VmControl {
   VmState state_ = VmState::kCreated;
   uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;
+  std::unique_ptr<AssignedDevices> assigned_;
+  std::map<std::string, std::chrono::steady_clock::time_point> wanted_;  // since when, by id
   std::unique_ptr<EventLoop> devices_;
   std::shared_ptr<SerialBackend> serial_;
   std::vector<NetPort> nets_;

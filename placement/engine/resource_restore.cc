@@ -107,7 +107,7 @@ Status ResourceEngine::RestoreTrees(const db::Contents& contents) {
   std::vector<const db::ProviderRecord*> roots;
   for (const db::ProviderRecord& record : contents.providers) {
     Provider provider = record.provider;
-    const std::string what = "stored provider " + provider.uuid.ToString();
+    auto what = [&record] { return "stored provider " + record.provider.uuid.ToString(); };
     if (!names.emplace(record.provider.name, true).second)
       return DataLoss(what() + " has a name that is there twice");
     for (size_t i = 0; i < provider.inventories.size(); ++i) {

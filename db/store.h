@@ -183,6 +183,8 @@ class Store {
   virtual Status Append(const Batch& batch) = 0;
 
   virtual uint64_t epoch() const = 0;
+  // Whether what is stored is well-formed by the store's own rules. kDataLoss: it is not.
+  virtual Status Verify() = 0;
   // The last `limit` audit rows, newest first.
   virtual Result<std::vector<AuditRecord>> ReadAudit(size_t limit) = 0;
   // For messages: "sqlite:/var/lib/berth/placement.db".

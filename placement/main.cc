@@ -11,6 +11,7 @@
 #include "placement/placement_config.h"
 #include "placement/rest_front.h"
 #include "placement/server.h"
+#include "placement/store/db_command.h"
 
 namespace {
 
@@ -119,6 +120,21 @@ void AddOptions(CLI::App& app, PlacementConfig& config, std::string& auth) {
   app.add_option("--log-level", config.log_level, "debug, info, warning or error")->capture_default_str();
 }
 
+// `berth-placement db VERB [FILE]`, with --store before or behind it.
+void AddDbCommands(CLI::App& app, std::string& verb, std::string& file) {
+  CLI::App* db = app.add_subcommand("db", "Look after a store that no service uses");
+  db->fallthrough()->require_subcommand(1);
+  auto add = [&](const char* name, const char* what) {
+    CLI::App* command = db->add_subcommand(name, what)->fallthrough();
+    command->callback([&verb, name] { verb = name; });
+    return command;
+  };
+  add("check", "Count everything anew from the stored records and tell what does not agree");
+  add("export", "Write the state as JSON lines")
+      ->add_option("FILE", file, "Standard output if not given or -");
+  add("import", "Read such lines into an empty store")->add_option("FILE", file, "Standard input likewise");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -130,6 +146,8 @@ int main(int argc, char** argv) {
   app.add_option("--config", config_file, "YAML file with all of this; options win over it");
   app.add_flag("--check", check, "Only check the configuration");
   AddOptions(app, *config, auth);
+  std::string db_verb, db_file;
+  AddDbCommands(app, db_verb, db_file);
   app.footer(
       "Example:\n  berth-placement --rest-listen 127.0.0.1:8778 --grpc-listen 127.0.0.1:7701 "
       "--store sqlite:/var/lib/berth/placement.db --auth none");
@@ -148,6 +166,10 @@ int main(int argc, char** argv) {
   if (check) {
     std::printf("the configuration is valid\n");
     return 0;
+  }
+  if (!db_verb.empty()) {
+    berth::InitLogging("berth-placement", berth::LogLevel::kError);
+    return berth::placement::RunDbCommand(db_verb, config->placement.store, db_file);
   }
   sigset_t signals = BlockSignals();
   berth::InitLogging("berth-placement", *level);

@@ -3,9 +3,9 @@
 #include <chrono>
 
 #include "common/log.h"
-#include "db/sqlite/sqlite_store.h"
 #include "placement/engine/writer.h"
 #include "placement/grpc/placement_service.h"
+#include "placement/store/open_store.h"
 
 namespace berth::placement {
 namespace {
@@ -13,14 +13,6 @@ namespace {
 uint64_t NowMs() {
   auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-}
-
-Result<std::unique_ptr<db::Store>> OpenStore(const PlacementServer::Options& options) {
-  constexpr std::string_view kSqlite = "sqlite:";
-  if (!options.store.starts_with(kSqlite) || options.store.size() == kSqlite.size()) {
-    return InvalidArgument("\"" + options.store + "\" names no store", "store", "expected sqlite:PATH");
-  }
-  return db::OpenSqliteStore(options.store.substr(kSqlite.size()), {.max_pages = options.store_max_pages});
 }
 
 }  // namespace
@@ -37,7 +29,7 @@ struct PlacementServer::Parts {
 
 Result<std::unique_ptr<PlacementServer>> PlacementServer::Open(const Options& options) {
   auto parts = std::make_unique<Parts>();
-  TRY_ASSIGN(parts->store, OpenStore(options));
+  TRY_ASSIGN(parts->store, OpenStore(options.store, options.store_max_pages));
   TRY_ASSIGN(db::Contents contents, parts->store->Load());
   TRY_ASSIGN(parts->engine, Engine::Restore(contents));
   parts->fleet.Load(parts->engine->Hosts(), parts->engine->resources());

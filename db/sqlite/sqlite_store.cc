@@ -120,6 +120,7 @@ class SqliteStore final : public Store {
   Result<Contents> Load() override;
   Status Append(const Batch& batch) override;
   uint64_t epoch() const override { return epoch_; }
+  Status Verify() override;
   Result<std::vector<AuditRecord>> ReadAudit(size_t limit) override;
   std::string Describe() const override { return "sqlite:" + connection_->path(); }
 
@@ -432,6 +433,16 @@ Status SqliteStore::LoadConsumers(Contents& contents) {
     consumer->uuid = uuid;
     contents.consumers.push_back(std::make_shared<const placement::Consumer>(*std::move(consumer)));
   }
+}
+
+Status SqliteStore::Verify() {
+  for (const char* check : {"PRAGMA integrity_check", "PRAGMA foreign_key_check"}) {
+    TRY_ASSIGN(Statement rows, connection_->Prepare(check));
+    TRY_ASSIGN(bool row, rows.Step());
+    std::string first = row ? std::string(rows.Bytes(0)) : "ok";
+    if (first != "ok") return DataLoss("store " + Describe() + ": " + check + ": " + first);
+  }
+  return OkStatus();
 }
 
 Result<std::vector<AuditRecord>> SqliteStore::ReadAudit(size_t limit) {

@@ -46,7 +46,8 @@ class Engine final : private ClaimPlan::Source {
 
   // Of the last event, the draft included.
   uint64_t sequence() const { return sequence_; }
-  // What a restore has added (standard names of the Placement model): to be stored before the first command's changes.
+  // What a restore has added (standard names of the Placement model): to be stored before the first command's
+  // changes.
   std::vector<db::Change> StartupChanges() { return resources_.StartupChanges(); }
   // Number of the last audit row, the draft included.
   uint64_t audit() const { return resources_.audit(); }
@@ -54,6 +55,8 @@ class Engine final : private ClaimPlan::Source {
   const ResourceView& resources() const { return resources_.view(); }
   // The whole state without its events, in canonical order. Of a committed state only.
   db::Contents Export() const;
+  // What a store that holds nothing must be told to hold this state, events and audit rows aside.
+  std::vector<db::Change> AllChanges() const;
   // All hosts of the committed state, in no order.
   std::vector<std::shared_ptr<const HostVersion>> Hosts() const;
 

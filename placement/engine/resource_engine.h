@@ -95,8 +95,6 @@ class ResourceEngine {
   Status ReplaceInventories(const ProviderRef& at, std::vector<Inventory> inventories);
   std::shared_ptr<const Consumer> InstanceConsumer(const HostReport& host, const Claim& claim);
   std::vector<Provider> ProjectedTree(const HostReport* before, const HostReport& report, ProviderRef known);
-  void KeepUsed(const ProviderRef& known, std::span<const Allocation> held,
-                std::vector<Provider>& providers) const;
   std::vector<TraitId> TraitIds(const std::vector<std::string>& names);
   Status RestoreNames(const db::Contents& contents);
   Status RestoreTrees(const db::Contents& contents);

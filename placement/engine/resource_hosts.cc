@@ -46,6 +46,42 @@ Inventory Kept(Inventory inventory) {
   return inventory;
 }
 
+// Every allocation in `held` finds its provider and inventory. `known`: the tree before, or nullptr.
+void KeepUsed(const ProviderTree* known, const HostReport& report, std::span<const Allocation> held,
+              std::vector<Provider>& providers) {
+  std::unordered_map<Uuid, size_t> index;
+  for (size_t i = 0; i < providers.size(); ++i) index[providers[i].uuid] = i;
+  for (const Allocation& allocation : held) {
+    auto found = index.find(allocation.provider);
+    const uint32_t was = known == nullptr ? ProviderTree::kNone : known->FindProvider(allocation.provider);
+    if (found == index.end()) {
+      Provider kept;
+      if (was != ProviderTree::kNone) {
+        kept = known->At(was);
+      } else {
+        kept.uuid = allocation.provider;
+        kept.name = NameOfProvider(report, allocation.provider);
+      }
+      if (!index.contains(kept.parent)) kept.parent = providers.front().uuid;
+      kept.inventories.clear();
+      kept.used.clear();
+      found = index.emplace(kept.uuid, providers.size()).first;
+      providers.push_back(std::move(kept));
+    }
+    Provider& provider = providers[found->second];
+    auto at =
+        std::lower_bound(provider.inventories.begin(), provider.inventories.end(), allocation.resource_class,
+                         [](const Inventory& i, ResourceClassId id) { return i.resource_class < id; });
+    if (at != provider.inventories.end() && at->resource_class == allocation.resource_class) continue;
+    ProviderTree::Stock stock =
+        was == ProviderTree::kNone ? ProviderTree::Stock{} : known->Find(was, allocation.resource_class);
+    Inventory inventory{.resource_class = allocation.resource_class, .total = allocation.amount};
+    if (stock.inventory != nullptr) inventory = *stock.inventory;
+    provider.inventories.insert(at, Kept(inventory));
+    provider.used.push_back(0);
+  }
+}
+
 }  // namespace
 
 std::vector<TraitId> ResourceEngine::TraitIds(const std::vector<std::string>& names) {
@@ -116,42 +152,15 @@ std::vector<Provider> ResourceEngine::ProjectedTree(const HostReport* before, co
   return providers;
 }
 
-// Every allocation in `held` finds its provider and inventory.
-void ResourceEngine::KeepUsed(const ProviderRef& known, std::span<const Allocation> held,
-                              std::vector<Provider>& providers) const {
-  std::unordered_map<Uuid, size_t> index;
-  for (size_t i = 0; i < providers.size(); ++i) index[providers[i].uuid] = i;
-  for (const Allocation& allocation : held) {
-    auto found = index.find(allocation.provider);
-    const uint32_t was = known.tree->FindProvider(allocation.provider);
-    if (found == index.end()) {
-      CHECK(was != ProviderTree::kNone);
-      Provider kept = known.tree->At(was);
-      if (!index.contains(kept.parent)) kept.parent = providers.front().uuid;
-      kept.inventories.clear();
-      kept.used.clear();
-      found = index.emplace(kept.uuid, providers.size()).first;
-      providers.push_back(std::move(kept));
-    }
-    Provider& provider = providers[found->second];
-    auto at =
-        std::lower_bound(provider.inventories.begin(), provider.inventories.end(), allocation.resource_class,
-                         [](const Inventory& i, ResourceClassId id) { return i.resource_class < id; });
-    if (at != provider.inventories.end() && at->resource_class == allocation.resource_class) continue;
-    ProviderTree::Stock stock =
-        was == ProviderTree::kNone ? ProviderTree::Stock{} : known.tree->Find(was, allocation.resource_class);
-    Inventory inventory{.resource_class = allocation.resource_class, .total = allocation.amount};
-    if (stock.inventory != nullptr) inventory = *stock.inventory;
-    provider.inventories.insert(at, Kept(inventory));
-    provider.used.push_back(0);
-  }
-}
-
 void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
                              const std::vector<std::shared_ptr<const Claim>>& claims) {
   ProviderRef known = view().FindProvider(report.uuid);
   std::vector<Provider> providers = ProjectedTree(before, report, known);
   if (!known) {
+    // Claims come with a host only from a store that is older than the Placement model.
+    for (const auto& claim : claims) {
+      KeepUsed(nullptr, report, InstanceConsumer(report, *claim)->allocations, providers);
+    }
     draft_.AddTree(ProviderTree::Make(std::move(providers), TreeOwner::kAgent));
     return;
   }
@@ -175,7 +184,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
       if (here) held.push_back(allocation);
     }
   }
-  KeepUsed(known, held, providers);
+  KeepUsed(known.tree.get(), report, held, providers);
   for (Provider& provider : providers) {
     uint32_t was = known.tree->FindProvider(provider.uuid);
     if (was == ProviderTree::kNone) continue;

@@ -35,10 +35,12 @@ Status ResourceEngine::Restore(const db::Contents& contents) {
   TRY(RestoreNames(contents));
   TRY(RestoreTrees(contents));
   // A store from before the Placement model has hosts without trees.
+  std::unordered_map<Uuid, std::vector<std::shared_ptr<const Claim>>> claims;
+  for (const auto& claim : contents.claims) claims[claim->host].push_back(claim);
   for (const db::HostRecord& host : contents.hosts) {
     if (view().FindProvider(host.effective->uuid)) continue;
     TRY(CheckHost(*host.effective));
-    PutHost(nullptr, *host.effective, {});
+    PutHost(nullptr, *host.effective, claims[host.effective->uuid]);
   }
   ResourceDraft::Touched touched = draft_.TakeTouched();
   StoreNames(touched, startup_);
@@ -105,30 +107,30 @@ Status ResourceEngine::RestoreTrees(const db::Contents& contents) {
   std::vector<const db::ProviderRecord*> roots;
   for (const db::ProviderRecord& record : contents.providers) {
     Provider provider = record.provider;
-    const std::string what = "stored provider " + provider.uuid.ToString();
+    auto what = [&record] { return "stored provider " + record.provider.uuid.ToString(); };
     if (!names.emplace(record.provider.name, true).second)
-      return DataLoss(what + " has a name that is there twice");
+      return DataLoss(what() + " has a name that is there twice");
     for (size_t i = 0; i < provider.inventories.size(); ++i) {
       if (!view().resource_classes().Has(provider.inventories[i].resource_class) ||
           (i > 0 && provider.inventories[i - 1].resource_class >= provider.inventories[i].resource_class)) {
-        return DataLoss(what + " has inventory of an unknown class, or twice");
+        return DataLoss(what() + " has inventory of an unknown class, or twice");
       }
     }
     bool known = Ascends(provider.traits) && Ascends(provider.aggregates);
     for (TraitId id : provider.traits) known = known && view().traits().Has(id);
     for (AggregateId id : provider.aggregates) known = known && view().aggregates().Has(id);
-    if (!known) return DataLoss(what + " has unknown traits or aggregates");
+    if (!known) return DataLoss(what() + " has unknown traits or aggregates");
     provider.used.assign(provider.inventories.size(), 0);
     // Up to the root; as many steps as there are providers mean a circle.
     const db::ProviderRecord* root = &record;
     for (size_t steps = 0; !root->provider.parent.is_nil(); ++steps) {
       auto parent = index.find(root->provider.parent);
       if (parent == index.end() || steps > contents.providers.size()) {
-        return DataLoss(what + " has no root");
+        return DataLoss(what() + " has no root");
       }
       root = &contents.providers[parent->second];
     }
-    if (root->owner != record.owner) return DataLoss(what + " has another owner than its root");
+    if (root->owner != record.owner) return DataLoss(what() + " has another owner than its root");
     if (root == &record) roots.push_back(root);
     trees[root->provider.uuid].push_back(std::move(provider));
   }
@@ -170,27 +172,26 @@ Status ResourceEngine::RestoreConsumers(const db::Contents& contents) {
     if (!consumer->allocations.empty()) all.push_back(std::move(consumer));
   }
   for (const auto& consumer : all) {
-    const std::string what = "stored consumer " + consumer->uuid.ToString();
-    if (consumer->allocations.empty()) return DataLoss(what + " holds nothing");
+    auto what = [&consumer] { return "stored consumer " + consumer->uuid.ToString(); };
+    if (consumer->allocations.empty()) return DataLoss(what() + " holds nothing");
     if (!view().projects().Has(consumer->project) || !view().users().Has(consumer->user) ||
         !view().consumer_types().Has(consumer->type)) {
-      return DataLoss(what + " has an unknown project, user or type");
+      return DataLoss(what() + " has an unknown project, user or type");
     }
     for (size_t i = 0; i < consumer->allocations.size(); ++i) {
       const Allocation& allocation = consumer->allocations[i];
-      bool ordered = i == 0 || std::pair(consumer->allocations[i - 1].provider,
-                                         consumer->allocations[i - 1].resource_class) <
-                                   std::pair(allocation.provider, allocation.resource_class);
-      ProviderRef at = view().FindProvider(allocation.provider);
-      if (!ordered || allocation.amount < 1 || !at ||
-          at.tree->Find(at.index, allocation.resource_class).inventory == nullptr) {
-        return DataLoss(what + " has allocations of provider " + allocation.provider.ToString() +
-                        " that has no such inventory");
-      }
+      const bool ordered = i == 0 || std::pair(consumer->allocations[i - 1].provider,
+                                               consumer->allocations[i - 1].resource_class) <
+                                         std::pair(allocation.provider, allocation.resource_class);
+      if (!ordered || allocation.amount < 1)
+        return DataLoss(what() + " has allocations out of order or of nothing");
     }
   }
   StoreNames(draft_.TakeTouched(), startup_);  // of instances
-  draft_.AddConsumers(all);
+  if (const Consumer* bad = draft_.AddConsumers(all)) {
+    return DataLoss("stored consumer " + bad->uuid.ToString() +
+                    " has allocations of inventory that is not there");
+  }
   (void)draft_.TakeTouched();
   return OkStatus();
 }

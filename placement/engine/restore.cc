@@ -70,6 +70,23 @@ std::vector<std::shared_ptr<const HostVersion>> Engine::Hosts() const {
   return hosts;
 }
 
+std::vector<db::Change> Engine::AllChanges() const {
+  db::Contents contents = Export();
+  std::vector<db::Change> changes;
+  for (const db::HostRecord& host : contents.hosts) changes.emplace_back(db::PutHost{host});
+  for (const auto& claim : contents.claims) changes.emplace_back(db::PutClaim{claim});
+  for (db::NameRecord& name : contents.names) changes.emplace_back(db::PutName{std::move(name)});
+  const ResourceView& view = resources_.view();
+  for (TreeSlot slot = 0; slot < view.slots(); ++slot) {
+    const auto& tree = view.tree(slot);
+    if (!tree) continue;
+    for (uint32_t i = 0; i < tree->size(); ++i) changes.emplace_back(db::PutProvider{tree, i});
+    changes.emplace_back(db::PutGenerations{tree});
+  }
+  for (auto& consumer : contents.consumers) changes.emplace_back(db::PutConsumer{std::move(consumer)});
+  return changes;
+}
+
 db::Contents Engine::Export() const {
   db::Contents contents;
   contents.sequence = committed_sequence_;

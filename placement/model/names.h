@@ -14,7 +14,7 @@ namespace berth::placement {
 // The longest name of a resource class or trait.
 inline constexpr size_t kMaxNameLength = 255;
 
-// Standard names (os-resource-classes 1.1.0, os-traits 2.9.0); `name` in upper case.
+// Standard names (os-resource-classes 1.1.0, os-traits of 2026); `name` in upper case.
 bool IsStandardResourceClass(std::string_view name);
 bool IsStandardTrait(std::string_view name);
 // All of them: classes in the order in which OpenStack numbers them, traits ascending.

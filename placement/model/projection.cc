@@ -103,6 +103,19 @@ Uuid DeviceProviderUuid(const Uuid& host, const PciAddress& address) {
   return Uuid::FromName(host, address.ToString());
 }
 
+std::string NameOfProvider(const HostReport& host, const Uuid& provider) {
+  if (provider == host.uuid) return host.name;
+  for (const Cell& cell : host.cells) {
+    if (CellProviderUuid(host.uuid, cell.id) == provider)
+      return host.name + "_numa_" + std::to_string(cell.id);
+  }
+  for (const Device& device : host.devices) {
+    const PciAddress& address = ProviderAddress(device);
+    if (DeviceProviderUuid(host.uuid, address) == provider) return host.name + "_" + address.ToString();
+  }
+  return host.name + "_" + provider.ToString();
+}
+
 const PciAddress& ProviderAddress(const Device& device) {
   return device.type == DeviceType::kVf && device.parent ? *device.parent : device.address;
 }

@@ -43,6 +43,8 @@ std::vector<ProjectedAllocation> ProjectClaim(const HostReport& host, const Clai
 // UUIDs of a host's providers, which follow from the host's own.
 Uuid CellProviderUuid(const Uuid& host, NumaNode cell);
 Uuid DeviceProviderUuid(const Uuid& host, const PciAddress& address);
+// The name of a provider of a host, whether or not ProjectHost shows it now; the UUID's text if it is none.
+std::string NameOfProvider(const HostReport& host, const Uuid& provider);
 // The device by whose provider `device` is shown: the PF of a VF, else itself.
 const PciAddress& ProviderAddress(const Device& device);
 

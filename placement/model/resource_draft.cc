@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 
 #include "placement/model/names.h"
@@ -40,6 +41,13 @@ std::vector<AggregateId> AggregatesOf(const ProviderTree* tree) {
   });
 }
 
+void AddTo(UsageGroup& group, ResourceClassId id, int64_t amount) {
+  auto at = std::lower_bound(group.used.begin(), group.used.end(), id,
+                             [](const auto& entry, ResourceClassId wanted) { return entry.first < wanted; });
+  if (at == group.used.end() || at->first != id) at = group.used.insert(at, {id, 0});
+  at->second += amount;
+}
+
 // Each provider of a consumer once; allocations ascend by provider.
 template <class F>
 void ForEachProvider(const Consumer& consumer, F&& visit) {
@@ -68,7 +76,7 @@ void ResourceDraft::AddStandardNames() {
   for (std::string_view name : StandardTraits()) {
     if (!view_.traits_.Find(name)) AddTrait(std::string(name), 0);
   }
-  if (view_.types_.slots() == 0) view_.types_.Add(edit_, "unknown", 0);
+  if (!view_.types_.Has(kNoConsumerType)) view_.types_.Restore(edit_, kNoConsumerType, "unknown", 0, 0);
   view_.sharing_trait_ = *view_.traits_.Find(std::string_view("MISC_SHARES_VIA_AGGREGATE"));
 }
 
@@ -164,7 +172,7 @@ void ResourceDraft::PutConsumer(std::shared_ptr<const Consumer> consumer) {
 void ResourceDraft::Enter(const std::shared_ptr<const Consumer>& consumer) {
   touched_.consumers.push_back(consumer->uuid);
   ChangeGroup(*consumer, 1);
-  ForEachProvider(*consumer, [&](const Uuid& provider) { AddHolder(provider, consumer->uuid); });
+  ForEachProvider(*consumer, [&](const Uuid& provider) { AddHolders(provider, {&consumer->uuid, 1}); });
   view_.allocation_count_ += consumer->allocations.size();
   view_.consumers_.Add(edit_, consumer);
 }
@@ -180,18 +188,35 @@ void ResourceDraft::RemoveConsumer(const Uuid& uuid) {
   view_.consumers_.Erase(edit_, HashOf(uuid), [&](const auto& c) { return c->uuid == uuid; });
 }
 
-void ResourceDraft::AddConsumers(const std::vector<std::shared_ptr<const Consumer>>& consumers) {
-  std::map<TreeSlot, std::vector<ProviderTree::UsageChange>> changes;
+const Consumer* ResourceDraft::AddConsumers(const std::vector<std::shared_ptr<const Consumer>>& consumers) {
+  std::unordered_map<TreeSlot, std::vector<ProviderTree::UsageChange>> changes;
+  std::unordered_map<Uuid, std::vector<Uuid>> holders;
+  std::map<std::tuple<ProjectId, UserId, ConsumerTypeId>, UsageGroup> groups;
   for (const auto& consumer : consumers) {
     ProviderRef at;
+    UsageGroup& group = groups[{consumer->project, consumer->user, consumer->type}];
+    ++group.consumers;
     for (const Allocation& allocation : consumer->allocations) {
-      if (!at || at.uuid() != allocation.provider) at = view_.FindProvider(allocation.provider);
-      CHECK(at);
+      if (!at || at.uuid() != allocation.provider) {
+        at = view_.FindProvider(allocation.provider);
+        if (!at) return consumer.get();
+        holders[allocation.provider].push_back(consumer->uuid);
+      }
+      if (at.tree->Find(at.index, allocation.resource_class).inventory == nullptr) return consumer.get();
       changes[at.slot].push_back({at.index, allocation.resource_class, allocation.amount});
+      AddTo(group, allocation.resource_class, allocation.amount);
     }
-    Enter(consumer);
+    touched_.consumers.push_back(consumer->uuid);
+    view_.allocation_count_ += consumer->allocations.size();
+    view_.consumers_.Add(edit_, consumer);
   }
   for (const auto& [slot, list] : changes) ReplaceTree(slot, view_.trees_[slot]->WithUsage(list, {}));
+  for (const auto& [provider, list] : holders) AddHolders(provider, list);
+  for (auto& [key, group] : groups) {
+    std::tie(group.project, group.user, group.type) = key;
+    MergeGroup(group, 1);
+  }
+  return nullptr;
 }
 
 void ResourceDraft::RaiseGenerations(std::span<const Uuid> providers) {
@@ -223,24 +248,22 @@ void ResourceDraft::ChangeUsage(const Consumer& consumer, int64_t sign) {
 }
 
 void ResourceDraft::ChangeGroup(const Consumer& consumer, int64_t sign) {
-  auto group = std::make_shared<UsageGroup>();
-  group->project = consumer.project;
-  group->user = consumer.user;
-  group->type = consumer.type;
+  UsageGroup part{consumer.project, consumer.user, consumer.type, 1, {}};
+  for (const Allocation& allocation : consumer.allocations) {
+    AddTo(part, allocation.resource_class, allocation.amount);
+  }
+  MergeGroup(part, sign);
+}
+
+void ResourceDraft::MergeGroup(const UsageGroup& part, int64_t sign) {
+  auto group = std::make_shared<UsageGroup>(UsageGroup{part.project, part.user, part.type, 0, {}});
   auto same = [&](const std::shared_ptr<const UsageGroup>& other) {
-    return other->project == consumer.project && other->user == consumer.user && other->type == consumer.type;
+    return other->project == part.project && other->user == part.user && other->type == part.type;
   };
   const uint64_t hash = ResourceView::UsageHash()(group);
   if (const auto* known = view_.usages_.Find(hash, same)) *group = **known;
-  group->consumers += static_cast<uint64_t>(sign);
-  for (const Allocation& allocation : consumer.allocations) {
-    auto at = std::lower_bound(group->used.begin(), group->used.end(), allocation.resource_class,
-                               [](const auto& entry, ResourceClassId id) { return entry.first < id; });
-    if (at == group->used.end() || at->first != allocation.resource_class) {
-      at = group->used.insert(at, {allocation.resource_class, 0});
-    }
-    at->second += sign * allocation.amount;
-  }
+  group->consumers += static_cast<uint64_t>(sign) * part.consumers;
+  for (const auto& [id, amount] : part.used) AddTo(*group, id, sign * amount);
   std::erase_if(group->used, [](const auto& entry) { return entry.second == 0; });
   if (group->consumers == 0) {
     view_.usages_.Erase(edit_, hash, same);
@@ -249,12 +272,12 @@ void ResourceDraft::ChangeGroup(const Consumer& consumer, int64_t sign) {
   }
 }
 
-void ResourceDraft::AddHolder(const Uuid& provider, const Uuid& consumer) {
+void ResourceDraft::AddHolders(const Uuid& provider, std::span<const Uuid> consumers) {
   auto same = [&](const auto& holders) { return holders->provider == provider; };
   auto next = std::make_shared<ResourceView::Holders>();
   next->provider = provider;
   if (const auto* known = view_.holders_.Find(HashOf(provider), same)) *next = **known;
-  next->consumers.Add(edit_, consumer);
+  for (const Uuid& consumer : consumers) next->consumers.Add(edit_, consumer);
   view_.holders_.Put(edit_, std::move(next), same);
 }
 

@@ -93,8 +93,9 @@ class ResourceDraft {
   // --- consumers: their trees' usage follows; every provider and inventory named must be there ---
   void PutConsumer(std::shared_ptr<const Consumer> consumer);
   void RemoveConsumer(const Uuid& consumer);
-  // Many new ones at once.
-  void AddConsumers(const std::vector<std::shared_ptr<const Consumer>>& consumers);
+  // Many new ones at once. The first that names a provider or inventory that is not there, if one does (the
+  // draft is of no use then), or nullptr.
+  const Consumer* AddConsumers(const std::vector<std::shared_ptr<const Consumer>>& consumers);
   // One more for each provider, once each.
   void RaiseGenerations(std::span<const Uuid> providers);
 
@@ -120,7 +121,8 @@ class ResourceDraft {
             const std::vector<Id>& after);
   void ChangeUsage(const Consumer& consumer, int64_t sign);
   void ChangeGroup(const Consumer& consumer, int64_t sign);
-  void AddHolder(const Uuid& provider, const Uuid& consumer);
+  void MergeGroup(const UsageGroup& part, int64_t sign);
+  void AddHolders(const Uuid& provider, std::span<const Uuid> consumers);
   void DropHolder(const Uuid& provider, const Uuid& consumer);
   void Enter(const std::shared_ptr<const Consumer>& consumer);
 

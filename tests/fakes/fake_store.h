@@ -75,6 +75,7 @@ class FakeStore final : public Store {
     return broken_;
   }
 
+  Status Verify() override { return OkStatus(); }
   Result<std::vector<AuditRecord>> ReadAudit(size_t limit) override {
     std::vector<AuditRecord> records;
     for (auto at = disk_->audit.rbegin(); at != disk_->audit.rend() && records.size() < limit; ++at) {

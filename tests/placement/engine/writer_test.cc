@@ -29,6 +29,7 @@ class GatedStore final : public db::Store {
     --waiting_;
     return store_.Append(batch);
   }
+  Status Verify() override { return store_.Verify(); }
   Result<std::vector<db::AuditRecord>> ReadAudit(size_t limit) override { return store_.ReadAudit(limit); }
   uint64_t epoch() const override { return store_.epoch(); }
   std::string Describe() const override { return "gated"; }

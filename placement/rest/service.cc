@@ -174,6 +174,7 @@ Answer RestService::Dispatch(Pending& pending) {
 void RestService::Submit(const PendingPtr& pending, Write write) {
   auto answer = std::make_shared<decltype(write.answer)>(std::move(write.answer));
   Command command{.at_ms = pending->call.now_ms, .body = std::move(write.command)};
+  command.actor = pending->request_id + " " + pending->call.identity.user_id;
   backend_.submit(std::move(command), [this, pending, answer](const Result<Outcome>& result) {
     // This is the writer's thread: it takes along what the answer needs and no more.
     auto done = std::make_shared<Result<Outcome>>(Outcome{});

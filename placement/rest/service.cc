@@ -47,8 +47,21 @@ std::string GlobalRequestId(const http::Request& request) {
 RestService::RestService(Options options, Backend backend)
     : options_(std::move(options)), backend_(std::move(backend)) {}
 
+RestService::~RestService() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return in_work_ == 0; });
+}
+
 void RestService::Handle(http::Request request, Respond respond) {
   auto pending = std::make_shared<Pending>();
+  {
+    std::lock_guard lock(mutex_);
+    ++in_work_;
+  }
+  pending->ticket = std::shared_ptr<void>(nullptr, [this](void*) {
+    std::lock_guard lock(mutex_);
+    if (--in_work_ == 0) idle_.notify_all();
+  });
   pending->began = std::chrono::steady_clock::now();
   pending->respond = std::move(respond);
   pending->request_id = NewRequestId();

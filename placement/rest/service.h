@@ -24,8 +24,8 @@ namespace berth::placement::rest {
 class RestService final : public http::Handler {
  public:
   struct Options {
-    std::string prefix;  // under which the service is mounted: "" or "/placement"
-    CorsOptions cors;
+    std::string prefix = {};  // under which the service is mounted: "" or "/placement"
+    CorsOptions cors = {};
     bool access_log = true;
     bool trust_proxy_headers = false;  // X-Forwarded-Proto and -Host say how the client reached the service
   };

@@ -116,7 +116,8 @@ Status ReadKeystone(const Section& section, RestFront::Options& rest) {
 
 Status ReadRest(const Section& section, RestFront::Options& rest) {
   TRY(section.Known({"listen", "prefix", "auth", "auth_none_anywhere", "token_file", "keystone",
-                     "policy_file", "policy_new_defaults", "cors", "access_log", "limits"}));
+                     "policy_file", "policy_new_defaults", "cors", "access_log", "trust_proxy_headers",
+                     "limits"}));
   TRY(section.Read("listen", rest.listen));
   TRY(section.Read("prefix", rest.prefix));
   std::string auth;
@@ -131,6 +132,7 @@ Status ReadRest(const Section& section, RestFront::Options& rest) {
   TRY(section.Read("policy_file", rest.policy_file));
   TRY(section.Read("policy_new_defaults", rest.policy_new_defaults));
   TRY(section.Read("access_log", rest.access_log));
+  TRY(section.Read("trust_proxy_headers", rest.trust_proxy_headers));
   TRY(ReadKeystone(section.Child("keystone"), rest));
   TRY(ReadCors(section.Child("cors"), rest.cors));
   return ReadLimits(section.Child("limits"), rest.server);

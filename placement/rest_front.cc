@@ -138,10 +138,12 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
       .run = http::RunSoon,
       .collect =
           [p] { p->store_metrics->Collect(p->server ? p->server->counters() : http::Server::Counters{}); },
-      .health = {}};
+      .health = [&placement] { return placement.writer().health(); }};
   parts->service = std::make_unique<rest::RestService>(
-      rest::RestService::Options{
-          .prefix = options.prefix, .cors = options.cors, .access_log = options.access_log},
+      rest::RestService::Options{.prefix = options.prefix,
+                                 .cors = options.cors,
+                                 .access_log = options.access_log,
+                                 .trust_proxy_headers = options.trust_proxy_headers},
       std::move(backend));
   TRY_ASSIGN(parts->server, http::StartServer(server, *parts->service));
   std::string host = server.host.find(':') == std::string::npos ? server.host : "[" + server.host + "]";

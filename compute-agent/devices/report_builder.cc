@@ -150,6 +150,19 @@ std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const Ho
   return cells;
 }
 
+// One-time-use devices that were handed out stay known, but nobody gets them.
+void WithholdUsed(const std::set<PciAddress>& one_time_use, const std::set<PciAddress>& used,
+                  placement::HostReport& report) {
+  for (placement::Device& device : report.devices) {
+    if (!one_time_use.contains(device.address) || !used.contains(device.address)) continue;
+    device.assignable = false;
+    report.warnings.push_back(
+        "device " + device.address.ToString() +
+        " is for one use and was handed out: it is withheld until its file in the folder "
+        "used-devices is removed");
+  }
+}
+
 }  // namespace
 
 PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& own) {
@@ -167,7 +180,7 @@ PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& ow
 }
 
 Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig& config,
-                                const HostIdentity& identity, const PageCounts& foreign) {
+                                const HostIdentity& identity, const HostState& state) {
   BuiltReport built;
   placement::HostReport& report = built.report;
   report.uuid = identity.uuid;
@@ -183,7 +196,7 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   ErrorList errors;
   CheckNodes(inventory, config, errors);
   CheckCpus(inventory, config, report.warnings);
-  report.cells = BuildCells(inventory, config, foreign, report.warnings, errors);
+  report.cells = BuildCells(inventory, config, state.foreign, report.warnings, errors);
   if (report.cells.empty())
     report.warnings.push_back("no NUMA node with CPUs was found: no guest can be placed");
 
@@ -194,6 +207,8 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   TRY(errors.ToStatus());
   report.devices = std::move(assigned->devices);
   built.unmanaged = std::move(assigned->unmanaged);
+  built.one_time_use = std::move(assigned->one_time_use);
+  WithholdUsed(built.one_time_use, state.used, report);
   report.warnings.insert(report.warnings.end(), assigned->warnings.begin(), assigned->warnings.end());
   if (size_t count = report.warnings.size(); count > HostInventory::kMaxWarnings) {
     report.warnings.resize(HostInventory::kMaxWarnings - 1);

@@ -191,8 +191,16 @@ Status Instance::Prepare(const StartRequest& request) {
   TRY_ASSIGN(record_.arguments,
              VmmArguments(request.claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
   record_.huge_pages = HugePages(request);
+  TRY(MarkUsed(request));
   TRY(BindDevices(request));
   return StartProcess();
+}
+
+Status Instance::MarkUsed(const StartRequest& request) const {
+  for (const placement::DeviceBinding& device : request.claim.devices) {
+    if (request.one_time_use.contains(device.address)) TRY(environment_.used_devices.Mark(device.address));
+  }
+  return OkStatus();
 }
 
 Status Instance::BindDevices(const StartRequest& request) {

@@ -13,6 +13,7 @@
 #include "compute-agent/instances/device_binder.h"
 #include "compute-agent/instances/instance_record.h"
 #include "compute-agent/instances/process.h"
+#include "compute-agent/instances/used_devices.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
 
@@ -23,6 +24,7 @@ struct InstanceEnvironment {
   std::string folder;    // holds one folder per instance, named by its UUID
   std::string vmm_path;  // the program berth-vmm
   DeviceBinder binder{"/"};
+  UsedDevices used_devices{""};
   ConsoleHub* consoles = nullptr;  // outlives the instances
   std::chrono::milliseconds start_timeout{
       600'000};  // until the API socket answers; memory is filled meanwhile
@@ -37,8 +39,9 @@ inline constexpr size_t kMaxInstancesFolder = 107 - (1 + 36 + 1 + 11);
 struct StartRequest {
   const placement::Claim& claim;
   const placement::HostReport& host;
-  const CpuSet& exclusive;                // CPUs that no floating vCPU may use
-  const std::set<PciAddress>& unmanaged;  // devices whose driver is left alone
+  const CpuSet& exclusive;                   // CPUs that no floating vCPU may use
+  const std::set<PciAddress>& unmanaged;     // devices whose driver is left alone
+  const std::set<PciAddress>& one_time_use;  // devices that are marked as used before they are handed out
 };
 
 // One instance of this host: its folder, its record, its process. Every step is recorded before it is taken,
@@ -84,6 +87,7 @@ class Instance {
   void Recover();
   void ForgetBrokenRecord();
   Status Prepare(const StartRequest& request);
+  Status MarkUsed(const StartRequest& request) const;
   Status BindDevices(const StartRequest& request);
   Status StartProcess();
   void HandleEnd();

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <tuple>
 #include <utility>
 
 #include "common/log.h"
@@ -33,6 +32,7 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.folder = options.state_dir + "/instances";
   environment_.vmm_path = options.vmm_path;
   environment_.binder = DeviceBinder(options.root);
+  environment_.used_devices = UsedDevices(options.state_dir + "/used-devices");
   environment_.consoles = &consoles;
   environment_.start_timeout = options.start_timeout;
   environment_.shutdown_timeout = options.shutdown_timeout;
@@ -112,9 +112,18 @@ void Reconciler::Wake() const {
   [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
-void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged) {
+std::map<PciAddress, Uuid> Reconciler::HeldDevices() const {
+  std::map<PciAddress, Uuid> held;
+  for (const auto& [consumer, instance] : instances_) {
+    for (const BoundDevice& device : instance->record().devices) held[device.address] = consumer;
+  }
+  return held;
+}
+
+void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,
+                         std::set<PciAddress> one_time_use) {
   std::lock_guard lock(mutex_);
-  inbox_.host.emplace(std::move(host), std::move(unmanaged));
+  inbox_.host = Host{std::move(host), std::move(unmanaged), std::move(one_time_use)};
   Wake();
 }
 
@@ -145,7 +154,9 @@ void Reconciler::TakeInbox() {
     std::swap(inbox, inbox_);
   }
   if (inbox.host.has_value()) {
-    std::tie(host_, unmanaged_) = *std::move(inbox.host);
+    host_ = std::move(inbox.host->report);
+    unmanaged_ = std::move(inbox.host->unmanaged);
+    one_time_use_ = std::move(inbox.host->one_time_use);
     have_host_ = true;
   }
   if (inbox.all.has_value()) {
@@ -186,9 +197,10 @@ void Reconciler::Pass() {
   } else {
     for (const auto& [consumer, instance] : instances_) instance->Observe();
   }
-  ReportStatuses();
   AdjustFloatingVcpus();
+  // First what Runtime answers, then the news: who is told of a state and looks finds that state.
   Publish();
+  ReportStatuses();
 }
 
 void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) {
@@ -209,7 +221,7 @@ void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) 
     found =
         instances_.emplace(consumer, std::make_unique<Instance>(environment_, consumer, claim.name)).first;
   }
-  found->second->StepTowardsRunning({claim, host_, exclusive_, unmanaged_});
+  found->second->StepTowardsRunning({claim, host_, exclusive_, unmanaged_, one_time_use_});
 }
 
 // Instances that no claim explains: a running VM is never ended for that, since the claim may have been lost
@@ -322,7 +334,10 @@ Result<InstanceRuntime> Reconciler::Runtime(const Uuid& consumer) const {
   runtime.api_socket = view.api_socket;
   runtime.console_log = view.console_log;
   if (!view.process.has_value()) return runtime;
-  TRY_ASSIGN(Process process, Process::Adopt(*view.process));
+  Result<Process> adopted = Process::Adopt(*view.process);
+  if (!adopted.has_value() && adopted.error().code() == StatusCode::kNotFound) return runtime;  // it ended
+  if (!adopted.has_value()) return adopted.error();
+  const Process& process = *adopted;
   Result<ProcessPlacement> placement = ReadProcessPlacement(process.id().pid);
   if (process.Ended()) return runtime;
   if (!placement.has_value()) return placement.error();

@@ -68,21 +68,31 @@ class Reconciler {
 
   // Huge pages of the instances that run. Before Start only.
   PageCounts OwnHugePages() const;
+  // Devices that instances of this host hold according to their records, with the instance. Before Start
+  // only.
+  std::map<PciAddress, Uuid> HeldDevices() const;
   void Start();
 
   // What the host is. No instance is started before.
-  void SetHost(placement::HostReport host, std::set<PciAddress> unmanaged);
+  void SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,
+               std::set<PciAddress> one_time_use = {});
   // All claims of this host; no instance is started or ended before the first call.
   void ReplaceClaims(std::vector<placement::Claim> claims);
   void PutClaim(placement::Claim claim);
   void RemoveClaim(const Uuid& consumer);
 
-  // kNotFound: no such instance here. Reads /proc on the caller's thread.
+  // Without a process (pid 0) when none runs. kNotFound: no such instance here. Reads /proc on the caller's
+  // thread.
   Result<InstanceRuntime> Runtime(const Uuid& consumer) const;
 
  private:
+  struct Host {
+    placement::HostReport report;
+    std::set<PciAddress> unmanaged;
+    std::set<PciAddress> one_time_use;
+  };
   struct Inbox {
-    std::optional<std::pair<placement::HostReport, std::set<PciAddress>>> host;
+    std::optional<Host> host;
     std::optional<std::vector<placement::Claim>> all;
     std::vector<std::pair<Uuid, std::optional<placement::Claim>>> changes;  // after `all`
   };
@@ -130,6 +140,7 @@ class Reconciler {
   bool have_host_ = false;
   placement::HostReport host_;
   std::set<PciAddress> unmanaged_;
+  std::set<PciAddress> one_time_use_;
   CpuSet exclusive_;
   bool adjust_ = false;
   Clock::time_point next_adjust_{};

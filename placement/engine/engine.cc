@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "placement/engine/action.h"
+#include "placement/model/held_families.h"
 #include "placement/model/keep_claimed.h"
 
 namespace berth::placement {
@@ -158,6 +159,7 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
     hosts_.Put(report->uuid, std::move(fresh));
     drafts_[report->uuid] = true;
   } else {
+    TRY(CheckHeldFamilies(*report, *known->report, known->usage));
     HostVersion probe = *known;
     if (!Renew(probe, report, outcome.warnings)) {
       outcome.generation = known->generation;

@@ -15,6 +15,7 @@ class NoAuthenticator final : public Authenticator {
     identity.user_id = token->substr(0, colon);
     if (colon != std::string::npos) identity.project_id = token->substr(colon + 1);
     if (identity.project_id.empty()) identity.project_id = identity.user_id;
+    if (const std::string* project = request.headers.Find("x-project-id")) identity.project_id = *project;
     if (const std::string* roles = request.headers.Find("x-roles")) {
       for (std::string_view role : Split(*roles, ',')) {
         if (!Strip(role).empty()) identity.roles.emplace_back(Strip(role));

@@ -15,6 +15,27 @@ std::string NewRequestId() {
   return "req-" + Uuid::Random().ToString();
 }
 
+// A header that may go into an address: a host's name or address, with a port.
+bool IsHost(std::string_view text) {
+  return !text.empty() && text.size() < 300 &&
+         std::all_of(
+             text.begin(), text.end(),
+             [](unsigned char c) {
+               return std::isalnum(c) != 0 ||
+                      std::string_view(".:-_[]").find(static_cast<char>(c)) != std::string_view::npos;
+             });
+}
+
+// The address by which the client reached the service: what Location begins with. "": it does not say.
+std::string OuterAddress(const http::Request& request, bool trust_proxy) {
+  std::string_view host = request.headers.Get("host"), scheme = "http";
+  if (trust_proxy) {
+    if (IsHost(request.headers.Get("x-forwarded-host"))) host = request.headers.Get("x-forwarded-host");
+    if (request.headers.Get("x-forwarded-proto") == "https") scheme = "https";
+  }
+  return IsHost(host) ? std::string(scheme) + "://" + std::string(host) : std::string();
+}
+
 // A client's own id for a chain of requests, if it is one.
 std::string GlobalRequestId(const http::Request& request) {
   std::string_view id = request.headers.Get("x-openstack-request-id");
@@ -26,8 +47,21 @@ std::string GlobalRequestId(const http::Request& request) {
 RestService::RestService(Options options, Backend backend)
     : options_(std::move(options)), backend_(std::move(backend)) {}
 
+RestService::~RestService() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return in_work_ == 0; });
+}
+
 void RestService::Handle(http::Request request, Respond respond) {
   auto pending = std::make_shared<Pending>();
+  {
+    std::lock_guard lock(mutex_);
+    ++in_work_;
+  }
+  pending->ticket = std::shared_ptr<void>(nullptr, [this](void*) {
+    std::lock_guard lock(mutex_);
+    if (--in_work_ == 0) idle_.notify_all();
+  });
   pending->began = std::chrono::steady_clock::now();
   pending->respond = std::move(respond);
   pending->request_id = NewRequestId();
@@ -153,6 +187,7 @@ Answer RestService::Dispatch(Pending& pending) {
 void RestService::Submit(const PendingPtr& pending, Write write) {
   auto answer = std::make_shared<decltype(write.answer)>(std::move(write.answer));
   Command command{.at_ms = pending->call.now_ms, .body = std::move(write.command)};
+  command.actor = pending->request_id + " " + pending->call.identity.user_id;
   backend_.submit(std::move(command), [this, pending, answer](const Result<Outcome>& result) {
     // This is the writer's thread: it takes along what the answer needs and no more.
     auto done = std::make_shared<Result<Outcome>>(Outcome{});
@@ -197,6 +232,9 @@ void RestService::Finish(const PendingPtr& pending, http::Response response) {
   if (pending->versioned) {
     response.headers.Set("openstack-api-version", "placement " + call.version.ToString());
     response.headers.Set("vary", "openstack-api-version");
+  }
+  if (const std::string* location = response.headers.Find("location")) {
+    response.headers.Set("location", OuterAddress(call.request, options_.trust_proxy_headers) + *location);
   }
   ApplyCors(options_.cors, call.request, response);
   response.headers.Set("x-openstack-request-id", pending->request_id);

@@ -7,6 +7,8 @@
 namespace berth::scheduler {
 namespace {
 
+constexpr uint64_t kSecureStep = uint64_t{2} << 20;
+
 uint32_t EmulatorCpus(const RequestSpec& spec, uint32_t guest) {
   return guest == 0 && spec.emulator_policy == EmulatorPolicy::kIsolate ? 1 : 0;
 }
@@ -33,6 +35,11 @@ CellCheck CheckPinned(const FitCell& cell, const RequestSpec& spec, uint32_t gue
   return {};
 }
 
+// Seed 000, "Overcommitment": encrypted guests get none.
+double CpuRatio(const FitHost& host, const RequestSpec& spec) {
+  return spec.encrypted() ? std::min(1.0, host.cpu_ratio) : host.cpu_ratio;
+}
+
 // R4: the CPUs of floating vCPUs. `left` are the shared CPUs that remain.
 CellCheck CheckFloating(const FitCell& cell, uint32_t floating, uint64_t left, double ratio) {
   if (floating > left) return Lack(CellLack::kSharedCpus, left, floating);
@@ -51,7 +58,7 @@ CellCheck CheckOverlap(const FitHost& host, const FitCell& cell, const RequestSp
   if (placement::WithRatio(left, host.cpu_ratio) < cell.shared_vcpus) {
     return Lack(CellLack::kSharedRoom, placement::WithRatio(left, host.cpu_ratio), cell.shared_vcpus);
   }
-  return floating > 0 ? CheckFloating(cell, floating, left, host.cpu_ratio) : CellCheck{};
+  return floating > 0 ? CheckFloating(cell, floating, left, CpuRatio(host, spec)) : CellCheck{};
 }
 
 CellCheck CheckCpus(const FitHost& host, const FitCell& cell, const RequestSpec& spec, uint32_t guest) {
@@ -64,7 +71,7 @@ CellCheck CheckCpus(const FitHost& host, const FitCell& cell, const RequestSpec&
     return CheckOverlap(host, cell, spec, guest, floating);
   }
   if (floating == 0) return {};
-  return CheckFloating(cell, floating, cell.counts.shared, host.cpu_ratio);
+  return CheckFloating(cell, floating, cell.counts.shared, CpuRatio(host, spec));
 }
 
 uint64_t MemoryRoom(const FitHost& host, const FitCell& cell) {
@@ -92,6 +99,7 @@ bool Allowed(const PageRequest& request, const FitCell& cell, const FitPages& pa
 CellCheck CheckAskedPages(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
                           uint64_t memory) {
   CellCheck nearest = Lack(CellLack::kPageMultiple, 0, memory);
+  if (!cell.pages_known) return nearest;
   for (auto pages = cell.pages.rbegin(); pages != cell.pages.rend(); ++pages) {
     if (pages->size_bytes == 0 || !Allowed(spec.pages, cell, *pages)) continue;
     if (memory % pages->size_bytes != 0) continue;
@@ -146,15 +154,32 @@ CellCheck CheckClaimMemory(const FitHost& host, const FitCell& cell, const Reque
 
 }  // namespace
 
+namespace {
+
+// R11: all memory of the guest cell is secure; pages and ratio are of ordinary memory and do not count.
+CellCheck CheckSecureMemory(const FitCell& cell, const RequestSpec& spec, uint32_t guest) {
+  uint64_t need = spec.cells[guest].memory_bytes;
+  uint64_t have = cell.secure_room_bytes / kSecureStep * kSecureStep;
+  if (need > have) return Lack(CellLack::kSecureMemory, have, need);
+  if (guest == 0 && spec.swiotlb_bytes > cell.nonsecure_room_bytes) {
+    return Lack(CellLack::kBounceBuffer, cell.nonsecure_room_bytes, spec.swiotlb_bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
 CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
   const FitCell& cell = host.cells[index];
   const GuestCell& asked = spec.cells[guest];
   if (CellCheck check = CheckCpus(host, cell, spec, guest); !check.fits()) return check;
+  if (spec.encrypted()) return CheckSecureMemory(cell, spec, guest);
   return host.rules == FitRules::kClaims ? CheckClaimMemory(host, cell, spec, asked)
                                          : CheckScenarioMemory(host, cell, spec, asked);
 }
 
 uint64_t BaseBytes(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
+  if (spec.encrypted()) return 0;
   const FitCell& cell = host.cells[index];
   uint64_t size = CheckCell(host, spec, guest, index).page_size_bytes;
   bool base = size == 0 || (!cell.pages.empty() && size == cell.pages.front().size_bytes);

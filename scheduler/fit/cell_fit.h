@@ -24,6 +24,8 @@ enum class CellLack {
   kMemory,         // R4: memory within the ratio (kClaims: base-page memory)
   kPageMultiple,   // R5: memory is no multiple of any allowed page size of the cell
   kPages,          // R5: free (or, floating, total) pages
+  kSecureMemory,   // R11: secure memory of the cell
+  kBounceBuffer,   // R11: ordinary memory for the bounce buffer of guest cell 0
 };
 
 struct CellCheck {

@@ -45,7 +45,30 @@ std::vector<uint64_t> CellWaste(const FitHost& host, const RequestSpec& spec) {
   return waste;
 }
 
+bool TouchesAll(uint64_t set, const std::vector<uint64_t>& wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [set](uint64_t one) { return (one & set) != 0; });
+}
+
 }  // namespace
+
+std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec) {
+  std::vector<uint64_t> out;
+  auto add = [&](auto&& tied) {
+    uint64_t cells = 0;
+    for (size_t c = 0; c < host.cells.size(); ++c) {
+      if (tied(host.cells[c])) cells |= uint64_t{1} << c;
+    }
+    if (cells != 0) out.push_back(cells);
+  };
+  for (const std::string& name : spec.physical_networks) {
+    add([&](const FitCell& cell) {
+      return std::find(cell.physical_networks.begin(), cell.physical_networks.end(), name) !=
+             cell.physical_networks.end();
+    });
+  }
+  if (spec.tunneled) add([](const FitCell& cell) { return cell.tunneled; });
+  return out;
+}
 
 std::optional<std::vector<uint32_t>> CellMatrix::Place(uint64_t set) const {
   Owners owner;
@@ -88,6 +111,7 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
     cells.push_back(static_cast<uint32_t>(std::countr_zero(left)));
   if (cells.size() < wanted || !matrix.Place(usable)) return out;
   std::vector<uint64_t> waste = CellWaste(host, spec);
+  std::vector<uint64_t> networks = NetworkCells(host, spec);
   // Every combination of `wanted` cells, in the order of their numbers.
   std::vector<size_t> pick(wanted);
   for (size_t i = 0; i < wanted; ++i) pick[i] = i;
@@ -98,7 +122,7 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
       one.waste += waste[cells[i]];
     }
     if (!budget.Spend(wanted * 4)) return out;
-    if (wanted == 1 || matrix.Place(one.set)) out.push_back(one);
+    if (TouchesAll(one.set, networks) && (wanted == 1 || matrix.Place(one.set))) out.push_back(one);
     size_t i = wanted;
     while (i > 0 && pick[i - 1] == cells.size() - wanted + i - 1) --i;
     if (i == 0) break;

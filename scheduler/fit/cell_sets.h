@@ -25,6 +25,10 @@ struct CellSet {
   uint64_t set = 0;
   uint64_t waste = 0;
 };
+// What the networks of the guest's ports ask of its host cells: each member is a set of host cells of which
+// the guest must use at least one. Networks that no host cell is tied to ask nothing.
+std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec);
+
 // All of them, by waste, then lowest cells first. Empty and the budget not exhausted: proved that none
 // exists.
 std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, const CellMatrix& matrix,

@@ -12,6 +12,7 @@
 #include "scheduler/fit/device_fit.h"
 #include "scheduler/fit/device_match.h"
 #include "scheduler/fit/device_pool.h"
+#include "scheduler/fit/domain_choice.h"
 #include "scheduler/fit/totals.h"
 
 namespace berth::scheduler {
@@ -105,9 +106,12 @@ class Solver {
 
   Verdict DecideWithoutTopology(Assignment& out) {
     if (spec_.pci.empty()) return Verdict::kFits;
-    DeviceFit fit = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), Locality{}, budget_);
-    out.devices = std::move(fit.devices);
-    return fit.verdict;
+    for (const DomainChoice& domains : ListDomainChoices(host_, spec_, budget_)) {
+      DeviceFit fit = FitDevices(host_, spec_, BuildDevicePool(host_, spec_, domains), Locality{}, budget_);
+      out.devices = std::move(fit.devices);
+      if (fit.verdict != Verdict::kNo) return fit.verdict;
+    }
+    return budget_.exhausted() ? Verdict::kUndecided : Verdict::kNo;
   }
 
   // Drops the sets on which the host would no longer carry the floating vCPUs, or the base-page memory. True
@@ -138,9 +142,21 @@ class Solver {
     return TotalsHold(host_, spec_, taken);
   }
 
-  // The set with the fewest non-local devices; the first of those in the order of waste.
+  // The set and the domains with the fewest non-local devices; the first of those in the order of domains,
+  // then of waste.
   Verdict ChooseSet(const std::vector<CellSet>& sets, std::optional<CellSet>& chosen, DeviceFit& best) {
-    DevicePool pool = BuildDevicePool(host_, spec_);
+    for (const DomainChoice& domains : ListDomainChoices(host_, spec_, budget_)) {
+      Verdict verdict = ChooseSetWithin(domains, sets, chosen, best);
+      if (verdict == Verdict::kUndecided) return verdict;
+      if (chosen && best.non_local == 0) break;
+    }
+    if (budget_.exhausted()) return Verdict::kUndecided;
+    return chosen ? Verdict::kFits : Verdict::kNo;
+  }
+
+  Verdict ChooseSetWithin(const DomainChoice& domains, const std::vector<CellSet>& sets,
+                          std::optional<CellSet>& chosen, DeviceFit& best) {
+    DevicePool pool = BuildDevicePool(host_, spec_, domains);
     uint32_t bound = 0;
     if (sets.size() > 2) {
       // A guest on all cells at once can do no worse than on any set: a shortage here is one everywhere.

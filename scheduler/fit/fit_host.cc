@@ -9,6 +9,11 @@
 namespace berth::scheduler {
 namespace {
 
+template <class T, class Before>
+void SortUnlessSorted(std::vector<T>& items, Before before) {
+  if (!std::is_sorted(items.begin(), items.end(), before)) std::sort(items.begin(), items.end(), before);
+}
+
 // The cell's cores, with a core of its own for each free CPU that stands in no sibling set.
 void CompleteSiblings(FitCell& cell) {
   CpuSet named;
@@ -17,8 +22,7 @@ void CompleteSiblings(FitCell& cell) {
   for (uint32_t cpu = left.First(); cpu != CpuSet::kNone; cpu = left.NextAfter(cpu)) {
     cell.siblings.push_back(CpuSet{cpu});
   }
-  std::sort(cell.siblings.begin(), cell.siblings.end(),
-            [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
+  SortUnlessSorted(cell.siblings, [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
 }
 
 void Count(FitCell& cell) {
@@ -51,6 +55,9 @@ FitCell FromCell(const placement::HostReport& report, const placement::Cell& cel
   out.base_room_bytes = placement::BaseMemoryRoom(report, cell, usage);
   out.largest_base_bytes = placement::LargestBaseMemory(cell);
   out.largest_pinned_base_bytes = placement::LargestPinnedBaseMemory(cell, usage);
+  out.secure_room_bytes =
+      cell.secure_memory_bytes - std::min(cell.secure_memory_bytes, usage.secure_memory_bytes);
+  out.nonsecure_room_bytes = out.base_room_bytes;
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
@@ -72,13 +79,12 @@ DeviceKind KindOf(placement::DeviceType type) {
 }  // namespace
 
 void Prepare(FitHost& host) {
-  std::sort(host.cells.begin(), host.cells.end(),
-            [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
-  std::sort(host.devices.begin(), host.devices.end(),
-            [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
+  SortUnlessSorted(host.cells, [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
+  SortUnlessSorted(host.devices,
+                   [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
   for (FitCell& cell : host.cells) {
-    std::sort(cell.pages.begin(), cell.pages.end(),
-              [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
+    SortUnlessSorted(cell.pages,
+                     [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
     CompleteSiblings(cell);
     Count(cell);
   }
@@ -98,7 +104,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
     if (!device.assignable || blocked.contains(device.address)) continue;
     host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
                             device.numa_node, device.parent, device.physical_network, device.trusted,
-                            device.remote_managed, device.resource_class, device.traits});
+                            device.remote_managed, device.resource_class, device.traits, device.domains});
   }
   host.floating_vcpus = usage.floating_vcpus;
   host.base_room_bytes = placement::BaseMemoryRoom(report, usage);

@@ -49,7 +49,14 @@ struct FitCell {
   uint64_t largest_base_bytes = 0;         // for one guest cell that names no page size
   uint64_t largest_pinned_base_bytes = 0;  // likewise, with a pinned vCPU
   std::vector<FitPages> pages;             // ascending by size; the first is the base page size
-  CpuCounts counts;                        // filled by Prepare
+  bool pages_known = true;                 // false: nobody counted them, so no size can be asked for
+  // R11. Secure memory that is left, and ordinary memory for the bounce buffers of encrypted guests.
+  uint64_t secure_room_bytes = 0;
+  uint64_t nonsecure_room_bytes = 0;
+  // Networks whose switch runs on this node; a guest that uses one of them sits here or on another such node.
+  std::vector<std::string> physical_networks;  // sorted
+  bool tunneled = false;
+  CpuCounts counts;  // filled by Prepare
 };
 
 // A device that may be handed out and is free now.
@@ -64,7 +71,8 @@ struct FitDevice {
   std::optional<bool> trusted;
   std::optional<bool> remote_managed;
   std::string resource_class;
-  std::vector<std::string> traits;  // sorted
+  std::vector<std::string> traits;   // sorted
+  std::vector<std::string> domains;  // sorted; "switch:3"
 };
 
 // kScenario: the rules R1 to R10 as written, for what-if scenarios. kClaims: beside them what placement

@@ -1,5 +1,6 @@
 #include "scheduler/request/resolve.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::scheduler {
@@ -29,6 +30,16 @@ Result<bool> ResolveGroupPolicy(const Flavor& flavor) {
                          "extra_specs.group_policy");
 }
 
+void AddNetworks(const std::vector<PortRequest>& ports, RequestSpec& spec) {
+  for (const PortRequest& port : ports) {
+    spec.tunneled = spec.tunneled || port.tunneled;
+    if (port.physical_network) spec.physical_networks.push_back(*port.physical_network);
+  }
+  auto& names = spec.physical_networks;
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+}
+
 }  // namespace
 
 Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image,
@@ -40,9 +51,12 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
   RequestSpec spec;
   spec.vcpus = flavor.vcpus;
   spec.memory_bytes = flavor.memory_mib << 20;
+  TRY(ResolveEncryption(flavor, image, spec));
   TRY_ASSIGN(CpuChoice choice, ResolveCpu(flavor, image, spec));
   TRY_ASSIGN(spec.cells, ResolveCells(flavor, choice, spec));
-  TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking));
+  TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking, spec.encrypted()));
+  TRY_ASSIGN(spec.domains, ResolveDomains(flavor, spec.pci));
+  AddNetworks(ports, spec);
   TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor));
   spec.isolate_groups = isolate && tracking != PciTracking::kNovaTracker;
   return spec;

@@ -64,6 +64,19 @@ class Result(unittest.TestResult):
         self._add("fail", test, "unexpected success")
 
 
+def allow_expressions_in_strings():
+    """gabbi learnt only after 2.4 (Debian 12) that /.../ in response_strings is a regular expression."""
+    from gabbi.handlers import core
+
+    plain = core.StringResponseHandler.action
+
+    def action(self, test, expected, value=None):
+        if not (len(expected) > 1 and expected.startswith("/") and expected.endswith("/")):
+            return plain(self, test, expected, value)
+        return test.assertRegex(test.output, test.replace_template(expected)[1:-1])
+    core.StringResponseHandler.action = action
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--placement-src", default=os.environ.get("BERTH_OPENSTACK_PLACEMENT"),
@@ -114,6 +127,7 @@ def main():
         print("skipped: python3-gabbi is not installed")
         return 77
     warnings.simplefilter("ignore")
+    allow_expressions_in_strings()
     source = os.path.join(os.path.abspath(arguments.placement_src), SUITE)
     files = [path for path in sorted(glob.glob(source + "/gabbits/*.yaml"))
              if not arguments.only or any(fnmatch.fnmatch(os.path.basename(path)[:-5], o) for o in arguments.only)]

@@ -64,4 +64,4 @@ def all_rules():
     """The names of the policy's rules, read from where they are defined."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../placement/rest/policy.cc")
     with open(source, encoding="utf-8") as text:
-        return [part for part in text.read().split('"') if part.startswith("placement:")]
+        return [part for part in text.read().split('"') if part.startswith("placement:") and len(part) > 10]

@@ -42,6 +42,18 @@ Status CheckInput(const AcpiInput& input, const DomainMap& domains) {
     if (!domains.empty() && !domains.contains(range.node))
       return InvalidArgument("unknown node " + std::to_string(range.node), "memory");
   }
+  if (domains.empty() != input.initiators.empty() && domains.empty())
+    return InvalidArgument("a device that is a node, without nodes", "initiators");
+  for (const AcpiInitiator& initiator : input.initiators) {
+    if (!domains.contains(initiator.node) || initiator.slot >= layout::kPciSlotsPerSegment)
+      return InvalidArgument("unknown node, or no PCI slot", "initiators");
+  }
+  for (const AcpiMemoryPerformance& node : input.performance) {
+    if (!domains.contains(node.node))
+      return InvalidArgument("unknown node " + std::to_string(node.node), "performance");
+  }
+  if (input.hotplug.memory_node && !domains.contains(*input.hotplug.memory_node))
+    return InvalidArgument("unknown node " + std::to_string(*input.hotplug.memory_node), "hotplug");
   std::set<uint16_t> segments;
   for (const AcpiPciSegment& segment : input.segments) {
     if (segment.segment >= layout::kPciSegmentsMax || !segments.insert(segment.segment).second)
@@ -88,6 +100,7 @@ Result<AcpiTables> BuildAcpiTables(const AcpiInput& input) {
   if (!domains.empty()) {
     tables.push_back(placer.Place("SRAT", BuildSrat(input, domains)));
     tables.push_back(placer.Place("SLIT", BuildSlit(input, domains)));
+    if (!input.performance.empty()) tables.push_back(placer.Place("HMAT", BuildHmat(input, domains)));
   }
   Gpa xsdt = placer.Place("XSDT", BuildXsdt(tables));
   if (placer.end() > layout::kSmbios) {

@@ -55,6 +55,30 @@ struct AcpiInterruptOverride {
       0;  // MPS INTI flags: bits 0-1 polarity (1 high, 3 low), bits 2-3 trigger (1 edge, 3 level)
 };
 
+// A node that is a PCI device (SRAT type 5).
+struct AcpiInitiator {
+  uint32_t node = 0;  // guest_numa_id
+  uint16_t segment = 0;
+  uint8_t slot = 0;
+};
+
+// How fast a node's own processors reach its memory (HMAT). 0: not known.
+struct AcpiMemoryPerformance {
+  uint32_t node = 0;  // guest_numa_id
+  uint32_t read_latency_ns = 0;
+  uint32_t write_latency_ns = 0;
+  uint32_t read_bandwidth_mbs = 0;
+  uint32_t write_bandwidth_mbs = 0;
+};
+
+// Where the registers of the hot-plug controllers are. 0: the machine has no such controller.
+struct AcpiHotplug {
+  uint64_t cpu = 0;
+  uint64_t memory = 0;
+  std::optional<uint32_t> memory_node;  // guest_numa_id of what is added by ACPI
+  uint64_t pci = 0;
+};
+
 struct AcpiInput {
   std::vector<AcpiVcpu> vcpus;
   // Guest nodes in any order, ids as sparse as the user wants. Empty: no SRAT, no SLIT, no _PXM.
@@ -63,6 +87,9 @@ struct AcpiInput {
   // (from, to) -> distance, by guest_numa_id. A missing pair is the way back, else 20; 10 to itself.
   std::map<std::pair<uint32_t, uint32_t>, uint8_t> distances;
   std::vector<AcpiPciSegment> segments;
+  std::vector<AcpiInitiator> initiators;           // only used with nodes
+  std::vector<AcpiMemoryPerformance> performance;  // empty: no HMAT
+  AcpiHotplug hotplug;
 
   bool com1 = true;
   uint32_t io_apic_id = layout::kIoApicId;

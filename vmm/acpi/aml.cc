@@ -24,7 +24,18 @@ constexpr uint8_t kExtended = 0x5b;
 constexpr uint8_t kExtRegion = 0x80;
 constexpr uint8_t kExtField = 0x81;
 constexpr uint8_t kExtDevice = 0x82;
+constexpr uint8_t kExtMutex = 0x01;
+constexpr uint8_t kExtAcquire = 0x23;
+constexpr uint8_t kExtRelease = 0x27;
 constexpr uint8_t kLocal0 = 0x60;
+constexpr uint8_t kArg0 = 0x68;
+constexpr uint8_t kIncrement = 0x75;
+constexpr uint8_t kShiftLeft = 0x79;
+constexpr uint8_t kCreateQword = 0x8f;
+constexpr uint8_t kEqual = 0x93;
+constexpr uint8_t kLess = 0x95;
+constexpr uint8_t kWhile = 0xa2;
+constexpr uint8_t kReturn = 0xa4;
 constexpr uint8_t kStore = 0x70;
 constexpr uint8_t kAnd = 0x7b;
 constexpr uint8_t kNotify = 0x86;
@@ -153,6 +164,75 @@ Bytes Local(uint8_t number) {
   return {static_cast<uint8_t>(kLocal0 + number)};
 }
 
+Bytes Arg(uint8_t number) {
+  CHECK(number < 7);
+  return {static_cast<uint8_t>(kArg0 + number)};
+}
+
+Bytes Field(std::string_view region, FieldAccess access, const std::vector<FieldUnit>& units) {
+  constexpr uint8_t kWriteAsZeros = 2 << 5;
+  constexpr uint8_t kReserved = 0;
+  ByteWriter content;
+  content.Append(NameString(region)).U8(static_cast<uint8_t>(access) | kWriteAsZeros);
+  for (const FieldUnit& unit : units) {
+    if (unit.name.empty()) {
+      content.U8(kReserved);
+    } else {
+      content.Append(NameString(unit.name));
+    }
+    content.Append(PackageLength(unit.bits, /*counts_itself=*/false));
+  }
+  return Packaged({kExtended, kExtField}, content.bytes());
+}
+
+Bytes Mutex(std::string_view path) {
+  return Join({{kExtended, kExtMutex}, NameString(path), {0}});
+}
+
+Bytes Invoke(std::string_view method, const std::vector<Bytes>& arguments) {
+  ByteWriter call;
+  call.Append(NameString(method));
+  for (const Bytes& argument : arguments) call.Append(argument);
+  return call.Take();
+}
+
+Bytes Return(const Bytes& value) {
+  return Join({{kReturn}, value});
+}
+
+Bytes While(const Bytes& condition, const Bytes& body) {
+  return Packaged({kWhile}, Join({condition, body}));
+}
+
+Bytes Equal(const Bytes& a, const Bytes& b) {
+  return Join({{kEqual}, a, b});
+}
+
+Bytes Less(const Bytes& a, const Bytes& b) {
+  return Join({{kLess}, a, b});
+}
+
+Bytes Increment(const Bytes& target) {
+  return Join({{kIncrement}, target});
+}
+
+Bytes ShiftLeft(const Bytes& value, const Bytes& count) {
+  constexpr uint8_t kNoTarget = 0;
+  return Join({{kShiftLeft}, value, count, {kNoTarget}});
+}
+
+Bytes Acquire(std::string_view mutex) {
+  return Join({{kExtended, kExtAcquire}, NameString(mutex), {0xff, 0xff}});
+}
+
+Bytes Release(std::string_view mutex) {
+  return Join({{kExtended, kExtRelease}, NameString(mutex)});
+}
+
+Bytes CreateQwordField(std::string_view buffer, uint64_t offset, std::string_view name) {
+  return Join({{kCreateQword}, NameString(buffer), Integer(offset), NameString(name)});
+}
+
 Bytes Store(const Bytes& value, const Bytes& target) {
   return Join({{kStore}, value, target});
 }
@@ -167,7 +247,11 @@ Bytes If(const Bytes& condition, const Bytes& body) {
 }
 
 Bytes Notify(std::string_view object, uint8_t value) {
-  return Join({{kNotify}, NameString(object), Integer(value)});
+  return NotifyValue(object, Integer(value));
+}
+
+Bytes NotifyValue(std::string_view object, const Bytes& value) {
+  return Join({{kNotify}, NameString(object), value});
 }
 
 }  // namespace berth::vmm::acpi::aml

@@ -30,13 +30,35 @@ enum class RegionSpace : uint8_t { kSystemMemory = 0, kSystemIo = 1 };
 Bytes OperationRegion(std::string_view path, RegionSpace space, uint64_t address, uint64_t size);
 // A field of one named unit of `bits` at the region's start, byte access, written bits preserved.
 Bytes ByteField(std::string_view region, std::string_view unit, uint32_t bits);
+// Units of a region one behind the other; a unit without name skips its bits. Bits of an access that belong
+// to no written unit are written as zeros.
+struct FieldUnit {
+  std::string_view name;
+  uint32_t bits;
+};
+enum class FieldAccess : uint8_t { kByte = 1, kDword = 3, kQword = 4 };
+Bytes Field(std::string_view region, FieldAccess access, const std::vector<FieldUnit>& units);
+Bytes Mutex(std::string_view path);
 
 // Statements and expressions.
 Bytes Local(uint8_t number);
+Bytes Arg(uint8_t number);
+Bytes Invoke(std::string_view method, const std::vector<Bytes>& arguments);
+Bytes Return(const Bytes& value);
+Bytes While(const Bytes& condition, const Bytes& body);
+Bytes Equal(const Bytes& a, const Bytes& b);
+Bytes Less(const Bytes& a, const Bytes& b);
+Bytes Increment(const Bytes& target);
+Bytes ShiftLeft(const Bytes& value, const Bytes& count);
+Bytes Acquire(std::string_view mutex);  // waits for ever
+Bytes Release(std::string_view mutex);
+// Names eight bytes of a buffer at `offset`.
+Bytes CreateQwordField(std::string_view buffer, uint64_t offset, std::string_view name);
 Bytes Store(const Bytes& value, const Bytes& target);
 Bytes And(const Bytes& a, const Bytes& b);
 Bytes If(const Bytes& condition, const Bytes& body);
 Bytes Notify(std::string_view object, uint8_t value);
+Bytes NotifyValue(std::string_view object, const Bytes& value);
 
 // Resource descriptors (ACPI 6.5, 6.4), to be joined and put into ResourceTemplate.
 Bytes ResourceTemplate(const Bytes& descriptors);

@@ -1,5 +1,3 @@
-#include <cstdio>
-
 #include "vmm/acpi/aml.h"
 #include "vmm/acpi/sdt.h"
 
@@ -7,14 +5,6 @@ namespace berth::vmm::acpi {
 namespace {
 
 using namespace aml;  // NOLINT(google-build-using-namespace): the terms of one language
-
-// "C0FE" for ('C', 3, 0xfe)
-std::string Numbered(const char* format, size_t number) {
-  constexpr size_t kSegment = 4;
-  char text[kSegment + 1];
-  CHECK(std::snprintf(text, sizeof text, format, static_cast<unsigned>(number)) == kSegment);
-  return text;
-}
 
 Bytes ProximityOf(const std::optional<uint32_t>& node, const DomainMap& domains) {
   return node ? Name("_PXM", Integer(domains.at(*node))) : Bytes();
@@ -25,10 +15,11 @@ Bytes Processors(const AcpiInput& input, const DomainMap& domains) {
   ByteWriter devices;
   for (size_t uid = 0; uid < input.vcpus.size(); ++uid) {
     const AcpiVcpu& vcpu = input.vcpus[uid];
-    devices.Append(
-        Device(Numbered("C%03X", uid),
-               Join({Name("_HID", String("ACPI0007")), Name("_UID", Integer(uid)),
-                     Name("_STA", Integer(vcpu.present ? kPresent : 0)), ProximityOf(vcpu.node, domains)})));
+    devices.Append(Device(NumberedName("C%03X", uid),
+                          Join({Name("_HID", String("ACPI0007")), Name("_UID", Integer(uid)),
+                                input.hotplug.cpu != 0 ? HotplugVcpu(input, uid)
+                                                       : Name("_STA", Integer(vcpu.present ? kPresent : 0)),
+                                ProximityOf(vcpu.node, domains)})));
   }
   return devices.Take();
 }
@@ -78,12 +69,13 @@ Bytes InterruptRouting(const AcpiPciSegment& segment) {
   return Name("_PRT", Package(entries));
 }
 
-Bytes HostBridge(const AcpiPciSegment& segment, const DomainMap& domains) {
-  return Device(Numbered("PC%02X", segment.segment),
+Bytes HostBridge(const AcpiPciSegment& segment, const DomainMap& domains, bool hotplug) {
+  return Device(NumberedName("PC%02X", segment.segment),
                 Join({Name("_HID", EisaId("PNP0A08")), Name("_CID", EisaId("PNP0A03")),
                       Name("_SEG", Integer(segment.segment)), Name("_UID", Integer(segment.segment)),
                       Name("_BBN", Integer(0)), Name("_CCA", Integer(1)), ProximityOf(segment.node, domains),
-                      Name("_CRS", BridgeWindows(segment)), InterruptRouting(segment)}));
+                      Name("_CRS", BridgeWindows(segment)), InterruptRouting(segment),
+                      hotplug ? HotplugSlots(segment) : Bytes()}));
 }
 
 Bytes SerialPort() {
@@ -108,8 +100,10 @@ Bytes PowerButton() {
 // The generic event device (5.6.9): its interrupt runs _EVT, which reads what has happened.
 Bytes EventDevice(const AcpiInput& input) {
   constexpr uint8_t kButtonPressed = 0x80;
-  Bytes body = Join({Store(NameString("GDAT"), Local(0)), If(And(Local(0), Integer(layout::kGedPowerButton)),
-                                                             Notify("\\_SB_.PWRB", kButtonPressed))});
+  Bytes body =
+      Join({Store(NameString("GDAT"), Local(0)),
+            If(And(Local(0), Integer(layout::kGedPowerButton)), Notify("\\_SB_.PWRB", kButtonPressed)),
+            HotplugEvents(input, Local(0))});
   return Device(
       "GED_", Join({Name("_HID", String("ACPI0013")), Name("_UID", Integer(0)),
                     Name("_CRS", ResourceTemplate(EdgeInterrupt(input.ged_gsi))),
@@ -123,9 +117,11 @@ Bytes BuildDsdt(const AcpiInput& input, const DomainMap& domains) {
   constexpr uint8_t kRevision = 2;  // integers of 64 bits
   ByteWriter system;
   system.Append(Processors(input, domains)).Append(MotherboardResources(input));
-  for (const AcpiPciSegment& segment : input.segments) system.Append(HostBridge(segment, domains));
+  for (const AcpiPciSegment& segment : input.segments)
+    system.Append(HostBridge(segment, domains, input.hotplug.pci != 0));
   if (input.com1) system.Append(SerialPort());
-  system.Append(RealTimeClock()).Append(PowerButton()).Append(EventDevice(input));
+  system.Append(RealTimeClock()).Append(PowerButton());
+  system.Append(HotplugControllers(input, domains)).Append(EventDevice(input));
   Bytes sleep = Package({Integer(layout::kSleepTypeS5), Integer(0), Integer(0), Integer(0)});
   return FinishTable("DSDT", kRevision, Join({Scope("\\_SB_", system.bytes()), Name("\\_S5_", sleep)}));
 }

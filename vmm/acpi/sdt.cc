@@ -11,6 +11,7 @@ constexpr std::string_view kCreatorId = "BRTH";
 constexpr uint32_t kOemRevision = 1;
 constexpr size_t kHeaderSize = 36;
 constexpr size_t kHeaderChecksum = 9;
+constexpr uint8_t kAllProcessors = 0xff;
 
 // Generic address structure (5.2.3.2) of a register in I/O space, or of none.
 void AddRegister(ByteWriter& writer, uint16_t port, uint8_t bytes) {
@@ -78,23 +79,25 @@ Bytes BuildFadt(const AcpiInput& input, Gpa dsdt) {
   return FinishTable("FACP", kRevision, fadt.bytes());
 }
 
+Bytes LocalApic(size_t uid, uint32_t apic_id, uint32_t flags) {
+  constexpr uint32_t kFirstX2ApicId = 255;  // 5.2.12.12: lower ids use the older structure
+  ByteWriter entry;
+  if (apic_id < kFirstX2ApicId && uid < kAllProcessors) {
+    entry.U8(0).U8(8).U8(uid).U8(apic_id).U32(flags);
+  } else {
+    entry.U8(9).U8(16).U16(0).U32(apic_id).U32(flags).U32(uid);
+  }
+  return entry.Take();
+}
+
 Bytes BuildMadt(const AcpiInput& input) {
   constexpr uint8_t kRevision = 5;
-  constexpr uint32_t kFirstX2ApicId = 255;  // 5.2.12.12: lower ids use the older structure
-  constexpr uint32_t kEnabled = 1 << 0;
-  constexpr uint32_t kOnlineCapable = 1 << 1;
-  constexpr uint8_t kAllProcessors = 0xff;
   constexpr uint8_t kLint1 = 1;
   ByteWriter madt;
   madt.U32(layout::kLapicBase).U32(0);  // no 8259 pair
   for (size_t uid = 0; uid < input.vcpus.size(); ++uid) {
     const AcpiVcpu& vcpu = input.vcpus[uid];
-    uint32_t flags = vcpu.present ? kEnabled : kOnlineCapable;
-    if (vcpu.apic_id < kFirstX2ApicId && uid < kAllProcessors) {
-      madt.U8(0).U8(8).U8(uid).U8(vcpu.apic_id).U32(flags);
-    } else {
-      madt.U8(9).U8(16).U16(0).U32(vcpu.apic_id).U32(flags).U32(uid);
-    }
+    madt.Append(LocalApic(uid, vcpu.apic_id, vcpu.present ? kApicEnabled : kApicOnlineCapable));
   }
   madt.U8(1).U8(12).U8(input.io_apic_id).U8(0).U32(layout::kIoApicBase).U32(0);
   for (const AcpiInterruptOverride& entry : input.overrides) {

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "vmm/api/request_body.h"
 #include "vmm/config/json_config.h"
 #include "vmm/config/version.h"
 
@@ -14,7 +15,8 @@ using Json = nlohmann::ordered_json;
 
 struct Handler {
   ApiVerb verb;
-  HttpResponse (*run)(VmControl&);
+  HttpResponse (*run)(VmControl&, const std::string& body);
+  bool takes_body = false;
 };
 
 HttpResponse Answer(const Json& json) {
@@ -37,14 +39,14 @@ int HttpStatus(StatusCode code) {
   }
 }
 
-HttpResponse Ping(VmControl&) {
+HttpResponse Ping(VmControl&, const std::string&) {
   return Answer({{"version", kVersion},
                  {"build_version", "berth-vmm " + std::string(kVersion)},
                  {"pid", getpid()},
                  {"features", Json::array()}});
 }
 
-HttpResponse Info(VmControl& control) {
+HttpResponse Info(VmControl& control, const std::string&) {
   VmFacts facts = control.Facts();
   Json runtime = {{"pid", getpid()}};
   runtime["vcpus"] = Json::array();
@@ -54,14 +56,24 @@ HttpResponse Info(VmControl& control) {
   uint64_t memory = 0;
   runtime["memory_regions"] = Json::array();
   for (const MemoryRegionFacts& region : facts.memory_regions) {
-    memory += region.size;
+    memory += region.plugged;
     runtime["memory_regions"].push_back(
         {{"zone", region.zone},
          {"base", region.base},
          {"size", region.size},
+         {"plugged", region.plugged},
          {"host_address", region.host_address},
          {"host_numa_node", region.host_numa_node ? Json(*region.host_numa_node) : Json()}});
   }
+  runtime["hotplug"] = Json::array();
+  for (const HotplugFacts& hotplug : facts.hotplug)
+    runtime["hotplug"].push_back({{"subject", hotplug.subject},
+                                  {"wanted", hotplug.wanted},
+                                  {"actual", hotplug.actual},
+                                  {"state", HotplugStateName(hotplug.state)}});
+  runtime["devices"] = Json::array();
+  for (const DeviceFacts& device : facts.devices)
+    runtime["devices"].push_back({{"id", device.id}, {"bdf", device.place}});
   runtime["threads"] = Json::array();
   for (const ThreadFacts& thread : facts.threads)
     runtime["threads"].push_back({{"name", thread.name}, {"tid", thread.tid}});
@@ -71,7 +83,7 @@ HttpResponse Info(VmControl& control) {
                  {"runtime", runtime}});
 }
 
-HttpResponse Counters(VmControl& control) {
+HttpResponse Counters(VmControl& control, const std::string&) {
   Json json = Json::object();
   for (const auto& [device, counters] : control.Counters()) {
     json[device] = Json::object();
@@ -80,13 +92,68 @@ HttpResponse Counters(VmControl& control) {
   return Answer(json);
 }
 
-template <VmAction action>
-HttpResponse Act(VmControl& control) {
-  Status status = control.Perform(action);
+HttpResponse Outcome(const Status& status) {
   if (status.ok()) return {204, {}, {}};
   return {HttpStatus(status.code()),
           ErrorBody(StatusCodeName(status.code()), status.message(), status.field(), status.hint()),
           {}};
+}
+
+template <VmAction action>
+HttpResponse Act(VmControl& control, const std::string&) {
+  return Outcome(control.Perform(action));
+}
+
+// A request with the fields of vm.resize, vm.resize-zone and vm.remove-device.
+HttpResponse Resize(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"desired_vcpus", "desired_ram", "timeout_ms"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  ResizeRequest request;
+  Status status = [&] {
+    TRY_ASSIGN(const auto vcpus, fields->Number("desired_vcpus", UINT32_MAX));
+    if (vcpus) request.vcpus = static_cast<uint32_t>(*vcpus);
+    TRY_ASSIGN(request.ram, fields->Number("desired_ram", UINT64_MAX));
+    TRY_ASSIGN(request.timeout, fields->Timeout());
+    if (!request.vcpus && !request.ram) {
+      return InvalidArgument("nothing to resize", "", "give desired_vcpus or desired_ram");
+    }
+    return control.Resize(request);
+  }();
+  return Outcome(status);
+}
+
+HttpResponse ResizeZone(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"id", "desired_ram", "timeout_ms"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Status status = [&]() -> Status {
+    TRY_ASSIGN(const std::string id, fields->Text("id"));
+    TRY_ASSIGN(const auto ram, fields->Number("desired_ram", UINT64_MAX));
+    TRY_ASSIGN(const auto timeout, fields->Timeout());
+    if (!ram) return InvalidArgument("is missing", "desired_ram");
+    return control.ResizeZone(id, *ram, timeout);
+  }();
+  return Outcome(status);
+}
+
+template <const char* option>
+HttpResponse Add(VmControl& control, const std::string& body) {
+  Result<AddedDevice> added = control.AddDevice(option, body);
+  if (!added.has_value()) return Outcome(added.error());
+  if (!added->place) return {204, {}, {}};
+  return Answer({{"id", added->id}, {"bdf", *added->place}});
+}
+constexpr char kDisk[] = "disk";
+constexpr char kNet[] = "net";
+
+HttpResponse Remove(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"id", "timeout_ms"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Status status = [&]() -> Status {
+    TRY_ASSIGN(const std::string id, fields->Text("id"));
+    TRY_ASSIGN(const auto timeout, fields->Timeout());
+    return control.RemoveDevice(id, timeout);
+  }();
+  return Outcome(status);
 }
 
 const Handler kHandlers[] = {
@@ -98,6 +165,11 @@ const Handler kHandlers[] = {
     {{"vm.resume", "PUT", "let them run again"}, Act<VmAction::kResume>},
     {{"vm.reboot", "PUT", "reset the machine"}, Act<VmAction::kReboot>},
     {{"vm.shutdown", "PUT", "stop the machine without asking the guest"}, Act<VmAction::kShutdown>},
+    {{"vm.resize", "PUT", "ask for other numbers of vCPUs or bytes of RAM"}, Resize, true},
+    {{"vm.resize-zone", "PUT", "ask for another size of a memory zone"}, ResizeZone, true},
+    {{"vm.add-disk", "PUT", "add a disk, as vm.create has it"}, Add<kDisk>, true},
+    {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, Add<kNet>, true},
+    {{"vm.remove-device", "PUT", "ask the guest to let go of a device"}, Remove, true},
     {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>},
 };
 
@@ -124,9 +196,9 @@ HttpResponse Route(const HttpRequest& request, VmControl& control) {
                           "use " + std::string(handler.verb.method)),
                 std::string(handler.verb.method)};
       }
-      if (!request.body.empty())
+      if (!request.body.empty() && !handler.takes_body)
         return {400, ErrorBody("INVALID_ARGUMENT", std::string(target) + " takes no body", "body"), {}};
-      return handler.run(control);
+      return handler.run(control, request.body);
     }
   }
   return {404, ErrorBody("NOT_FOUND", "no such path: " + request.target), {}};

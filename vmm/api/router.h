@@ -27,6 +27,12 @@ const std::vector<ApiVerb>& ApiVerbs();
 //       host_cpus}], memory_regions: [{zone, base, size, host_address, host_numa_node}], threads: [{name,
 //       tid}]}}
 //   GET vm.counters: {device: {counter: value}}
+//       and hotplug: [{subject, wanted, actual, state}], devices: [{id, bdf}] in runtime
+//   PUT vm.resize {desired_vcpus?, desired_ram?, timeout_ms?}, vm.resize-zone {id, desired_ram, timeout_ms?}:
+//   204
+//       when the guest was asked; vm.info tells how far it is
+//   PUT vm.add-disk, vm.add-net (the device as in vm.create): {id, bdf}, or 204 before the first boot
+//   PUT vm.remove-device {id, timeout_ms?}: 204
 //   PUT vm.power-button, vm.pause, vm.resume, vm.reboot, vm.shutdown, vmm.shutdown: 204
 HttpResponse Route(const HttpRequest& request, VmControl& control);
 

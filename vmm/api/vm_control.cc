@@ -16,4 +16,16 @@ std::string_view VmStateName(VmState state) {
   CHECK(false);
 }
 
+std::string_view HotplugStateName(HotplugState state) {
+  switch (state) {
+    case HotplugState::kPending:
+      return "Pending";
+    case HotplugState::kDone:
+      return "Done";
+    case HotplugState::kTimedOut:
+      return "TimedOut";
+  }
+  CHECK(false);
+}
+
 }  // namespace berth::vmm

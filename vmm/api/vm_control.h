@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -30,6 +31,7 @@ struct MemoryRegionFacts {
   uint64_t base = 0;  // guest-physical
   uint64_t size = 0;
   uint64_t host_address = 0;  // as in /proc/PID/numa_maps
+  uint64_t plugged = 0;       // of `size`, what is RAM now
   std::optional<uint32_t> host_numa_node;
 };
 
@@ -38,11 +40,30 @@ struct ThreadFacts {
   pid_t tid = 0;
 };
 
+// How far the guest is with what was asked of it.
+enum class HotplugState { kPending, kDone, kTimedOut };
+// "Pending", "Done", "TimedOut".
+std::string_view HotplugStateName(HotplugState state);
+
+struct HotplugFacts {
+  std::string subject;  // "vcpus", "memory", "zone ID", "device ID"
+  uint64_t wanted = 0;  // vCPUs, bytes; 0 or 1 device
+  uint64_t actual = 0;
+  HotplugState state = HotplugState::kPending;
+};
+
+struct DeviceFacts {
+  std::string id;
+  std::string place;  // "0000:00:03.0"
+};
+
 // What vm.info tells beside the configuration.
 struct VmFacts {
   VmState state = VmState::kCreated;
   std::vector<VcpuFacts> vcpus;
   std::vector<MemoryRegionFacts> memory_regions;
+  std::vector<HotplugFacts> hotplug;
+  std::vector<DeviceFacts> devices;
   std::vector<ThreadFacts> threads;  // others than vCPUs: "api", "devices", ...
 };
 
@@ -58,18 +79,39 @@ enum class VmAction {
   kExit,      // stop everything and end the process
 };
 
+// Sizes that the guest shall have. It does its part in its own time: VmFacts::hotplug tells how far it is.
+struct ResizeRequest {
+  std::optional<uint32_t> vcpus;
+  std::optional<uint64_t> ram;  // all of it, that of the boot included
+  std::chrono::milliseconds timeout{60000};
+};
+
+struct AddedDevice {
+  std::string id;
+  std::optional<std::string> place;  // none while the machine has not booted
+};
+
 // What the API can ask of the machine; implemented by the machine. Every call may come from the API's thread
 // at any time and must not wait for that thread.
 class VmControl {
  public:
   virtual ~VmControl() = default;
-  // Fixed while the object lives.
-  virtual const VmConfig& config() const = 0;
+  // As it is now, with what was added and resized.
+  virtual VmConfig config() = 0;
   virtual VmFacts Facts() = 0;
   virtual VmCounters Counters() = 0;
   // Returns when the action has happened, for kPowerButton, kReboot and kExit when it has been asked for.
   // kFailedPrecondition when the state does not allow it; the message names the state.
   virtual Status Perform(VmAction action) = 0;
+  // kInvalidArgument for a size that the machine cannot have, kFailedPrecondition when the state does not
+  // allow it, kResourceExhausted when the host has not enough. Nothing is asked of the guest then.
+  virtual Status Resize(const ResizeRequest& request) = 0;
+  // `ram`: all of the zone's, that of the boot included.
+  virtual Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) = 0;
+  // `option`: "disk" or "net"; `json`: the device as vm.create has it.
+  virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) = 0;
+  // Asks the guest to let go of a device.
+  virtual Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) = 0;
 };
 
 }  // namespace berth::vmm

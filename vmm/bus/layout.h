@@ -68,6 +68,13 @@ constexpr uint64_t Mmio64Size(uint64_t ram_end, uint32_t physical_bits) {
 // Offsets in the platform area.
 inline constexpr uint64_t kGedOffset = 0x0;  // GED notification register, 1 byte, read-to-clear
 inline constexpr uint64_t kGedSize = 0x1;
+// Register blocks of the hot-plug controllers: vmm/devices/cpu_hotplug.h, memory_hotplug.h, pci_hotplug.h.
+inline constexpr uint64_t kCpuHotplugOffset = 0x1000;
+inline constexpr uint64_t kCpuHotplugSize = 0x8;
+inline constexpr uint64_t kMemoryHotplugOffset = 0x2000;
+inline constexpr uint64_t kMemoryHotplugSize = 0x20;
+inline constexpr uint64_t kPciHotplugOffset = 0x3000;
+inline constexpr uint64_t kPciHotplugSize = 0x10;
 
 // ---- I/O ports -----------------------------------------------------------------------------------------
 inline constexpr uint16_t kRtcPort = 0x70;  // index, data
@@ -111,5 +118,8 @@ inline constexpr uint32_t kFirstMsiGsi = kIoApicPins;  // GSI routes of MSIs sta
 // ---- PCI -----------------------------------------------------------------------------------------------
 inline constexpr uint32_t kPciSlotsPerSegment = 32;
 inline constexpr uint32_t kPciSegmentsMax = 96;
+
+// ---- Hot-plug ------------------------------------------------------------------------------------------
+inline constexpr uint32_t kMemoryHotplugSlots = 64;  // pieces of memory that can be added by ACPI
 
 }  // namespace berth::vmm::layout

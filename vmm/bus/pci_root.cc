@@ -59,6 +59,25 @@ Result<uint32_t> PciSegment::Add(std::shared_ptr<PciFunction> function, std::str
   return *slot;
 }
 
+Result<std::shared_ptr<PciFunction>> PciSegment::Remove(uint32_t number) {
+  std::lock_guard lock(mutex_);
+  if (number >= slots_.size() || !slots_[number].function) {
+    return NotFound("PCI slot " + std::to_string(number) + " of segment " + std::to_string(number_) +
+                    " is empty");
+  }
+  Slot gone = std::move(slots_[number]);
+  slots_[number] = {};
+  for (uint32_t index = 0; index < gone.mapped.size(); ++index) {
+    if (!gone.mapped[index]) continue;
+    CHECK(mmio_.Remove(*gone.mapped[index]).ok());
+    gone.function->BarMoved(index, std::nullopt);
+  }
+  for (Slot& other : slots_) {
+    if (other.function) SyncSlot(other);  // may have waited for the place
+  }
+  return std::move(gone.function);
+}
+
 PciFunction* PciSegment::FindFunction(uint64_t offset, size_t size) {
   const uint64_t index = offset / kRegisters;
   if (index % kFunctionsPerSlot != 0 || index / kFunctionsPerSlot >= slots_.size()) return nullptr;

@@ -33,6 +33,10 @@ class PciSegment : public BusDevice {
   Result<uint32_t> Add(std::shared_ptr<PciFunction> function, std::string name,
                        std::optional<uint32_t> slot = std::nullopt);
 
+  // Takes the function of a slot off the bus: its BARs are decoded no longer, its registers read as ones.
+  // kNotFound for an empty slot.
+  Result<std::shared_ptr<PciFunction>> Remove(uint32_t slot);
+
   // ECAM: bits 20 and up bus (always 0 here), 15 to 19 slot, 12 to 14 function, 0 to 11 register.
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;

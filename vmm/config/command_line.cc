@@ -54,7 +54,7 @@ class ArgumentReader {
     const OptionSpec* spec = FindArgument(argument);
     std::vector<std::string> values;
     if (attached) values.push_back(*attached);
-    if (spec == nullptr || !spec->supported) {
+    if (spec == nullptr || !spec->supported()) {
       while (!attached && HasValue()) ++next_;
       Refuse(spec, name);
       return;
@@ -73,7 +73,8 @@ class ArgumentReader {
     if (spec == nullptr) {
       errors_.push_back({"UnknownOption", name, "", "", "unknown option", "", NearestOptionHint(name)});
     } else {
-      errors_.push_back({"NotSupported", name, "", "", "not supported by this version", "", "leave it out"});
+      errors_.push_back(
+          {"NotSupported", name, "", "", "not supported: " + std::string(spec->refusal), "", "leave it out"});
     }
   }
 

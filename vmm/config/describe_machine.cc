@@ -23,11 +23,19 @@ std::string Backing(const MemoryZoneConfig& zone) {
                                      : ", on any host node");
 }
 
-std::string Range(const ResolvedRegion& region) {
+std::string Range(uint64_t base, uint64_t size) {
   char text[64];
-  std::snprintf(text, sizeof text, "0x%012llx-0x%012llx", static_cast<unsigned long long>(region.base),
-                static_cast<unsigned long long>(region.base + region.size - 1));
+  std::snprintf(text, sizeof text, "0x%012llx-0x%012llx", static_cast<unsigned long long>(base),
+                static_cast<unsigned long long>(base + size - 1));
   return text;
+}
+
+std::string OnGuestNode(const std::optional<uint32_t>& node) {
+  return node ? ", guest node " + std::to_string(*node) : "";
+}
+
+std::string OnSegment(uint32_t segment) {
+  return segment == 0 ? "" : ", PCI segment " + std::to_string(segment);
 }
 
 std::string DescribeSerial(const SerialConfig& serial) {
@@ -42,6 +50,8 @@ std::string DescribeSerial(const SerialConfig& serial) {
       return "file " + serial.path;
     case SerialConfig::Mode::kSocket:
       return "socket " + serial.path;
+    case SerialConfig::Mode::kPty:
+      return "pty";
   }
   CHECK(false);
 }
@@ -52,9 +62,17 @@ std::string DescribeMemory(const ResolvedMachine& machine) {
     text += Row("zone " + zone.id, zone.size.ToString() + ", " + Backing(zone));
     for (const ResolvedRegion& region : machine.regions) {
       if (region.zone != zone.id) continue;
-      text += Row("  region",
-                  Range(region) + ", " + ByteSize(region.size).ToString() +
-                      (region.guest_numa_id ? ", guest node " + std::to_string(*region.guest_numa_id) : ""));
+      text += Row("  region", Range(region.base, region.size) + ", " + ByteSize(region.size).ToString() +
+                                  OnGuestNode(region.guest_numa_id));
+    }
+    for (const ResolvedHotplugArea& hotplug : machine.hotplug) {
+      const HotplugArea& area = hotplug.area;
+      if (area.zone != zone.id) continue;
+      text += Row("  hotplug", Range(area.base, area.size) + ", " + ByteSize(area.size).ToString() + " by " +
+                                   (machine.hotplug_method == HotplugMethod::kAcpi ? "ACPI" : "virtio-mem") +
+                                   " in pieces of " + ByteSize(area.block).ToString() + ", " +
+                                   ByteSize(area.plugged).ToString() + " at boot" +
+                                   OnGuestNode(hotplug.guest_numa_id));
     }
   }
   return text;
@@ -66,10 +84,14 @@ std::string DescribeNodes(const ResolvedMachine& machine) {
     std::string row = "vcpus " + (node.vcpus.empty() ? "none" : node.vcpus.ToString()) + ", zones";
     for (const std::string& zone : node.zones) row += " " + zone;
     if (node.zones.empty()) row += " none";
+    if (node.device) row += ", device " + *node.device;
     row += ", distances";
     for (uint8_t distance : node.distances) row += " " + std::to_string(distance);
     row += ", domain " + std::to_string(node.proximity_domain);
-    if (machine.pci_node == node.guest_numa_id) row += ", PCI bus";
+    for (const ResolvedSegment& segment : machine.segments) {
+      if (segment.guest_numa_id == node.guest_numa_id)
+        row += ", PCI segment " + std::to_string(segment.number);
+    }
     text += Row("node " + std::to_string(node.guest_numa_id), row);
   }
   return text;
@@ -84,15 +106,26 @@ std::string DescribeMachine(const VmConfig& config) {
   if (!config.cmdline.empty()) text += Row("cmdline", config.cmdline);
   text += Row("vcpus", std::to_string(machine.boot_vcpus) + " at boot, " + std::to_string(machine.max_vcpus) +
                            " at most");
+  if (const auto& topology = config.cpus.topology) {
+    text += Row("  topology", std::to_string(topology->threads_per_core) + " threads in each of " +
+                                  std::to_string(topology->cores_per_die) + " cores in each of " +
+                                  std::to_string(topology->dies_per_package) + " dies in each of " +
+                                  std::to_string(topology->packages) + " packages");
+  }
   for (const auto& [vcpu, host] : config.cpus.affinity)
     text += Row("  vcpu " + std::to_string(vcpu), "on host CPUs " + host.ToString());
   text += DescribeMemory(machine) + DescribeNodes(machine);
+  if (machine.segments.size() > 1)
+    text += Row("segments", std::to_string(machine.segments.size()) + " PCI segments");
+  for (const SgxEpcConfig& section : config.sgx_epc)
+    text += Row("sgx " + section.id, section.size.ToString() + " of enclave memory");
   for (const DiskConfig& disk : config.disks) {
-    text += Row("disk " + disk.id,
-                disk.path + (disk.readonly ? ", read-only" : "") + (disk.direct ? ", direct" : ""));
+    text += Row("disk " + disk.id, disk.path + (disk.readonly ? ", read-only" : "") +
+                                       (disk.direct ? ", direct" : "") + OnSegment(disk.pci_segment));
   }
   for (const NetConfig& net : config.nets)
-    text += Row("net " + net.id, "tap " + net.tap + (net.mac ? ", " + *net.mac : ""));
+    text += Row("net " + net.id,
+                "tap " + net.tap + (net.mac ? ", " + *net.mac : "") + OnSegment(net.pci_segment));
   text += Row("rng", config.rng.empty() ? "off" : config.rng);
   return text + Row("serial", DescribeSerial(config.serial));
 }

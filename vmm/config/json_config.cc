@@ -122,6 +122,11 @@ class Reader {
     ApplyOptions(options_, config, errors_);
   }
 
+  void ReadDevice(std::string_view option, const Json& value, VmConfig& config) {
+    ReadObject(option.data(), std::string(option), value);
+    ApplyOptions(options_, config, errors_);
+  }
+
  private:
   void ReadSection(const std::string& name, const Json& value, VmConfig& config) {
     if (name == "rng" && value.is_null()) {
@@ -131,8 +136,11 @@ class Reader {
     }
     if (value.is_null()) return;
     if (name == "payload") return ReadPayload(value, config);
-    if (name == "cpus") return ReadObject("cpus", "cpus", value);
+    if (name == "cpus") return ReadCpus(value);
     if (name == "memory") return ReadMemory(value);
+    if (name == "platform") return ReadObject("platform", "platform", value);
+    if (name == "pci_segments") return ReadList("pci-segment", value);
+    if (name == "sgx_epc") return ReadList("sgx-epc", value);
     if (name == "numa") return ReadList("numa", value);
     if (name == "disks") return ReadList("disk", value);
     if (name == "net") return ReadList("net", value);
@@ -151,16 +159,13 @@ class Reader {
                                                               "iommu",
                                                               "watchdog",
                                                               "debug_console",
-                                                              "sgx_epc",
-                                                              "pci_segments",
-                                                              "platform",
                                                               "tpm",
                                                               "rate_limit_groups",
                                                               "landlock_enable",
                                                               "landlock_rules"};
     bool later = kLater.contains(name);
     Report(later ? "NotSupported" : "UnknownOption", name, "", value,
-           later ? "not supported by this version" : "unknown option", "");
+           later ? "not supported: not carried out by this version" : "unknown option", "");
   }
 
   void ReadPayload(const Json& value, VmConfig& config) {
@@ -182,9 +187,27 @@ class Reader {
     }
   }
 
+  // {threads_per_core, cores_per_die, dies_per_package, packages} as the text of the option.
+  void ReadCpus(const Json& value) {
+    Json cpus = value;
+    if (cpus.is_object() && cpus.contains("topology") && cpus["topology"].is_object()) {
+      const Json topology = cpus["topology"];
+      std::string text;
+      for (const char* level : {"threads_per_core", "cores_per_die", "dies_per_package", "packages"})
+        text += (text.empty() ? "" : ":") + (topology.contains(level) ? topology[level].dump() : "missing");
+      if (topology.size() != 4) text += " and more";
+      cpus["topology"] = text;
+    }
+    ReadObject("cpus", "cpus", cpus);
+  }
+
   void ReadMemory(const Json& value) {
     if (!IsObject("memory", value)) return;
     Json memory = value;
+    if (auto method = memory.find("hotplug_method"); method != memory.end()) {
+      if (*method == "Acpi") *method = "acpi";
+      if (*method == "VirtioMem") *method = "virtio-mem";
+    }
     if (auto zones = memory.find("zones"); zones != memory.end()) {
       if (!zones->is_null()) ReadList("memory-zone", *zones);
       memory.erase(zones);
@@ -225,11 +248,15 @@ class Reader {
     if (key == nullptr)
       return Report("UnknownOption", result.label, name, value, "unknown option: " + name, "");
     std::string label(key->name);
-    if (!key->supported)
-      return Report("NotSupported", result.label, label, value, "not supported by this version", "");
+    if (!key->supported())
+      return Report("NotSupported", result.label, label, value, "not supported: " + std::string(key->refusal),
+                    "");
     Result<OptionValue> typed = ToValue(*key, value);
     if (!typed.has_value())
       return Report("InvalidValue", result.label, label, value, typed.error().message(), "");
+    if (!IsAllowedWord(*key, *typed))
+      return Report("InvalidValue", result.label, label, value, "unknown value",
+                    std::string(key->allowed_words));
     result.values.emplace(key->name, *std::move(typed));
   }
 
@@ -264,7 +291,8 @@ class Reader {
     if (!IsObject("console", value)) return;
     for (const auto& [name, item] : value.items()) {
       if (item.is_null() || (name == "mode" && item == "Off")) continue;
-      Report("NotSupported", "console", name, item, "not supported by this version", "mode Off");
+      Report("NotSupported", "console", name, item, "not supported: not carried out by this version",
+             "mode Off");
     }
   }
 
@@ -311,14 +339,29 @@ Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
   return document;
 }
 
+ConfigErrors TooLarge() {
+  return {SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes")};
+}
+
 }  // namespace
+
+ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
+                                        std::string_view text) {
+  CHECK(FindOption(option) != nullptr);
+  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
+  ConfigErrors errors;
+  Json document = ParseStrictly(text, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  VmConfig with = config;
+  Reader(errors).ReadDevice(FindOption(option)->name, document, with);
+  AppendValidation(with, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return with;
+}
 
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
   ConfigErrors errors;
-  if (text.size() > kMaxJsonConfig) {
-    errors.push_back(SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes"));
-    return tl::unexpected(std::move(errors));
-  }
+  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
   Json document = ParseStrictly(text, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   VmConfig config;

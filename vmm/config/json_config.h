@@ -24,4 +24,9 @@ std::string ConfigToJson(const VmConfig& config);
 // errors of ValidateConfig are reported together; a null is "not given".
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
 
+// The configuration with one device more: `option` is "disk" or "net", `text` the device as an object of
+// vm.create. The whole is validated; the device is the last of its list, with an id.
+ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
+                                        std::string_view text);
+
 }  // namespace berth::vmm

@@ -15,6 +15,13 @@ std::string Dump(const Json& json) {
 
 Json CpusJson(const CpusConfig& cpus) {
   Json json = {{"boot_vcpus", cpus.boot}, {"max_vcpus", MaxVcpus(cpus)}};
+  if (const auto& topology = cpus.topology) {
+    json["topology"] = {{"threads_per_core", topology->threads_per_core},
+                        {"cores_per_die", topology->cores_per_die},
+                        {"dies_per_package", topology->dies_per_package},
+                        {"packages", topology->packages}};
+  }
+  if (cpus.max_phys_bits) json["max_phys_bits"] = *cpus.max_phys_bits;
   for (const auto& [vcpu, host] : cpus.affinity)
     json["affinity"].push_back({{"vcpu", vcpu}, {"host_cpus", host.ToVector()}});
   return json;
@@ -28,6 +35,9 @@ void AddBacking(const Memory& memory, Json& json) {
   json["hugepages"] = memory.hugepages;
   if (memory.hugepage_size) json["hugepage_size"] = memory.hugepage_size->bytes();
   json["prefault"] = memory.prefault;
+  json["reserve"] = memory.reserve;
+  if (memory.hotplug_size) json["hotplug_size"] = memory.hotplug_size->bytes();
+  if (memory.hotplugged_size) json["hotplugged_size"] = memory.hotplugged_size->bytes();
 }
 
 Json ZoneJson(const MemoryZoneConfig& zone) {
@@ -44,15 +54,22 @@ Json NumaJson(const NumaConfig& node) {
   for (auto [destination, distance] : node.distances)
     json["distances"].push_back({{"destination", destination}, {"distance", distance}});
   if (!node.memory_zones.empty()) json["memory_zones"] = node.memory_zones;
+  if (!node.sgx_epc_sections.empty()) json["sgx_epc_sections"] = node.sgx_epc_sections;
+  if (!node.pci_segments.empty()) json["pci_segments"] = node.pci_segments.ToVector();
+  if (node.device_id) json["device_id"] = *node.device_id;
   return json;
 }
 
 Json DiskJson(const DiskConfig& disk) {
-  return {{"path", disk.path}, {"readonly", disk.readonly}, {"direct", disk.direct}, {"id", disk.id}};
+  return {{"path", disk.path},
+          {"readonly", disk.readonly},
+          {"direct", disk.direct},
+          {"id", disk.id},
+          {"pci_segment", disk.pci_segment}};
 }
 
 Json NetJson(const NetConfig& net) {
-  Json json = {{"tap", net.tap}, {"id", net.id}};
+  Json json = {{"tap", net.tap}, {"id", net.id}, {"pci_segment", net.pci_segment}};
   if (net.mac) json["mac"] = *net.mac;
   return json;
 }
@@ -69,6 +86,8 @@ Json SerialJson(const SerialConfig& serial) {
       return {{"mode", "File"}, {"file", serial.path}};
     case SerialConfig::Mode::kSocket:
       return {{"mode", "Socket"}, {"socket", serial.path}};
+    case SerialConfig::Mode::kPty:
+      return {{"mode", "Pty"}};
   }
   CHECK(false);
 }
@@ -79,8 +98,21 @@ Json ConfigJson(const VmConfig& config) {
   if (config.initramfs) json["payload"]["initramfs"] = *config.initramfs;
   json["cpus"] = CpusJson(config.cpus);
   AddBacking(config.memory, json["memory"]);
+  json["memory"]["thp"] = config.memory.thp;
+  json["memory"]["hotplug_method"] =
+      config.memory.hotplug_method == HotplugMethod::kAcpi ? "Acpi" : "VirtioMem";
   for (const MemoryZoneConfig& zone : config.memory_zones) json["memory"]["zones"].push_back(ZoneJson(zone));
   for (const NumaConfig& node : config.numa) json["numa"].push_back(NumaJson(node));
+  json["platform"] = {{"num_pci_segments", config.platform.num_pci_segments}};
+  for (const PciSegmentConfig& segment : config.pci_segments) {
+    json["pci_segments"].push_back({{"pci_segment", segment.segment},
+                                    {"mmio32_aperture_weight", segment.mmio32_weight},
+                                    {"mmio64_aperture_weight", segment.mmio64_weight}});
+  }
+  for (const SgxEpcConfig& section : config.sgx_epc) {
+    json["sgx_epc"].push_back(
+        {{"id", section.id}, {"size", section.size.bytes()}, {"prefault", section.prefault}});
+  }
   for (const DiskConfig& disk : config.disks) json["disks"].push_back(DiskJson(disk));
   for (const NetConfig& net : config.nets) json["net"].push_back(NetJson(net));
   json["rng"] = config.rng.empty() ? Json() : Json({{"src", config.rng}});
@@ -113,12 +145,30 @@ std::string DescribeMachineJson(const VmConfig& config) {
                                       {"guest_numa_id", OrNull(region.guest_numa_id)},
                                       {"host_numa_node", OrNull(region.host_numa_node)}});
   }
+  json["hotplug_areas"] = Json::array();
+  for (const ResolvedHotplugArea& hotplug : machine.hotplug) {
+    json["hotplug_areas"].push_back({{"zone", hotplug.area.zone},
+                                     {"base", hotplug.area.base},
+                                     {"size", hotplug.area.size},
+                                     {"block_size", hotplug.area.block},
+                                     {"plugged", hotplug.area.plugged},
+                                     {"guest_numa_id", OrNull(hotplug.guest_numa_id)},
+                                     {"host_numa_node", OrNull(hotplug.host_numa_node)}});
+  }
+  json["pci_segments"] = Json::array();
+  for (const ResolvedSegment& segment : machine.segments) {
+    json["pci_segments"].push_back({{"pci_segment", segment.number},
+                                    {"guest_numa_id", OrNull(segment.guest_numa_id)},
+                                    {"mmio32_aperture_weight", segment.mmio32_weight},
+                                    {"mmio64_aperture_weight", segment.mmio64_weight}});
+  }
   json["numa_nodes"] = Json::array();
   for (const ResolvedNode& node : machine.nodes) {
     json["numa_nodes"].push_back({{"guest_numa_id", node.guest_numa_id},
                                   {"proximity_domain", node.proximity_domain},
                                   {"vcpus", node.vcpus.ToString()},
                                   {"memory_zones", node.zones},
+                                  {"device", OrNull(node.device)},
                                   {"distances", node.distances}});
   }
   json["pci_node"] = OrNull(machine.pci_node);

@@ -11,16 +11,37 @@ namespace {
 using enum ValueType;
 using Form = OptionSpec::Form;
 
-constexpr uint64_t kU64 = UINT64_MAX;
+// Reasons for refusals.
+constexpr std::string_view kNoIommu = "there is no virtual IOMMU yet";
+constexpr std::string_view kLinuxOnly = "only Linux guests are supported";
+constexpr std::string_view kNoSmbios = "the machine has no SMBIOS tables";
+constexpr std::string_view kNotYet = "not carried out by this version";
+constexpr std::string_view kConfidential = "confidential guests are not carried out by this version";
+
+constexpr KeySpec Refused(std::string_view name, std::string_view json_name, ValueType type,
+                          std::string_view reason, std::string_view help = {}) {
+  KeySpec key{name, json_name, type, help};
+  key.refusal = reason;
+  return key;
+}
+constexpr KeySpec Required(std::string_view name, std::string_view json_name, ValueType type,
+                           std::string_view help) {
+  return {name, json_name, type, help, true};
+}
+constexpr KeySpec kSegmentKey = {"pci_segment", "pci_segment", kInteger, "PCI segment [0]"};
+constexpr KeySpec kIommuKey = Refused("iommu", "iommu", kToggle, kNoIommu);
+constexpr KeySpec kBusDeviceKey = Refused("pci_device_id", "pci_device_id", kInteger, kNotYet);
 
 constexpr KeySpec kCpuKeys[] = {
     {"boot", "boot_vcpus", kInteger, "vCPUs that the guest starts with [1]"},
     {"max", "max_vcpus", kInteger, "vCPUs that the guest could ever have [boot]"},
+    {"topology", "topology", kString, "threads:cores:dies:packages, each of the next; their product is max"},
     {"affinity", "affinity", kAffinityList, "host CPUs of a vCPU's thread: [vcpu@[a,b-c],...]"},
-    {"topology", "topology", kString, "threads:cores:dies:packages", false},
-    {"kvm_hyperv", "kvm_hyperv", kToggle, "Hyper-V enlightenments", false},
-    {"max_phys_bits", "max_phys_bits", kInteger, "guest-physical address width", false},
-    {"features", "features", kString, "extra CPU features", false},
+    {"max_phys_bits", "max_phys_bits", kInteger, "guest-physical address bits, 36 to 52 [the host's]"},
+    Refused("kvm_hyperv", "kvm_hyperv", kToggle, kLinuxOnly),
+    Refused("features", "features", kString, "the guest gets the features that KVM supports, and no others"),
+    Refused("nested", "nested", kToggle, "nested virtualisation is as the host's KVM has it"),
+    Refused("core_scheduling", "core_scheduling", kString, kNotYet),
 };
 constexpr KeySpec kMemoryKeys[] = {
     {"size", "size", kBytes, "guest RAM; 0 when --memory-zone is given [512M]"},
@@ -29,15 +50,19 @@ constexpr KeySpec kMemoryKeys[] = {
     {"hugepages", "hugepages", kToggle, "back with huge pages [off]"},
     {"hugepage_size", "hugepage_size", kBytes, "their size [the host's default]"},
     {"prefault", "prefault", kToggle, "allocate all of it before the guest starts [off]"},
-    {"hotplug_method", "hotplug_method", kString, "acpi or virtio-mem", false},
-    {"hotplug_size", "hotplug_size", kBytes, "what can be added later", false},
-    {"hotplugged_size", "hotplugged_size", kBytes, "what is added at boot", false},
-    {"reserve", "reserve", kToggle, "reserve swap", false},
-    {"thp", "thp", kToggle, "transparent huge pages", false},
+    {.name = "hotplug_method",
+     .json_name = "hotplug_method",
+     .type = kString,
+     .help = "how RAM is added and removed: acpi or virtio-mem [acpi]",
+     .allowed_words = "acpi, virtio-mem"},
+    {"hotplug_size", "hotplug_size", kBytes, "what can be added to the running guest"},
+    {"hotplugged_size", "hotplugged_size", kBytes, "of it, what is added at boot (virtio-mem)"},
+    {"reserve", "reserve", kToggle, "reserve swap space; off: MAP_NORESERVE [on]"},
+    {"thp", "thp", kToggle, "transparent huge pages, where the memory is anonymous [on]"},
 };
 constexpr KeySpec kZoneKeys[] = {
-    {"id", "id", kString, "name of the zone, unique in the VM", true, true},
-    {"size", "size", kBytes, "bytes of RAM", true, true},
+    Required("id", "id", kString, "name of the zone, unique in the VM"),
+    Required("size", "size", kBytes, "bytes of RAM"),
     {"file", "file", kString, "backing file, or a directory for an unnamed one"},
     {"mergeable", "mergeable", kToggle, "let the host merge equal pages [--memory's]"},
     {"shared", "shared", kToggle, "map with MAP_SHARED [off]"},
@@ -45,67 +70,95 @@ constexpr KeySpec kZoneKeys[] = {
     {"hugepage_size", "hugepage_size", kBytes, "their size [the host's default]"},
     {"host_numa_node", "host_numa_node", kInteger, "host node that the memory is bound to"},
     {"prefault", "prefault", kToggle, "allocate all of it before the guest starts [off]"},
-    {"hotplug_size", "hotplug_size", kBytes, "what can be added later", false},
-    {"hotplugged_size", "hotplugged_size", kBytes, "what is added at boot", false},
-    {"reserve", "reserve", kToggle, "reserve swap", false},
+    {"hotplug_size", "hotplug_size", kBytes, "what can be added to the zone (needs virtio-mem)"},
+    {"hotplugged_size", "hotplugged_size", kBytes, "of it, what is added at boot"},
+    {"reserve", "reserve", kToggle, "reserve swap space [on]"},
 };
 constexpr KeySpec kNumaKeys[] = {
-    {"guest_numa_id", "guest_numa_id", kInteger, "number of the guest's node", true, true},
+    Required("guest_numa_id", "guest_numa_id", kInteger, "number of the guest's node"),
     {"cpus", "cpus", kIntegerList, "its vCPUs: n, a-b or [a-b,n,...]"},
     {"distances", "distances", kTupleList, "[node@distance,...], 11 to 254 [the way back, else 20]"},
     {"memory_zones", "memory_zones", kStringList, "its zones: id or [id,...]"},
-    {"sgx_epc_sections", "sgx_epc_sections", kStringList, "its SGX EPC sections", false},
-    {"pci_segments", "pci_segments", kIntegerList, "its PCI segments", false},
-    {"device_id", "device_id", kString, "device of a node without CPUs and memory", false},
+    {"sgx_epc_sections", "sgx_epc_sections", kStringList, "its SGX EPC sections: id or [id,...]"},
+    {"pci_segments", "pci_segments", kIntegerList, "its PCI segments; 0 belongs to the first node"},
+    {"device_id", "device_id", kString, "device that is this node, which has neither CPUs nor memory"},
+};
+constexpr KeySpec kPlatformKeys[] = {
+    {"num_pci_segments", "num_pci_segments", kInteger, "PCI segments, 1 to 96 [1]"},
+    Refused("iommu_segments", "iommu_segments", kIntegerList, kNoIommu),
+    Refused("iommu_address_width", "iommu_address_width", kInteger, kNoIommu),
+    Refused("serial_number", "serial_number", kString, kNoSmbios),
+    Refused("uuid", "uuid", kString, kNoSmbios),
+    Refused("oem_strings", "oem_strings", kStringList, kNoSmbios),
+    Refused("tdx", "tdx", kToggle, kConfidential),
+    Refused("sev_snp", "sev_snp", kToggle, kConfidential),
+    Refused("iommufd", "iommufd", kToggle, kNotYet),
+    Refused("vfio_p2p_dma", "vfio_p2p_dma", kToggle, kNotYet),
+};
+constexpr KeySpec kPciSegmentKeys[] = {
+    Required("pci_segment", "pci_segment", kInteger, "number of the segment"),
+    {"mmio32_aperture_weight", "mmio32_aperture_weight", kInteger, "share of the space below 4 GiB [1]"},
+    {"mmio64_aperture_weight", "mmio64_aperture_weight", kInteger, "share of the space above RAM [1]"},
+};
+constexpr KeySpec kSgxKeys[] = {
+    Required("id", "id", kString, "name of the section, unique in the VM"),
+    Required("size", "size", kBytes, "bytes, a multiple of 4K"),
+    {"prefault", "prefault", kToggle, "allocate it before the guest starts [off]"},
 };
 constexpr KeySpec kDiskKeys[] = {
-    {"path", "path", kString, "raw image file or block device", true, true},
+    Required("path", "path", kString, "raw image file or block device"),
     {"readonly", "readonly", kToggle, "the guest cannot write [off]"},
     {"direct", "direct", kToggle, "bypass the host's page cache (O_DIRECT) [off]"},
     {"id", "id", kString, "name of the device [disk0, ...]"},
-    {"iommu", "iommu", kToggle, "behind the virtual IOMMU", false},
-    {"num_queues", "num_queues", kInteger, "request queues", false},
-    {"queue_size", "queue_size", kInteger, "entries of a queue", false},
-    {"vhost_user", "vhost_user", kToggle, "back end in another process", false},
-    {"socket", "vhost_socket", kString, "its socket", false},
-    {"bw_size", "bw_size", kInteger, "rate limit, bytes", false, false, kU64},
-    {"ops_size", "ops_size", kInteger, "rate limit, requests", false, false, kU64},
-    {"serial", "serial", kString, "serial number", false},
-    {"pci_segment", "pci_segment", kInteger, "PCI segment", false},
+    kSegmentKey,
+    kIommuKey,
+    kBusDeviceKey,
+    Refused("num_queues", "num_queues", kInteger, kNotYet, "request queues [1]"),
+    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
+    Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
+    Refused("bw_size", "bw_size", kInteger, kNotYet),
+    Refused("ops_size", "ops_size", kInteger, kNotYet),
+    Refused("serial", "serial", kString, kNotYet, "serial number that the guest reads [id]"),
+    Refused("rate_limit_group", "rate_limit_group", kString, kNotYet),
+    Refused("queue_affinity", "queue_affinity", kString, kNotYet),
+    Refused("backing_files", "backing_files", kToggle, "images are raw, not layered"),
 };
 constexpr KeySpec kNetKeys[] = {
-    {"tap", "tap", kString, "TAP interface, created when it does not exist", true, true},
+    Required("tap", "tap", kString, "TAP interface, created when it does not exist"),
     {"mac", "mac", kString, "the guest's Ethernet address [generated]"},
     {"id", "id", kString, "name of the device [net0, ...]"},
-    {"ip", "ip", kString, "host address of the TAP", false},
-    {"mask", "mask", kString, "its mask", false},
-    {"iommu", "iommu", kToggle, "behind the virtual IOMMU", false},
-    {"num_queues", "num_queues", kInteger, "queues", false},
-    {"queue_size", "queue_size", kInteger, "entries of a queue", false},
-    {"vhost_user", "vhost_user", kToggle, "back end in another process", false},
-    {"socket", "vhost_socket", kString, "its socket", false},
-    {"fd", "fds", kIntegerList, "inherited TAP descriptors", false},
-    {"mtu", "mtu", kInteger, "MTU", false},
-    {"bw_size", "bw_size", kInteger, "rate limit, bytes", false, false, kU64},
-    {"ops_size", "ops_size", kInteger, "rate limit, packets", false, false, kU64},
-    {"pci_segment", "pci_segment", kInteger, "PCI segment", false},
+    kSegmentKey,
+    kIommuKey,
+    kBusDeviceKey,
+    Refused("ip", "ip", kString, "configure the interface outside: the VMM sets no addresses"),
+    Refused("mask", "mask", kString, "configure the interface outside: the VMM sets no addresses"),
+    Refused("host_mac", "host_mac", kString, "configure the interface outside: the VMM sets no addresses"),
+    Refused("num_queues", "num_queues", kInteger, kNotYet, "receive and transmit queues together [2]"),
+    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
+    Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
+    Refused("vhost_mode", "vhost_mode", kString, kNotYet),
+    Refused("fd", "fds", kIntegerList, kNotYet),
+    Refused("mtu", "mtu", kInteger, kNotYet, "MTU that the guest is told"),
+    Refused("bw_size", "bw_size", kInteger, kNotYet),
+    Refused("ops_size", "ops_size", kInteger, kNotYet),
 };
 constexpr KeySpec kRngKeys[] = {
-    {"src", "src", kString, "source of the randomness [/dev/urandom]", true, true},
-    {"iommu", "iommu", kToggle, "behind the virtual IOMMU", false},
+    Required("src", "src", kString, "source of the randomness [/dev/urandom]"),
+    kIommuKey,
 };
 constexpr WordSpec kRngWords[] = {{"off"}};
 constexpr KeySpec kSerialKeys[] = {
     {"file", "file", kString, "append the output to a file"},
     {"socket", "socket", kString, "listen on a UNIX socket"},
 };
-constexpr WordSpec kSerialWords[] = {{"off"}, {"null"}, {"tty"}, {"pty", false}};
-constexpr WordSpec kConsoleWords[] = {{"off"}, {"null", false}, {"tty", false}, {"pty", false}};
+constexpr WordSpec kSerialWords[] = {{"off"}, {"null"}, {"tty"}, {"pty", kNotYet}};
+constexpr WordSpec kConsoleWords[] = {{"off"}, {"null", kNotYet}, {"tty", kNotYet}, {"pty", kNotYet}};
 
-constexpr std::string_view kLater = "not supported by this version";
-
-constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool repeatable = false) {
-  return {name, form, "", kLater, repeatable, {}, {}, false};
+constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool repeatable = false,
+                           std::string_view reason = kNotYet) {
+  return {name, form, "", "", repeatable, {}, {}, 0, reason};
 }
 
 constexpr std::array kOptions = {
@@ -116,6 +169,10 @@ constexpr std::array kOptions = {
     OptionSpec{"memory", Form::kKeys, "KEYS", "guest RAM", false, kMemoryKeys},
     OptionSpec{"memory-zone", Form::kKeys, "KEYS...", "a piece of guest RAM with its own backing", true,
                kZoneKeys},
+    OptionSpec{"platform", Form::kKeys, "KEYS", "the machine as a whole", false, kPlatformKeys},
+    OptionSpec{"pci-segment", Form::kKeys, "KEYS...", "address space of a PCI segment", true,
+               kPciSegmentKeys},
+    OptionSpec{"sgx-epc", Form::kKeys, "KEYS...", "SGX enclave memory", true, kSgxKeys},
     OptionSpec{"numa", Form::kKeys, "KEYS...", "a NUMA node of the guest", true, kNumaKeys},
     OptionSpec{"disk", Form::kKeys, "KEYS...", "a virtio block device", true, kDiskKeys},
     OptionSpec{"net", Form::kKeys, "KEYS...", "a virtio network device", true, kNetKeys},
@@ -128,20 +185,17 @@ constexpr std::array kOptions = {
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
     OptionSpec{"check", Form::kFlag, "", "validate, print the resolved machine and stop"},
     OptionSpec{"json", Form::kFlag, "", "print errors and the result of --check as JSON"},
-    OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, true, 'h'},
-    OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, true, 'v'},
-    Later("platform"),
-    Later("pci-segment", Form::kKeys, true),
+    OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
+    OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, 'v'},
     Later("firmware", Form::kText),
     Later("device", Form::kKeys, true),
     Later("user-device", Form::kKeys, true),
     Later("vsock"),
     Later("balloon"),
-    Later("fs", Form::kKeys, true),
-    Later("pmem", Form::kKeys, true),
+    Later("fs", Form::kKeys, true, "share files over the network or by a disk: there is no virtio-fs device"),
+    Later("pmem", Form::kKeys, true, "use --disk: there is no persistent memory device"),
     Later("vdpa", Form::kKeys, true),
-    Later("sgx-epc", Form::kKeys, true),
-    Later("tpm"),
+    Later("tpm", Form::kKeys, false, "there is no TPM device"),
     Later("watchdog", Form::kFlag),
     Later("pvpanic", Form::kFlag),
     Later("debug-console"),
@@ -150,6 +204,10 @@ constexpr std::array kOptions = {
     Later("landlock", Form::kFlag),
     Later("landlock-rules", Form::kKeys, true),
     Later("restore"),
+    Later("rate-limit-group", Form::kKeys, true),
+    Later("igvm", Form::kText, false, kConfidential),
+    Later("host-data", Form::kText, false, kConfidential),
+    Later("gdb", Form::kKeys, false, "debug the guest by its serial port (kgdb)"),
 };
 
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -175,7 +233,7 @@ std::string NearestHint(const Specs& specs, std::string_view name) {
   size_t distance = kFarthest + 1;
   for (const auto& spec : specs) {
     size_t d = EditDistance(name, spec.name);
-    if (spec.supported && d < distance) {
+    if (spec.supported() && d < distance) {
       best = spec.name;
       distance = d;
     }
@@ -227,7 +285,7 @@ std::string HelpText() {
       "Options marked ... take several values and may be repeated. KEYS are key=value,... as listed.\n\n";
   std::string later;
   for (const OptionSpec& option : kOptions) {
-    if (!option.supported) {
+    if (!option.supported()) {
       later += " --" + std::string(option.name);
       continue;
     }
@@ -235,7 +293,7 @@ std::string HelpText() {
     head += std::string(option.name) + " " + std::string(option.placeholder);
     text += Padded(head, 30) + std::string(option.help) + "\n";
     for (const KeySpec& key : option.keys) {
-      if (!key.supported) continue;
+      if (!key.supported()) continue;
       text += Padded("      " + std::string(key.name) + "=", 30) + std::string(key.help) +
               (key.required ? " (required)" : "") + "\n";
     }

@@ -15,15 +15,17 @@ struct KeySpec {
   std::string_view json_name;  // in vm.create's object of the option
   ValueType type;
   std::string_view help;
-  bool supported = true;  // false: part of the grammar, refused with NotSupported
   bool required = false;
-  uint64_t max = UINT32_MAX;  // for integers
+  uint64_t max = UINT32_MAX;            // for integers
+  std::string_view refusal = {};        // why the key, part of the grammar, is refused with NotSupported
+  std::string_view allowed_words = {};  // for texts of a few values: "acpi, virtio-mem"
+  bool supported() const { return refusal.empty(); }
 };
 
 // A word that may stand instead of keys, such as "off" or "tty".
 struct WordSpec {
   std::string_view name;
-  bool supported = true;
+  std::string_view refusal = {};
 };
 
 struct OptionSpec {
@@ -39,8 +41,9 @@ struct OptionSpec {
   bool repeatable = false;  // several values in one occurrence, and several occurrences
   std::span<const KeySpec> keys = {};
   std::span<const WordSpec> words = {};
-  bool supported = true;
-  char short_name = 0;  // '-v'
+  char short_name = 0;            // '-v'
+  std::string_view refusal = {};  // why the option is refused as a whole
+  bool supported() const { return refusal.empty(); }
 };
 
 std::span<const OptionSpec> OptionTable();

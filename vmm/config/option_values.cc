@@ -1,7 +1,6 @@
 #include "vmm/config/option_values.h"
 
 #include <algorithm>
-#include <set>
 
 namespace berth::vmm {
 namespace {
@@ -9,10 +8,10 @@ namespace {
 std::string WordList(const OptionSpec& spec) {
   std::string list;
   for (const WordSpec& word : spec.words) {
-    if (word.supported) list += (list.empty() ? "" : ", ") + std::string(word.name);
+    if (word.refusal.empty()) list += (list.empty() ? "" : ", ") + std::string(word.name);
   }
   for (const KeySpec& key : spec.keys) {
-    if (key.supported) list += (list.empty() ? "" : ", ") + std::string(key.name) + "=...";
+    if (key.supported()) list += (list.empty() ? "" : ", ") + std::string(key.name) + "=...";
   }
   return list;
 }
@@ -23,9 +22,9 @@ bool ReadWord(const OptionSpec& spec, std::string_view text, OptionValues& resul
   for (const WordSpec& word : spec.words) {
     if (word.name != text) continue;
     result.word = text;
-    if (!word.supported) {
-      errors.push_back({"NotSupported", result.label, "", result.word, "not supported by this version",
-                        WordList(spec), ""});
+    if (!word.refusal.empty()) {
+      errors.push_back({"NotSupported", result.label, "", result.word,
+                        "not supported: " + std::string(word.refusal), WordList(spec), ""});
     }
     return true;
   }
@@ -43,9 +42,9 @@ void ReadKey(const OptionSpec& spec, const KeyValue& pair, OptionValues& result,
     return;
   }
   if (pair.value.empty()) return;  // unset
-  if (!key->supported) {
-    errors.push_back({"NotSupported", result.label, pair.key, pair.value, "not supported by this version", "",
-                      "leave the key out"});
+  if (!key->supported()) {
+    errors.push_back({"NotSupported", result.label, pair.key, pair.value,
+                      "not supported: " + std::string(key->refusal), "", "leave the key out"});
     return;
   }
   Result<OptionValue> value = ParseValue(key->type, key->max, pair.value);
@@ -55,143 +54,28 @@ void ReadKey(const OptionSpec& spec, const KeyValue& pair, OptionValues& result,
                       value.error().hint(), ""});
     return;
   }
+  if (!IsAllowedWord(*key, *value)) {
+    errors.push_back({"InvalidValue", result.label, pair.key, pair.value, "unknown value" + at,
+                      std::string(key->allowed_words), ""});
+    return;
+  }
   result.values.emplace(pair.key, *std::move(value));
 }
 
-template <class T>
-void Set(const OptionValues& values, std::string_view key, T& target) {
-  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string> || std::is_same_v<T, CpuSet> ||
-                std::is_same_v<T, std::vector<std::string>>) {
-    if (const T* value = values.Get<T>(key)) target = *value;
-  } else if constexpr (std::is_same_v<T, ByteSize> || std::is_integral_v<T>) {
-    if (const uint64_t* value = values.Get<uint64_t>(key)) target = T(*value);
-  } else {  // std::optional
-    typename T::value_type value{};
-    if (values.values.contains(key)) {
-      Set(values, key, value);
-      target = std::move(value);
-    }
-  }
-}
-
-void ApplyCpus(const OptionValues& values, CpusConfig& cpus) {
-  Set(values, "boot", cpus.boot);
-  Set(values, "max", cpus.max);
-  if (const AffinityList* list = values.Get<AffinityList>("affinity"))
-    cpus.affinity = {list->begin(), list->end()};
-}
-
-void ApplyMemory(const OptionValues& values, MemoryConfig& memory) {
-  Set(values, "size", memory.size);
-  Set(values, "mergeable", memory.mergeable);
-  Set(values, "shared", memory.shared);
-  Set(values, "hugepages", memory.hugepages);
-  Set(values, "hugepage_size", memory.hugepage_size);
-  Set(values, "prefault", memory.prefault);
-}
-
-MemoryZoneConfig MakeZone(const OptionValues& values, const MemoryConfig& memory) {
-  MemoryZoneConfig zone;
-  zone.mergeable = memory.mergeable;
-  Set(values, "id", zone.id);
-  Set(values, "size", zone.size);
-  Set(values, "file", zone.file);
-  Set(values, "mergeable", zone.mergeable);
-  Set(values, "shared", zone.shared);
-  Set(values, "hugepages", zone.hugepages);
-  Set(values, "hugepage_size", zone.hugepage_size);
-  Set(values, "host_numa_node", zone.host_numa_node);
-  Set(values, "prefault", zone.prefault);
-  return zone;
-}
-
-NumaConfig MakeNumaNode(const OptionValues& values, ConfigErrors& errors) {
-  NumaConfig node;
-  Set(values, "guest_numa_id", node.guest_numa_id);
-  Set(values, "cpus", node.cpus);
-  Set(values, "memory_zones", node.memory_zones);
-  if (const TupleList* list = values.Get<TupleList>("distances")) {
-    for (auto [destination, distance] : *list) {
-      // A distance is one byte in the SLIT; what does not fit is reported here, the finer rules later.
-      if (distance <= UINT8_MAX) {
-        node.distances[destination] = static_cast<uint8_t>(distance);
-      } else {
-        errors.push_back({"InvalidDistance", values.label, "distances",
-                          std::to_string(destination) + "@" + std::to_string(distance),
-                          "distance out of range", "11 to 254", ""});
-      }
-    }
-  }
-  return node;
-}
-
-void ApplySerial(const OptionValues& values, SerialConfig& serial, ConfigErrors& errors) {
-  using Mode = SerialConfig::Mode;
-  if (values.word == "off") serial.mode = Mode::kOff;
-  if (values.word == "null") serial.mode = Mode::kNull;
-  if (values.word == "tty") serial.mode = Mode::kTty;
-  const auto* file = values.Get<std::string>("file");
-  const auto* socket = values.Get<std::string>("socket");
-  if (file != nullptr && socket != nullptr) {
-    errors.push_back(
-        {"InvalidValue", values.label, "socket", *socket, "file and socket exclude each other", "", ""});
-  }
-  if (file != nullptr) serial = {Mode::kFile, *file};
-  if (socket != nullptr) serial = {Mode::kSocket, *socket};
-}
-
-DiskConfig MakeDisk(const OptionValues& values) {
-  DiskConfig disk;
-  Set(values, "path", disk.path);
-  Set(values, "readonly", disk.readonly);
-  Set(values, "direct", disk.direct);
-  Set(values, "id", disk.id);
-  return disk;
-}
-
-NetConfig MakeNet(const OptionValues& values) {
-  NetConfig net;
-  Set(values, "tap", net.tap);
-  Set(values, "mac", net.mac);
-  Set(values, "id", net.id);
-  return net;
-}
-
-// "disk0", "disk1", ...: the next that is not taken.
-template <class Devices>
-void GenerateIds(Devices& devices, std::string_view prefix, std::set<std::string>& taken) {
-  size_t next = 0;
-  for (auto& device : devices) {
-    while (device.id.empty()) {
-      std::string id = std::string(prefix) + std::to_string(next++);
-      if (taken.insert(id).second) device.id = std::move(id);
-    }
-  }
-}
-
-void GenerateDeviceIds(VmConfig& config) {
-  std::set<std::string> taken;
-  for (const MemoryZoneConfig& zone : config.memory_zones) taken.insert(zone.id);
-  for (const DiskConfig& disk : config.disks) taken.insert(disk.id);
-  for (const NetConfig& net : config.nets) taken.insert(net.id);
-  GenerateIds(config.disks, "disk", taken);
-  GenerateIds(config.nets, "net", taken);
-}
-
-void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& errors) {
-  std::string_view name = values.spec->name;
-  if (name == "cpus") ApplyCpus(values, config.cpus);
-  if (name == "memory") ApplyMemory(values, config.memory);
-  if (name == "memory-zone") config.memory_zones.push_back(MakeZone(values, config.memory));
-  if (name == "numa") config.numa.push_back(MakeNumaNode(values, errors));
-  if (name == "disk") config.disks.push_back(MakeDisk(values));
-  if (name == "net") config.nets.push_back(MakeNet(values));
-  if (name == "rng" && values.word == "off") config.rng.clear();
-  if (name == "rng") Set(values, "src", config.rng);
-  if (name == "serial") ApplySerial(values, config.serial, errors);
-}
-
 }  // namespace
+
+bool IsAllowedWord(const KeySpec& key, const OptionValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (key.allowed_words.empty() || text == nullptr) return true;
+  std::string_view words = key.allowed_words;
+  constexpr std::string_view kSeparator = ", ";
+  while (true) {
+    const size_t end = words.find(kSeparator);
+    if (words.substr(0, end) == *text) return true;
+    if (end == std::string_view::npos) return false;
+    words.remove_prefix(end + kSeparator.size());
+  }
+}
 
 OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::string_view text,
                               ConfigErrors& errors) {
@@ -217,15 +101,6 @@ OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::st
     }
   }
   return result;
-}
-
-void ApplyOptions(const std::vector<OptionValues>& options, VmConfig& config, ConfigErrors& errors) {
-  for (const OptionSpec& spec : OptionTable()) {
-    for (const OptionValues& values : options) {
-      if (values.spec == &spec) ApplyOption(values, config, errors);
-    }
-  }
-  GenerateDeviceIds(config);
 }
 
 }  // namespace berth::vmm

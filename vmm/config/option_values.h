@@ -32,6 +32,9 @@ struct OptionValues {
 OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::string_view text,
                               ConfigErrors& errors);
 
+// Whether a text is one of the key's words, where the key has such.
+bool IsAllowedWord(const KeySpec& key, const OptionValue& value);
+
 // Puts typed values into a configuration: later options see earlier ones of the table's order (a zone
 // inherits --memory mergeable), whatever order they were given in. Generates missing device ids.
 void ApplyOptions(const std::vector<OptionValues>& options, VmConfig& config, ConfigErrors& errors);

@@ -35,8 +35,12 @@ std::vector<ResolvedNode> ResolveNodes(const VmConfig& config) {
             [](const NumaConfig& a, const NumaConfig& b) { return a.guest_numa_id < b.guest_numa_id; });
   std::vector<ResolvedNode> nodes;
   for (const NumaConfig& node : sorted) {
-    ResolvedNode resolved{
-        node.guest_numa_id, static_cast<uint32_t>(nodes.size()), node.cpus, node.memory_zones, {}};
+    ResolvedNode resolved;
+    resolved.guest_numa_id = node.guest_numa_id;
+    resolved.proximity_domain = static_cast<uint32_t>(nodes.size());
+    resolved.vcpus = node.cpus;
+    resolved.zones = node.memory_zones;
+    resolved.device = node.device_id;
     for (const NumaConfig& to : sorted)
       resolved.distances.push_back(EffectiveDistance(config.numa, node, to.guest_numa_id));
     nodes.push_back(std::move(resolved));
@@ -44,7 +48,67 @@ std::vector<ResolvedNode> ResolveNodes(const VmConfig& config) {
   return nodes;
 }
 
+std::vector<ResolvedSegment> ResolveSegments(const VmConfig& config, std::optional<uint32_t> first_node) {
+  std::vector<ResolvedSegment> segments;
+  for (uint32_t number = 0; number < config.platform.num_pci_segments; ++number) {
+    ResolvedSegment segment;
+    segment.number = number;
+    segment.guest_numa_id = first_node;
+    for (const NumaConfig& node : config.numa) {
+      if (node.pci_segments.Contains(number)) segment.guest_numa_id = node.guest_numa_id;
+    }
+    for (const PciSegmentConfig& given : config.pci_segments) {
+      if (given.segment != number) continue;
+      segment.mmio32_weight = given.mmio32_weight;
+      segment.mmio64_weight = given.mmio64_weight;
+    }
+    segments.push_back(segment);
+  }
+  return segments;
+}
+
+std::vector<ResolvedHotplugArea> ResolveHotplug(const ResolvedMachine& machine,
+                                                const std::map<std::string, uint32_t>& owner) {
+  std::vector<uint64_t> page_sizes;
+  for (const MemoryZoneConfig& zone : machine.zones) {
+    const uint64_t usual = zone.hugepages ? MiB(2).bytes() : KiB(4).bytes();
+    page_sizes.push_back(zone.hugepage_size ? zone.hugepage_size->bytes() : usual);
+  }
+  const uint64_t ram_end =
+      machine.regions.empty() ? 0 : machine.regions.back().base + machine.regions.back().size;
+  std::vector<ResolvedHotplugArea> areas;
+  for (HotplugArea& area : PlanHotplug(machine.hotplug_method, machine.zones, page_sizes, ram_end)) {
+    ResolvedHotplugArea resolved{std::move(area), {}, {}};
+    if (auto node = owner.find(resolved.area.zone); node != owner.end())
+      resolved.guest_numa_id = node->second;
+    for (const MemoryZoneConfig& zone : machine.zones) {
+      if (zone.id == resolved.area.zone) resolved.host_numa_node = zone.host_numa_node;
+    }
+    areas.push_back(std::move(resolved));
+  }
+  return areas;
+}
+
+std::optional<uint32_t> FirstNode(const VmConfig& config) {
+  std::optional<uint32_t> first;
+  for (const NumaConfig& node : config.numa) {
+    if (!node.device_id) first = std::min(first.value_or(node.guest_numa_id), node.guest_numa_id);
+  }
+  return first;
+}
+
 }  // namespace
+
+std::map<std::string, uint32_t> NodesOfZones(const VmConfig& config) {
+  std::map<std::string, uint32_t> owner;
+  for (const NumaConfig& node : config.numa) {
+    for (const std::string& zone : node.memory_zones) owner.emplace(zone, node.guest_numa_id);
+  }
+  if (auto first = FirstNode(config)) {
+    for (const MemoryZoneConfig& zone : EffectiveZones(config)) owner.emplace(zone.id, *first);
+  }
+  return owner;
+}
 
 ResolvedMachine ResolveMachine(const VmConfig& config) {
   ResolvedMachine machine;
@@ -52,18 +116,18 @@ ResolvedMachine ResolveMachine(const VmConfig& config) {
   machine.max_vcpus = MaxVcpus(config.cpus);
   machine.zones = EffectiveZones(config);
   machine.nodes = ResolveNodes(config);
-  std::map<std::string, uint32_t> owner;
-  for (const ResolvedNode& node : machine.nodes) {
-    for (const std::string& zone : node.zones) owner.emplace(zone, node.guest_numa_id);
-  }
-  if (!machine.nodes.empty()) {
-    ResolvedNode& first = machine.nodes.front();
-    machine.pci_node = first.guest_numa_id;
-    for (const MemoryZoneConfig& zone : machine.zones) {
-      if (owner.emplace(zone.id, first.guest_numa_id).second) first.zones.push_back(zone.id);
+  machine.pci_node = FirstNode(config);
+  const std::map<std::string, uint32_t> owner = NodesOfZones(config);
+  for (ResolvedNode& node : machine.nodes) {
+    for (const auto& [zone, id] : owner) {
+      const bool named = std::find(node.zones.begin(), node.zones.end(), zone) != node.zones.end();
+      if (id == node.guest_numa_id && !named) node.zones.push_back(zone);
     }
   }
   machine.regions = PlaceZones(machine.zones, owner);
+  machine.hotplug_method = config.memory.hotplug_method;
+  machine.hotplug = ResolveHotplug(machine, owner);
+  machine.segments = ResolveSegments(config, machine.pci_node);
   return machine;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/cpu_set.h"
+#include "vmm/config/hotplug_plan.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -24,7 +26,22 @@ struct ResolvedNode {
   uint32_t proximity_domain = 0;  // the guest's number of it
   CpuSet vcpus;
   std::vector<std::string> zones;
-  std::vector<uint8_t> distances;  // to each node, in the order of ResolvedMachine::nodes
+  std::optional<std::string> device;  // that the node is
+  std::vector<uint8_t> distances;     // to each node, in the order of ResolvedMachine::nodes
+};
+
+// Memory that can be added to a zone. Where a zone has huge pages of the host's default size, 2M is taken.
+struct ResolvedHotplugArea {
+  HotplugArea area;
+  std::optional<uint32_t> guest_numa_id;
+  std::optional<uint32_t> host_numa_node;
+};
+
+struct ResolvedSegment {
+  uint32_t number = 0;
+  std::optional<uint32_t> guest_numa_id;
+  uint32_t mmio32_weight = 1;
+  uint32_t mmio64_weight = 1;
 };
 
 // What a validated configuration amounts to: who is where, every default filled in.
@@ -33,14 +50,20 @@ struct ResolvedMachine {
   uint32_t max_vcpus = 0;
   std::vector<MemoryZoneConfig> zones;
   std::vector<ResolvedRegion> regions;  // by address
-  std::vector<ResolvedNode> nodes;      // by guest_numa_id; empty without --numa
-  std::optional<uint32_t>
-      pci_node;  // guest_numa_id of the PCI bus: 0 if there is such a node, else the lowest
+  HotplugMethod hotplug_method = HotplugMethod::kAcpi;
+  std::vector<ResolvedHotplugArea> hotplug;  // by address
+  std::vector<ResolvedSegment> segments;     // by number
+  std::vector<ResolvedNode> nodes;           // by guest_numa_id; empty without --numa
+  // guest_numa_id of PCI segment 0: 0 if there is such a node, else the lowest that is no device.
+  std::optional<uint32_t> pci_node;
 };
 
 // `config` must be valid (ValidateConfig). RAM that no node names (--memory without zones, nodes without
-// memory_zones) belongs to the node of the PCI bus.
+// memory_zones) belongs to the node of PCI segment 0.
 ResolvedMachine ResolveMachine(const VmConfig& config);
+
+// guest_numa_id of each zone that is in a node; the rules are those of ResolveMachine.
+std::map<std::string, uint32_t> NodesOfZones(const VmConfig& config);
 
 // For --check: as text for people, and as JSON {vcpus, memory_zones, memory_regions, numa_nodes, devices}.
 std::string DescribeMachine(const VmConfig& config);

@@ -25,6 +25,12 @@ bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
       {"memory-zone", "MissingMemoryZones"},
       {"memory-zone", "UnknownMemoryZone"},
       {"memory", "InvalidMemoryParameters"},
+      {"memory", "InvalidHotplugMethodWithMemoryZones"},
+      {"memory", "InvalidHotplugSize"},
+      {"platform", "InvalidPciSegment"},
+      {"sgx-epc", "UnknownSgxEpcSection"},
+      {"disk", "UnknownDevice"},
+      {"net", "UnknownDevice"},
   };
   return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
     if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
@@ -43,6 +49,7 @@ ConfigErrors ValidateConfig(const VmConfig& config) {
   CheckBoot(config, errors);
   CheckCpus(config.cpus, errors);
   CheckMemory(config, errors);
+  CheckPlatform(config, errors);
   CheckNuma(config, errors);
   CheckDevices(config, errors);
   CheckIdentifiers(config, errors);
@@ -71,7 +78,22 @@ std::vector<MemoryZoneConfig> EffectiveZones(const VmConfig& config) {
   zone.hugepages = memory.hugepages;
   zone.hugepage_size = memory.hugepage_size;
   zone.prefault = memory.prefault;
+  zone.reserve = memory.reserve;
+  zone.thp = memory.thp;
+  zone.hotplug_size = memory.hotplug_size;
+  zone.hotplugged_size = memory.hotplugged_size;
   return {zone};
+}
+
+std::vector<std::string> PciDeviceIds(const VmConfig& config) {
+  std::vector<std::string> ids;
+  for (const DiskConfig& disk : config.disks) ids.push_back(disk.id);
+  for (const NetConfig& net : config.nets) ids.push_back(net.id);
+  if (config.vsock) ids.push_back(config.vsock->id);
+  if (!config.rng.empty()) ids.push_back("rng0");
+  if (config.balloon) ids.push_back("balloon0");
+  if (config.console.mode != SerialConfig::Mode::kOff) ids.push_back("console0");
+  return ids;
 }
 
 uint8_t EffectiveDistance(const std::vector<NumaConfig>& nodes, const NumaConfig& from, uint32_t to) {

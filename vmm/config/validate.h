@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -13,8 +12,8 @@ namespace berth::vmm {
 // Limits of this version.
 inline constexpr uint32_t kMaxVcpus = 254;      // APIC ids of 8 bits; 255 is the broadcast id
 inline constexpr uint32_t kMaxGuestNodes = 64;  // guests of Debian know 1024, a SLIT of 64 is 4 KiB
-inline constexpr size_t kMaxPciDevices = 31;    // 32 slots, one of which is the host bridge
-inline constexpr size_t kMaxCmdline = 65535;    // the area at 0x20000 is 64 KiB
+inline constexpr uint32_t kMaxApertureWeight = 1 << 16;
+inline constexpr size_t kMaxCmdline = 65535;  // the area at 0x20000 is 64 KiB
 // The zone that --memory alone makes; --numa memory_zones may name it.
 inline constexpr char kDefaultZoneId[] = "mem0";
 
@@ -30,6 +29,9 @@ uint32_t MaxVcpus(const CpusConfig& cpus);
 
 // The zones that RAM is made of: those given, else the one that --memory describes.
 std::vector<MemoryZoneConfig> EffectiveZones(const VmConfig& config);
+
+// Every name that a device on a PCI bus has: disks, networks and those that exist once ("rng0", ...).
+std::vector<std::string> PciDeviceIds(const VmConfig& config);
 
 // Distance from one node to another: given, else the way back, else 20; 10 to itself.
 uint8_t EffectiveDistance(const std::vector<NumaConfig>& nodes, const NumaConfig& from, uint32_t to);

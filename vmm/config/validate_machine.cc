@@ -1,3 +1,4 @@
+#include <bit>
 #include <cctype>
 #include <map>
 #include <set>
@@ -9,6 +10,8 @@ namespace berth::vmm {
 namespace {
 
 constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+constexpr uint32_t kMinPhysBits = 36;
+constexpr uint32_t kMaxPhysBits = 52;
 
 bool IsInterfaceName(const std::string& name) {
   if (name.empty() || name.size() > kMaxInterfaceName || name == "." || name == "..") return false;
@@ -92,6 +95,34 @@ void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
   }
 }
 
+void CheckTopology(const CpusConfig& cpus, uint32_t max, ConfigErrors& errors) {
+  if (!cpus.topology) return;
+  constexpr uint32_t kMaxThreads = 2;
+  const CpuTopologyConfig& t = *cpus.topology;
+  const std::string given = std::to_string(t.threads_per_core) + ":" + std::to_string(t.cores_per_die) + ":" +
+                            std::to_string(t.dies_per_package) + ":" + std::to_string(t.packages);
+  const uint64_t product = uint64_t{t.threads_per_core} * t.cores_per_die * t.dies_per_package * t.packages;
+  if (t.threads_per_core > kMaxThreads) {
+    errors.push_back(
+        {"InvalidTopology", "cpus", "topology", given, "too many threads in a core", "1 or 2 threads", ""});
+  }
+  if (product != max) {
+    errors.push_back({"InvalidTopology", "cpus", "topology", given,
+                      "threads x cores x dies x packages are " + std::to_string(product) + ", not the " +
+                          std::to_string(max) + " of max",
+                      "a product of " + std::to_string(max), ""});
+  }
+  // Each level takes whole bits of an APIC id.
+  uint64_t ids = 1;
+  for (uint32_t level : {t.threads_per_core, t.cores_per_die, t.dies_per_package}) {
+    if (level > 0) ids *= std::bit_ceil(level);
+  }
+  if (product == max && ids * t.packages > kMaxVcpus + 1) {
+    errors.push_back({"InvalidTopology", "cpus", "topology", given, "APIC ids above 254",
+                      "levels that are powers of two waste no APIC ids", ""});
+  }
+}
+
 }  // namespace
 
 void CheckBoot(const VmConfig& config, ConfigErrors& errors) {
@@ -123,6 +154,12 @@ void CheckCpus(const CpusConfig& cpus, ConfigErrors& errors) {
                       std::to_string(std::max(max, cpus.boot)), "more vCPUs than this version can run",
                       "up to " + std::to_string(kMaxVcpus), ""});
   }
+  CheckTopology(cpus, max, errors);
+  if (cpus.max_phys_bits && (*cpus.max_phys_bits < kMinPhysBits || *cpus.max_phys_bits > kMaxPhysBits)) {
+    errors.push_back({"InvalidValue", "cpus", "max_phys_bits", std::to_string(*cpus.max_phys_bits),
+                      "address width out of range",
+                      std::to_string(kMinPhysBits) + " to " + std::to_string(kMaxPhysBits), ""});
+  }
   for (const auto& [vcpu, host] : cpus.affinity) {
     if (vcpu >= max) {
       errors.push_back(
@@ -141,12 +178,6 @@ void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
   CheckDisks(config.disks, errors);
   CheckNets(config.nets, errors);
   CheckPath(config.rng, "rng", "src", errors);
-  size_t devices = config.disks.size() + config.nets.size() + (config.rng.empty() ? 0 : 1);
-  if (devices > kMaxPciDevices) {
-    errors.push_back({"TooManyDevices", "disk", "", std::to_string(devices),
-                      "more devices than the bus has slots",
-                      "up to " + std::to_string(kMaxPciDevices) + " of disks, nets and rng together", ""});
-  }
 }
 
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
@@ -165,6 +196,7 @@ void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
                       "used by " + owner->second + " already", "", "zones and devices share one name space"});
   };
   for (size_t i = 0; i < config.memory_zones.size(); ++i) check(config.memory_zones[i].id, "memory-zone", i);
+  for (size_t i = 0; i < config.sgx_epc.size(); ++i) check(config.sgx_epc[i].id, "sgx-epc", i);
   for (size_t i = 0; i < config.disks.size(); ++i) check(config.disks[i].id, "disk", i);
   for (size_t i = 0; i < config.nets.size(); ++i) check(config.nets[i].id, "net", i);
 }

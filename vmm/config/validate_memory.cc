@@ -1,5 +1,6 @@
 #include <bit>
 
+#include "vmm/config/hotplug_plan.h"
 #include "vmm/config/validate.h"
 #include "vmm/config/validate_rules.h"
 
@@ -17,7 +18,15 @@ struct Backing {
   bool shared;
   bool hugepages;
   std::optional<ByteSize> hugepage_size;
+  std::optional<ByteSize> hotplug_size;
+  std::optional<ByteSize> hotplugged_size;
 };
+
+template <class Memory>
+Backing BackingOf(const Memory& memory, std::string label) {
+  return {std::move(label), memory.size,          memory.mergeable,    memory.shared,
+          memory.hugepages, memory.hugepage_size, memory.hotplug_size, memory.hotplugged_size};
+}
 
 bool IsPageSize(ByteSize size) {
   return std::has_single_bit(size.bytes()) && size >= kPage;
@@ -45,8 +54,51 @@ void CheckBacking(const Backing& backing, ConfigErrors& errors) {
   }
 }
 
-void CheckZone(const MemoryZoneConfig& zone, const std::string& label, ConfigErrors& errors) {
-  CheckBacking({label, zone.size, zone.mergeable, zone.shared, zone.hugepages, zone.hugepage_size}, errors);
+// hotplug_size and hotplugged_size. A multiple of the smallest piece that the method moves.
+void CheckHotplug(const Backing& backing, HotplugMethod method, ConfigErrors& errors) {
+  const auto& most = backing.hotplug_size;
+  const auto& first = backing.hotplugged_size;
+  auto refuse = [&](const char* code, const char* key, ByteSize value, std::string message,
+                    std::string allowed, std::string hint) {
+    errors.push_back({code, backing.label, key, value.ToString(), std::move(message), std::move(allowed),
+                      std::move(hint)});
+  };
+  const bool huge = backing.hugepages && backing.hugepage_size && IsPageSize(*backing.hugepage_size);
+  const ByteSize block(HotplugBlock(method, huge ? backing.hugepage_size->bytes() : kPage.bytes()));
+  if (most && *most == ByteSize())
+    refuse("InvalidHotplugSize", "hotplug_size", *most, "nothing to plug", "above 0", "leave it out");
+  if (most && !most->IsMultipleOf(block))
+    refuse("MisalignedMemorySize", "hotplug_size", *most, "not a multiple of what is plugged at a time",
+           "multiples of " + block.ToString(), "");
+  if (!first) return;
+  if (*first == ByteSize())
+    refuse("InvalidMemoryParameters", "hotplugged_size", *first, "nothing is plugged", "above 0",
+           "leave it out");
+  if (!most)
+    refuse("InvalidMemoryParameters", "hotplugged_size", *first, "plugged memory without room for it", "",
+           "give hotplug_size");
+  if (most && *first > *most)
+    refuse("InvalidMemoryParameters", "hotplugged_size", *first, "more than hotplug_size",
+           "up to " + most->ToString(), "");
+  if (method == HotplugMethod::kAcpi)
+    refuse("InvalidMemoryParameters", "hotplugged_size", *first,
+           "memory that is added by ACPI cannot be taken back", "", "use hotplug_method=virtio-mem");
+  if (!first->IsMultipleOf(block))
+    refuse("MisalignedMemorySize", "hotplugged_size", *first, "not a multiple of what is plugged at a time",
+           "multiples of " + block.ToString(), "");
+}
+
+void CheckZone(const MemoryZoneConfig& zone, HotplugMethod method, const std::string& label,
+               ConfigErrors& errors) {
+  const Backing backing = BackingOf(zone, label);
+  CheckBacking(backing, errors);
+  if (method == HotplugMethod::kVirtioMem) CheckHotplug(backing, method, errors);
+  if (method == HotplugMethod::kAcpi && (zone.hotplug_size || zone.hotplugged_size)) {
+    errors.push_back(
+        {"InvalidHotplugMethodWithMemoryZones", label, zone.hotplug_size ? "hotplug_size" : "hotplugged_size",
+         zone.hotplug_size.value_or(zone.hotplugged_size.value_or(ByteSize())).ToString(),
+         "a zone can be resized only by virtio-mem", "", "use --memory hotplug_method=virtio-mem"});
+  }
   if (zone.size == ByteSize()) {
     errors.push_back(
         {"InvalidMemoryParameters", label, "size", "0", "a zone without memory", "4K or more", ""});
@@ -74,6 +126,9 @@ void CheckMemoryBesideZones(const MemoryConfig& memory, ConfigErrors& errors) {
   if (memory.hugepages) refuse("hugepages", "on", "off");
   if (memory.hugepage_size) refuse("hugepage_size", memory.hugepage_size->ToString(), "");
   if (memory.prefault) refuse("prefault", "on", "off");
+  if (!memory.reserve) refuse("reserve", "off", "on");
+  if (memory.hotplug_size) refuse("hotplug_size", memory.hotplug_size->ToString(), "");
+  if (memory.hotplugged_size) refuse("hotplugged_size", memory.hotplugged_size->ToString(), "");
 }
 
 }  // namespace
@@ -81,9 +136,8 @@ void CheckMemoryBesideZones(const MemoryConfig& memory, ConfigErrors& errors) {
 void CheckMemory(const VmConfig& config, ConfigErrors& errors) {
   const MemoryConfig& memory = config.memory;
   if (config.memory_zones.empty()) {
-    CheckBacking(
-        {"memory", memory.size, memory.mergeable, memory.shared, memory.hugepages, memory.hugepage_size},
-        errors);
+    CheckBacking(BackingOf(memory, "memory"), errors);
+    CheckHotplug(BackingOf(memory, "memory"), memory.hotplug_method, errors);
     if (memory.size == ByteSize()) {
       errors.push_back({"MissingMemoryZones", "memory", "size", "0", "no memory zones found", "",
                         "give a size, or describe the memory by --memory-zone"});
@@ -94,8 +148,11 @@ void CheckMemory(const VmConfig& config, ConfigErrors& errors) {
   std::optional<ByteSize> total = config.memory_zones.empty() ? memory.size : ByteSize();
   for (size_t i = 0; i < config.memory_zones.size(); ++i) {
     const MemoryZoneConfig& zone = config.memory_zones[i];
-    CheckZone(zone, Label("memory-zone", i), errors);
+    CheckZone(zone, memory.hotplug_method, Label("memory-zone", i), errors);
     if (total) total = total->Plus(zone.size);
+  }
+  for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
+    if (total) total = total->Plus(zone.hotplug_size.value_or(ByteSize()));
   }
   if (!total || *total > kMaxRam) {
     bool zones = !config.memory_zones.empty();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -26,15 +27,19 @@ class NumaCheck {
     CheckIds();
     for (size_t i = 0; i < config_.numa.size(); ++i) {
       const NumaConfig& node = config_.numa[i];
-      if (node.cpus.empty() && node.memory_zones.empty()) {
+      if (node.device_id) CheckDeviceNode(node, Label("numa", i));
+      if (node.cpus.empty() && node.memory_zones.empty() && node.sgx_epc_sections.empty() &&
+          !node.device_id) {
         errors_.push_back({"EmptyNumaNode", Label("numa", i), "guest_numa_id",
                            std::to_string(node.guest_numa_id), "a node without CPUs and memory", "",
-                           "give cpus or memory_zones"});
+                           "give cpus, memory_zones or device_id"});
       }
       CheckDistances(node, Label("numa", i));
     }
     CheckVcpus();
     CheckZones();
+    CheckSections();
+    CheckSegments();
   }
 
  private:
@@ -63,6 +68,72 @@ class NumaCheck {
         errors_.push_back(
             {"InvalidDistance", label, "distances", given, "distance out of range", "11 to 254", ""});
       }
+    }
+  }
+
+  // A node that is a device (a generic initiator of the SRAT).
+  void CheckDeviceNode(const NumaConfig& node, const std::string& label) {
+    if (!node.cpus.empty() || !node.memory_zones.empty() || !node.sgx_epc_sections.empty()) {
+      errors_.push_back({"InvalidNumaDevice", label, "device_id", *node.device_id,
+                         "a node that is a device has neither CPUs nor memory", "",
+                         "leave out cpus and memory_zones, or device_id"});
+    }
+    const std::vector<std::string> ids = PciDeviceIds(config_);
+    if (std::find(ids.begin(), ids.end(), *node.device_id) == ids.end()) {
+      errors_.push_back({"UnknownDevice", label, "device_id", *node.device_id, "a device that does not exist",
+                         "", "name a device by its id"});
+    } else if (!device_nodes_.insert(*node.device_id).second) {
+      errors_.push_back({"DeviceReused", label, "device_id", *node.device_id,
+                         "belongs to an earlier node already", "", "name each device in one node"});
+    }
+  }
+
+  void CheckSections() {
+    std::set<std::string> known;
+    for (const SgxEpcConfig& section : config_.sgx_epc) known.insert(section.id);
+    std::map<std::string, size_t> owner;
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      for (const std::string& id : config_.numa[i].sgx_epc_sections) {
+        auto [previous, fresh] = owner.try_emplace(id, i);
+        if (!known.contains(id)) {
+          errors_.push_back({"UnknownSgxEpcSection", Label("numa", i), "sgx_epc_sections", id,
+                             "a section that does not exist", "", "define it by --sgx-epc id=" + id});
+        } else if (!fresh) {
+          errors_.push_back({"SgxEpcSectionReused", Label("numa", i), "sgx_epc_sections", id,
+                             "belongs to " + Label("numa", previous->second) + " already", "",
+                             "name each section in one node"});
+        }
+      }
+    }
+  }
+
+  void CheckSegments() {
+    const uint32_t count = config_.platform.num_pci_segments;
+    uint32_t first = UINT32_MAX;  // the node of segment 0
+    for (const NumaConfig& node : config_.numa) {
+      if (!node.device_id) first = std::min(first, node.guest_numa_id);
+    }
+    CpuSet assigned;
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      const CpuSet& segments = config_.numa[i].pci_segments;
+      const CpuSet outside = count == 0 ? segments : segments - CpuSet::Range(0, count - 1);
+      if (!outside.empty()) {
+        errors_.push_back({"InvalidPciSegment", Label("numa", i), "pci_segments", outside.ToString(),
+                           "PCI segments that the machine does not have",
+                           count <= 1 ? "0" : "0 to " + std::to_string(count - 1),
+                           "raise --platform num_pci_segments"});
+      }
+      if (segments.Intersects(assigned)) {
+        errors_.push_back({"PciSegmentReused", Label("numa", i), "pci_segments",
+                           (segments & assigned).ToString(), "belong to an earlier node already", "",
+                           "name each segment in one node"});
+      }
+      if (segments.Contains(0) && config_.numa[i].guest_numa_id != first) {
+        errors_.push_back({"DefaultPciSegmentInvalidNode", Label("numa", i), "pci_segments", "0",
+                           "segment 0 is tied to node " + std::to_string(first), "",
+                           "use another segment, or give this node's CPUs and memory to that node"});
+      }
+      assigned |= segments;
     }
   }
 
@@ -119,6 +190,7 @@ class NumaCheck {
   const VmConfig& config_;
   ConfigErrors& errors_;
   std::set<uint32_t> known_ids_;
+  std::set<std::string> device_nodes_;
 };
 
 }  // namespace

@@ -10,6 +10,10 @@ void CheckBoot(const VmConfig& config, ConfigErrors& errors);
 void CheckCpus(const CpusConfig& cpus, ConfigErrors& errors);
 void CheckMemory(const VmConfig& config, ConfigErrors& errors);
 void CheckNuma(const VmConfig& config, ConfigErrors& errors);
+void CheckPlatform(const VmConfig& config, ConfigErrors& errors);
+// One device's segment; `label` is the option that names it.
+void CheckPciSegment(const VmConfig& config, uint32_t segment, const std::string& label,
+                     ConfigErrors& errors);
 void CheckDevices(const VmConfig& config, ConfigErrors& errors);
 // Zones and devices share one name space.
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors);

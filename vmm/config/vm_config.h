@@ -13,13 +13,28 @@
 // validated by ValidateConfig. The option names and rules are those of seed 001 and Cloud Hypervisor.
 namespace berth::vmm {
 
+// How the guest's vCPUs are grouped. The product is the number of vCPUs that it could ever have.
+struct CpuTopologyConfig {
+  uint32_t threads_per_core = 1;
+  uint32_t cores_per_die = 1;
+  uint32_t dies_per_package = 1;
+  uint32_t packages = 1;
+
+  friend bool operator==(const CpuTopologyConfig&, const CpuTopologyConfig&) = default;
+};
+
 struct CpusConfig {
   uint32_t boot = 1;
   uint32_t max = 0;                     // 0: same as boot
   std::map<uint32_t, CpuSet> affinity;  // vCPU -> host CPUs that its thread may run on
+  std::optional<CpuTopologyConfig> topology = std::nullopt;
+  std::optional<uint32_t> max_phys_bits = std::nullopt;  // fewer guest-physical address bits than the host's
 
   friend bool operator==(const CpusConfig&, const CpusConfig&) = default;
 };
+
+// How RAM comes and goes while the guest runs.
+enum class HotplugMethod { kAcpi, kVirtioMem };
 
 struct MemoryConfig {
   ByteSize size = MiB(512);  // 0 when zones are given
@@ -28,6 +43,11 @@ struct MemoryConfig {
   bool hugepages = false;
   std::optional<ByteSize> hugepage_size;
   bool prefault = false;
+  bool reserve = true;  // of swap; off: MAP_NORESERVE
+  bool thp = true;      // transparent huge pages
+  HotplugMethod hotplug_method = HotplugMethod::kAcpi;
+  std::optional<ByteSize> hotplug_size = std::nullopt;     // what can be added
+  std::optional<ByteSize> hotplugged_size = std::nullopt;  // of it, what is there at boot
 
   friend bool operator==(const MemoryConfig&, const MemoryConfig&) = default;
 };
@@ -42,17 +62,62 @@ struct MemoryZoneConfig {
   std::optional<ByteSize> hugepage_size;
   std::optional<uint32_t> host_numa_node;
   bool prefault = false;
+  bool reserve = true;
+  bool thp = true;  // --memory's
+  std::optional<ByteSize> hotplug_size = std::nullopt;
+  std::optional<ByteSize> hotplugged_size = std::nullopt;
 
   friend bool operator==(const MemoryZoneConfig&, const MemoryZoneConfig&) = default;
 };
 
 struct NumaConfig {
   uint32_t guest_numa_id = 0;
-  CpuSet cpus;                            // vCPUs
-  std::map<uint32_t, uint8_t> distances;  // guest_numa_id -> distance
-  std::vector<std::string> memory_zones;
+  CpuSet cpus = {};                            // vCPUs
+  std::map<uint32_t, uint8_t> distances = {};  // guest_numa_id -> distance
+  std::vector<std::string> memory_zones = {};
+  std::vector<std::string> sgx_epc_sections = {};
+  CpuSet pci_segments = {};
+  std::optional<std::string> device_id = std::nullopt;  // of a node that is nothing but this device
 
   friend bool operator==(const NumaConfig&, const NumaConfig&) = default;
+};
+
+struct PlatformConfig {
+  uint32_t num_pci_segments = 1;
+
+  friend bool operator==(const PlatformConfig&, const PlatformConfig&) = default;
+};
+
+// A segment's share of the address space for PCI BARs, in relation to the other segments'.
+struct PciSegmentConfig {
+  uint32_t segment = 0;
+  uint32_t mmio32_weight = 1;
+  uint32_t mmio64_weight = 1;
+
+  friend bool operator==(const PciSegmentConfig&, const PciSegmentConfig&) = default;
+};
+
+struct SgxEpcConfig {
+  std::string id;
+  ByteSize size;
+  bool prefault = false;
+
+  friend bool operator==(const SgxEpcConfig&, const SgxEpcConfig&) = default;
+};
+
+// Token buckets of a device. A size of 0 means no limit.
+struct RateLimit {
+  uint64_t size = 0;            // bytes or requests in one refill time
+  uint64_t one_time_burst = 0;  // on top, once
+  uint64_t refill_ms = 0;
+
+  friend bool operator==(const RateLimit&, const RateLimit&) = default;
+};
+struct RateLimits {
+  RateLimit bandwidth = {};
+  RateLimit operations = {};
+
+  friend bool operator==(const RateLimits&, const RateLimits&) = default;
 };
 
 struct DiskConfig {
@@ -60,6 +125,12 @@ struct DiskConfig {
   bool readonly = false;
   bool direct = false;  // O_DIRECT
   std::string id;       // generated when empty ("disk0", ...)
+  uint32_t num_queues = 1;
+  uint32_t queue_size = 256;
+  std::optional<std::string> vhost_socket = std::nullopt;  // vhost-user: served by another process
+  RateLimits limits = {};
+  std::optional<std::string> serial = std::nullopt;  // what the guest reads; the id otherwise
+  uint32_t pci_segment = 0;
 
   friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
@@ -68,17 +139,41 @@ struct NetConfig {
   std::string tap;  // existing or to be created
   std::optional<std::string> mac;
   std::string id;
+  uint32_t num_queues = 2;  // receive and transmit queues together
+  uint32_t queue_size = 256;
+  std::optional<std::string> vhost_socket = std::nullopt;
+  std::optional<uint32_t> mtu = std::nullopt;
+  RateLimits limits = {};
+  uint32_t pci_segment = 0;
 
   friend bool operator==(const NetConfig&, const NetConfig&) = default;
 };
 
-// Where bytes of the serial port go.
+// Where bytes of the serial port or of the virtio console go.
 struct SerialConfig {
-  enum class Mode { kOff, kNull, kTty, kFile, kSocket };
+  enum class Mode { kOff, kNull, kTty, kFile, kSocket, kPty };
   Mode mode = Mode::kTty;  // the process's standard input and output
   std::string path;  // for kFile and kSocket (a listening UNIX socket; output is also kept in a 64 KiB ring)
 
   friend bool operator==(const SerialConfig&, const SerialConfig&) = default;
+};
+
+struct BalloonConfig {
+  ByteSize size;  // taken from the guest at boot
+  bool deflate_on_oom = false;
+  bool free_page_reporting = false;
+
+  friend bool operator==(const BalloonConfig&, const BalloonConfig&) = default;
+};
+
+// Sockets between guest and host. A connection from the guest to port N goes to the UNIX socket "SOCKET_N".
+struct VsockConfig {
+  uint32_t cid = 3;
+  std::string socket;
+  std::string id;
+  uint32_t pci_segment = 0;
+
+  friend bool operator==(const VsockConfig&, const VsockConfig&) = default;
 };
 
 struct VmConfig {
@@ -89,10 +184,17 @@ struct VmConfig {
   MemoryConfig memory;
   std::vector<MemoryZoneConfig> memory_zones;
   std::vector<NumaConfig> numa;
+  PlatformConfig platform;
+  std::vector<PciSegmentConfig> pci_segments;
+  std::vector<SgxEpcConfig> sgx_epc;
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
   std::string rng = "/dev/urandom";  // empty: no device
   SerialConfig serial;
+  SerialConfig console = {SerialConfig::Mode::kOff, ""};
+  std::optional<BalloonConfig> balloon;
+  std::optional<VsockConfig> vsock;
+  bool pvpanic = false;
 
   friend bool operator==(const VmConfig&, const VmConfig&) = default;
 };

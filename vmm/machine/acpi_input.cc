@@ -11,42 +11,31 @@
 namespace berth::vmm {
 namespace {
 
-// A zone that no node names belongs to the node of the PCI bus.
-std::optional<uint32_t> NodeOfZone(const VmConfig& config, const ResolvedMachine& resolved,
-                                   const std::string& zone) {
-  for (const NumaConfig& node : config.numa) {
-    if (std::find(node.memory_zones.begin(), node.memory_zones.end(), zone) != node.memory_zones.end()) {
-      return node.guest_numa_id;
-    }
+// Shares of a window in the ratio of weights, one behind the other, on whole units.
+class Shares {
+ public:
+  Shares(PciWindow window, uint64_t total_weight)
+      : next_(window.base), size_(window.size), total_(total_weight) {
+    constexpr uint64_t kFine = uint64_t{1} << 20;
+    constexpr uint64_t kCoarse = uint64_t{1} << 30;
+    unit_ = size_ / total_ >= 4 * kCoarse ? kCoarse : kFine;
   }
-  return resolved.pci_node;
-}
-
-}  // namespace
-
-PciWindows WindowsFor(const GuestMemory& memory, uint32_t physical_bits) {
-  uint64_t ram_end = 0;
-  for (const MemoryRegion& region : memory.regions()) {
-    ram_end = std::max(ram_end, Raw(region.base) + region.size);
+  PciWindow Take(uint64_t weight) {
+    // In this order nothing overflows: weights have 17 bits and sizes up to 52.
+    const uint64_t share = (size_ / total_ * weight + size_ % total_ * weight / total_) / unit_ * unit_;
+    PciWindow window{next_, share};
+    next_ += share;
+    return window;
   }
-  PciWindows windows;
-  // Below the configuration window, which lies in the 32-bit hole.
-  windows.mmio32 = {layout::kMmio32Base, layout::kPciConfigBase - layout::kMmio32Base};
-  windows.mmio64 = {layout::Mmio64Base(ram_end), layout::Mmio64Size(ram_end, physical_bits)};
-  return windows;
-}
 
-acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topology, const GuestMemory& memory,
-                               uint32_t physical_bits) {
-  const ResolvedMachine resolved = ResolveMachine(config);
-  acpi::AcpiInput input;
-  for (uint32_t id = 0; id < topology.vcpus.size(); id++) {
-    acpi::AcpiVcpu vcpu;
-    vcpu.apic_id = topology.vcpus[id].apic_id;
-    vcpu.present = id < config.cpus.boot;
-    if (!config.numa.empty()) vcpu.node = config.numa[topology.vcpus[id].socket].guest_numa_id;
-    input.vcpus.push_back(vcpu);
-  }
+ private:
+  uint64_t next_;
+  uint64_t size_;
+  uint64_t total_;
+  uint64_t unit_ = 0;
+};
+
+void AddNodes(const VmConfig& config, acpi::AcpiInput& input) {
   for (const NumaConfig& node : config.numa) {
     input.nodes.push_back(node.guest_numa_id);
     for (const NumaConfig& other : config.numa) {
@@ -54,20 +43,95 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
           EffectiveDistance(config.numa, node, other.guest_numa_id);
     }
   }
-  for (const MemoryRegion& region : memory.regions()) {
-    std::optional<uint32_t> node = NodeOfZone(config, resolved, region.zone);
-    if (!node.has_value()) continue;
-    input.memory.push_back({Raw(region.base), region.size, *node, false});
+}
+
+void AddMemory(const VmConfig& config, const GuestMemory& memory, const HostPerformance& host,
+               acpi::AcpiInput& input) {
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
+  for (const auto& [regions, hotplug] :
+       {std::pair(&memory.regions(), false), std::pair(&memory.hotplug_areas(), true)}) {
+    for (const MemoryRegion& region : *regions) {
+      auto node = nodes.find(region.zone);
+      if (node == nodes.end()) continue;
+      input.memory.push_back({Raw(region.base), region.size, node->second, hotplug});
+      auto figures = region.host_numa_node.has_value() ? host.find(*region.host_numa_node) : host.end();
+      const bool known = std::any_of(input.performance.begin(), input.performance.end(),
+                                     [&](const auto& other) { return other.node == node->second; });
+      if (figures == host.end() || known) continue;
+      const NodePerformance& speed = figures->second;
+      input.performance.push_back({node->second, speed.read_latency_ns, speed.write_latency_ns,
+                                   speed.read_bandwidth_mbs, speed.write_bandwidth_mbs});
+    }
   }
-  PciWindows windows = WindowsFor(memory, physical_bits);
-  acpi::AcpiPciSegment segment;
-  segment.io = acpi::AcpiWindow{layout::kPciIoBase, layout::kPciIoSize};
-  segment.mmio32 = acpi::AcpiWindow{windows.mmio32.base, windows.mmio32.size};
-  if (windows.mmio64.size > 0) segment.mmio64 = acpi::AcpiWindow{windows.mmio64.base, windows.mmio64.size};
-  segment.node = resolved.pci_node;
-  input.segments.push_back(segment);
+}
+
+}  // namespace
+
+std::vector<SegmentWindows> WindowsFor(const VmConfig& config, const GuestMemory& memory,
+                                       uint32_t physical_bits) {
+  uint64_t ram_end = 0;
+  for (const auto* regions : {&memory.regions(), &memory.hotplug_areas()}) {
+    for (const MemoryRegion& region : *regions) ram_end = std::max(ram_end, Raw(region.base) + region.size);
+  }
+  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
+  uint64_t weight32 = 0, weight64 = 0;
+  for (const ResolvedSegment& segment : segments) {
+    weight32 += segment.mmio32_weight;
+    weight64 += segment.mmio64_weight;
+  }
+  // Below the configuration window, which lies in the 32-bit hole.
+  Shares shares32({layout::kMmio32Base, layout::kPciConfigBase - layout::kMmio32Base}, weight32);
+  Shares shares64({layout::Mmio64Base(ram_end), layout::Mmio64Size(ram_end, physical_bits)}, weight64);
+  std::vector<SegmentWindows> windows;
+  for (const ResolvedSegment& segment : segments) {
+    windows.push_back(
+        {segment.number, shares32.Take(segment.mmio32_weight), shares64.Take(segment.mmio64_weight)});
+  }
+  return windows;
+}
+
+acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topology, const GuestMemory& memory,
+                               const DevicePlaces& places, const HostPerformance& host,
+                               uint32_t physical_bits) {
+  const ResolvedMachine resolved = ResolveMachine(config);
+  acpi::AcpiInput input;
+  for (uint32_t id = 0; id < topology.vcpus.size(); id++) {
+    acpi::AcpiVcpu vcpu;
+    vcpu.apic_id = topology.vcpus[id].apic_id;
+    vcpu.present = id < config.cpus.boot;
+    for (const NumaConfig& node : config.numa) {
+      if (node.cpus.Contains(id)) vcpu.node = node.guest_numa_id;
+    }
+    input.vcpus.push_back(vcpu);
+  }
+  AddNodes(config, input);
+  AddMemory(config, memory, host, input);
+  for (const NumaConfig& node : config.numa) {
+    if (!node.device_id) continue;
+    auto place = places.find(*node.device_id);
+    if (place == places.end()) continue;  // it was unplugged before this boot
+    input.initiators.push_back({node.guest_numa_id, static_cast<uint16_t>(place->second.segment),
+                                static_cast<uint8_t>(place->second.slot)});
+  }
+  for (const SegmentWindows& windows : WindowsFor(config, memory, physical_bits)) {
+    acpi::AcpiPciSegment segment;
+    segment.segment = static_cast<uint16_t>(windows.segment);
+    segment.ecam_base = layout::kPciConfigBase + windows.segment * layout::kPciConfigSegmentSize;
+    if (windows.segment == 0) segment.io = acpi::AcpiWindow{layout::kPciIoBase, layout::kPciIoSize};
+    if (windows.mmio32.size > 0) segment.mmio32 = acpi::AcpiWindow{windows.mmio32.base, windows.mmio32.size};
+    if (windows.mmio64.size > 0) segment.mmio64 = acpi::AcpiWindow{windows.mmio64.base, windows.mmio64.size};
+    segment.node = resolved.segments[windows.segment].guest_numa_id;
+    input.segments.push_back(segment);
+  }
+  const uint64_t platform = layout::PlatformAreaBase(physical_bits);
   input.com1 = config.serial.mode != SerialConfig::Mode::kOff;
-  input.ged_address = layout::PlatformAreaBase(physical_bits) + layout::kGedOffset;
+  input.ged_address = platform + layout::kGedOffset;
+  if (resolved.max_vcpus > 1) input.hotplug.cpu = platform + layout::kCpuHotplugOffset;
+  if (resolved.hotplug_method == HotplugMethod::kAcpi && !resolved.hotplug.empty()) {
+    input.hotplug.memory = platform + layout::kMemoryHotplugOffset;
+    input.hotplug.memory_node = resolved.hotplug.front().guest_numa_id;
+  }
+  input.hotplug.pci = platform + layout::kPciHotplugOffset;
   return input;
 }
 

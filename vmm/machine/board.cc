@@ -8,6 +8,7 @@
 #include "vmm/boot/linux_loader.h"
 #include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
+#include "vmm/config/resolved_machine.h"
 #include "vmm/machine/acpi_input.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
@@ -33,10 +34,15 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY_ASSIGN(board->capabilities_, parts.kvm->Probe());
   TRY_ASSIGN(board->supported_cpuid_, parts.kvm->SupportedCpuid());
   board->physical_bits_ = PhysicalAddressBits(board->supported_cpuid_);
+  if (parts.config->cpus.max_phys_bits.value_or(board->physical_bits_) < board->physical_bits_) {
+    board->physical_bits_ = *parts.config->cpus.max_phys_bits;
+    LimitPhysicalAddressBits(board->supported_cpuid_, board->physical_bits_);
+  }
   TRY_ASSIGN(board->topology_, BuildCpuTopology(parts.config->cpus, parts.config->numa));
   TRY(board->CreateVm());
   TRY(board->AddPlatformDevices());
   TRY(board->AddPci());
+  TRY(board->AddHotplugControllers());
   TRY(board->AddVirtioDevices());
   TRY(board->CreateVcpus());
   return board;
@@ -47,7 +53,9 @@ Board::~Board() {
 }
 
 void Board::Run() {
-  for (auto& vcpu : vcpus_) vcpu->Run();
+  for (auto& vcpu : vcpus_) {
+    if (cpu_hotplug_->enabled(vcpu->id())) vcpu->Run();
+  }
 }
 
 void Board::Pause() {
@@ -67,16 +75,9 @@ Status Board::CreateVm() {
   TRY(vm_->ReservePages(Gpa{layout::kKvmTss}, Gpa{layout::kKvmIdentityMap}));
   TRY(vm_->EnableSplitIrqchip(layout::kIoApicPins));
   if (capabilities_.x2apic_api) TRY(vm_->EnableX2apicIds());
-  uint32_t slot = 0;
-  for (const MemoryRegion& region : parts_.memory->regions()) {
-    if (slot >= capabilities_.max_memory_slots) {
-      return OutOfRange("guest memory has more pieces than KVM's " +
-                            std::to_string(capabilities_.max_memory_slots) + " memory slots",
-                        "memory-zone");
-    }
-    Status status = vm_->SetMemorySlot({slot++, region.base, region.size, region.host});
-    if (!status.ok()) return std::move(status).WithContext("memory zone " + region.zone);
-  }
+  slots_ = std::make_unique<MemorySlots>(*vm_, capabilities_.max_memory_slots);
+  ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_);
+  TRY(ram_->MapAll());
   routes_ = std::make_unique<InterruptRoutes>(*vm_, layout::kIoApicPins);
   io_events_ = std::make_unique<KvmIoEvents>(*vm_);
   return OkStatus();
@@ -110,86 +111,129 @@ Status Board::AddPlatformDevices() {
 }
 
 Status Board::AddPci() {
-  PciWindows windows = WindowsFor(*parts_.memory, physical_bits_);
-  bars_ = std::make_unique<BarAllocator>(windows.mmio32, windows.mmio64);
-  pci_ = std::make_shared<PciSegment>(0, mmio_, std::vector{windows.mmio32, windows.mmio64});
-  TRY(pci_->Add(MakeHostBridge(), "host-bridge", 0));
-  TRY(mmio_.Insert(layout::kPciConfigBase, layout::kPciConfigSegmentSize, pci_, "pci-config"));
-  return ports_.Insert(layout::kPciConfigAddressPort, layout::kPciConfigPortSize,
-                       std::make_shared<PciConfigPorts>(pci_), "pci-ports");
+  std::vector<PciTopology::Segment> segments;
+  for (const SegmentWindows& windows : WindowsFor(*parts_.config, *parts_.memory, physical_bits_)) {
+    segments.push_back({windows.mmio32, windows.mmio64});
+  }
+  const uint64_t platform = layout::PlatformAreaBase(physical_bits_);
+  TRY_ASSIGN(
+      pci_, PciTopology::Create(segments, mmio_, ports_, platform + layout::kPciHotplugOffset,
+                                {[ged = ged_] { ged->Notify(layout::kGedPci); }, events_.on_device_removed}));
+  return OkStatus();
 }
 
-Status Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id) {
+Status Board::AddHotplugControllers() {
+  const uint64_t platform = layout::PlatformAreaBase(physical_bits_);
+  cpu_hotplug_ = std::make_shared<CpuHotplug>(static_cast<uint32_t>(topology_.vcpus.size()),
+                                              parts_.config->cpus.boot, events_.on_vcpu_ejected);
+  TRY(mmio_.Insert(platform + layout::kCpuHotplugOffset, layout::kCpuHotplugSize, cpu_hotplug_,
+                   "cpu-hotplug"));
+  const bool by_acpi = parts_.config->memory.hotplug_method == HotplugMethod::kAcpi;
+  if (!by_acpi || parts_.memory->hotplug_areas().empty()) return OkStatus();
+  memory_hotplug_ = std::make_shared<MemoryHotplug>(layout::kMemoryHotplugSlots, *parts_.added_memory);
+  return mmio_.Insert(platform + layout::kMemoryHotplugOffset, layout::kMemoryHotplugSize, memory_hotplug_,
+                      "memory-hotplug");
+}
+
+Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id,
+                                  uint32_t segment) {
   TRY_ASSIGN(auto transport,
              VirtioPciTransport::Create(std::move(device), *parts_.memory, *routes_, *io_events_));
-  TRY(bars_->Place(transport->config()));
-  TRY(pci_->Add(transport, id));
-  return OkStatus();
+  return pci_->Add(std::move(transport), id, segment);
+}
+
+Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
+  Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
+  if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
+  TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
+  return AddVirtio(std::move(device), disk.id, disk.pci_segment);
+}
+
+Result<PciPlace> Board::AddNet(const NetPort& net) {
+  TRY_ASSIGN(Tap tap, net.ShareTap());
+  return AddVirtio(VirtioNet::Create(std::move(tap), net.mac, *parts_.loop), net.id, net.pci_segment);
 }
 
 Status Board::AddVirtioDevices() {
   const VmConfig& config = *parts_.config;
-  for (const DiskConfig& disk : config.disks) {
-    Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
-    if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
-    TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
-    TRY(AddVirtio(std::move(device), disk.id));
-  }
-  for (const NetPort& net : *parts_.nets) {
-    TRY_ASSIGN(Tap tap, net.ShareTap());
-    TRY(AddVirtio(VirtioNet::Create(std::move(tap), net.mac, *parts_.loop), net.id));
-  }
+  for (const DiskConfig& disk : config.disks) TRY(AddDisk(disk));
+  for (const NetPort& net : *parts_.nets) TRY(AddNet(net));
   if (!config.rng.empty()) {
     Result<std::shared_ptr<VirtioRng>> device = VirtioRng::Open(config.rng, *parts_.loop);
     if (!device.has_value()) return std::move(device).error().WithField("rng");
     TRY(AddVirtio(*std::move(device), "rng0"));
   }
+  return AddMemoryDevices();
+}
+
+Status Board::AddMemoryDevices() {
+  if (parts_.config->memory.hotplug_method != HotplugMethod::kVirtioMem) return OkStatus();
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(*parts_.config);
+  std::vector<uint32_t> ids;
+  for (const NumaConfig& node : parts_.config->numa) ids.push_back(node.guest_numa_id);
+  const std::map<uint32_t, uint32_t> domains = acpi::ProximityDomains(ids);
+  for (const MemoryRegion& area : parts_.memory->hotplug_areas()) {
+    // A guest that starts knows nothing of what an earlier one had: it plugs again what it wants.
+    for (const PlugMap::Run& run : area.plug->Runs()) TRY(ram_->Unplug(area, run.offset, run.length));
+    std::optional<uint16_t> domain;
+    if (auto node = nodes.find(area.zone); node != nodes.end()) {
+      domain = static_cast<uint16_t>(domains.at(node->second));
+    }
+    auto device = VirtioMem::Create(area, domain, *ram_, *parts_.loop);
+    auto requested = parts_.requested_memory->find(area.zone);
+    if (requested != parts_.requested_memory->end()) TRY(device->Request(requested->second));
+    TRY(AddVirtio(device, "__mem-" + area.zone));
+    memory_devices_.push_back(std::move(device));
+  }
   return OkStatus();
 }
 
-Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz) {
-  TRY(vcpu.SetCpuid(BuildCpuid(supported_cpuid_, capabilities_, topology_, id, tsc_khz)));
+Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu) {
+  TRY(vcpu.SetCpuid(BuildCpuid(supported_cpuid_, capabilities_, topology_, id, tsc_khz_)));
   TRY(vcpu.SetMsrs(BootMsrs()));
   TRY_ASSIGN(kvm_lapic_state lapic, vcpu.GetLapic());
   return vcpu.SetLapic(BootLapic(lapic));
 }
 
-Status Board::CreateVcpus() {
+Status Board::CreateVcpu(uint32_t id) {
   VcpuTargets targets;
   targets.ports = &ports_;
   targets.mmio = &mmio_;
   targets.end_of_interrupt = [ioapic = ioapic_](uint8_t vector) { ioapic->EndOfInterrupt(vector); };
-  auto on_end = [events = events_](uint32_t id, const VcpuEnding& ending) {
+  auto on_end = [events = events_](uint32_t vcpu, const VcpuEnding& ending) {
     switch (ending.end) {
       case VcpuEnd::kReset:
         return events.on_reset();
       case VcpuEnd::kPowerOff:
         return events.on_power_off();
       case VcpuEnd::kFailed:
-        return events.on_failure("vCPU " + std::to_string(id) + ": " + ending.message);
+        return events.on_failure("vCPU " + std::to_string(vcpu) + ": " + ending.message);
     }
   };
-  uint32_t tsc_khz = 0;
-  for (uint32_t id = 0; id < parts_.config->cpus.boot; id++) {
-    // KVM takes the vCPU's number for its APIC id.
-    TRY_ASSIGN(auto vcpu, vm_->CreateVcpu(topology_.vcpus[id].apic_id));
-    if (id == 0) {
-      if (auto khz = vcpu->TscKhz(); khz.has_value()) tsc_khz = *khz;
-    }
-    Status status = SetUpVcpu(id, *vcpu, tsc_khz);
-    if (!status.ok()) return std::move(status).WithContext("vCPU " + std::to_string(id));
-    if (id == 0) TRY(LoadGuest(*vcpu));
-    auto affinity = parts_.config->cpus.affinity.find(id);
-    CpuSet cpus = affinity == parts_.config->cpus.affinity.end() ? CpuSet() : affinity->second;
-    TRY_ASSIGN(auto thread, VcpuThread::Create(id, std::move(vcpu), cpus, targets, on_end));
-    vcpus_.push_back(std::move(thread));
+  // KVM takes the vCPU's number for its APIC id.
+  TRY_ASSIGN(auto vcpu, vm_->CreateVcpu(topology_.vcpus[id].apic_id));
+  if (id == 0) {
+    if (auto khz = vcpu->TscKhz(); khz.has_value()) tsc_khz_ = *khz;
   }
+  Status status = SetUpVcpu(id, *vcpu);
+  if (!status.ok()) return std::move(status).WithContext("vCPU " + std::to_string(id));
+  if (id == 0) TRY(LoadGuest(*vcpu));
+  auto affinity = parts_.config->cpus.affinity.find(id);
+  CpuSet cpus = affinity == parts_.config->cpus.affinity.end() ? CpuSet() : affinity->second;
+  TRY_ASSIGN(auto thread, VcpuThread::Create(id, std::move(vcpu), cpus, targets, on_end));
+  vcpus_.push_back(std::move(thread));
+  return OkStatus();
+}
+
+Status Board::CreateVcpus() {
+  for (uint32_t id = 0; id < parts_.config->cpus.boot; id++) TRY(CreateVcpu(id));
   return OkStatus();
 }
 
 Result<uint64_t> Board::WriteAcpiTables() {
-  TRY_ASSIGN(acpi::AcpiTables tables, acpi::BuildAcpiTables(BuildAcpiInput(*parts_.config, topology_,
-                                                                           *parts_.memory, physical_bits_)));
+  TRY_ASSIGN(acpi::AcpiTables tables,
+             acpi::BuildAcpiTables(BuildAcpiInput(*parts_.config, topology_, *parts_.memory, pci_->Places(),
+                                                  *parts_.performance, physical_bits_)));
   for (const acpi::AcpiBlob& blob : tables.blobs) TRY(parts_.memory->Write(blob.gpa, blob.bytes));
   return Raw(tables.rsdp);
 }

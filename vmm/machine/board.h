@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,21 +9,27 @@
 #include "common/status.h"
 #include "vmm/bus/bus.h"
 #include "vmm/bus/event_loop.h"
-#include "vmm/bus/pci_root.h"
 #include "vmm/config/vm_config.h"
+#include "vmm/devices/cpu_hotplug.h"
 #include "vmm/devices/ioapic.h"
+#include "vmm/devices/memory_hotplug.h"
 #include "vmm/devices/platform.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
 #include "vmm/kvm/interrupt_routes.h"
 #include "vmm/kvm/io_events.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/host_performance.h"
 #include "vmm/machine/ioapic_sink.h"
 #include "vmm/machine/net_port.h"
+#include "vmm/machine/pci_topology.h"
+#include "vmm/machine/ram_map.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/mem.h"
 
 namespace berth::vmm {
 
@@ -34,6 +41,11 @@ struct BoardParts {
   EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
   SerialBackend* serial = nullptr;  // none when the port is off
   const std::vector<NetPort>* nets = nullptr;
+  const HostPerformance* performance = nullptr;
+  // What the machine remembers over resets: bytes requested of each zone's memory device, and the pieces of
+  // memory that were added by ACPI.
+  const std::map<std::string, uint64_t>* requested_memory = nullptr;
+  const std::vector<MemoryHotplug::Piece>* added_memory = nullptr;
 };
 
 // What the guest did to the board. Called on a vCPU's thread, possibly several times; must be short and must
@@ -42,11 +54,13 @@ struct BoardEvents {
   std::function<void()> on_power_off;
   std::function<void()> on_reset;
   std::function<void(std::string message)> on_failure;
+  std::function<void(uint32_t vcpu)> on_vcpu_ejected;
+  std::function<void(const std::string& id, std::shared_ptr<PciFunction> function)> on_device_removed;
 };
 
 // The machine from power-on to power-off or reset: a KVM VM with its memory, interrupt controllers, devices
-// and vCPUs, and the kernel loaded. A reset is a new board on the same memory. Run, Pause and Stop come from
-// one thread.
+// and vCPUs, and the kernel loaded. A reset is a new board on the same memory. Calls come from one thread at
+// a time, which is neither a vCPU's nor the device loop's.
 class Board {
  public:
   // Builds it, vCPUs paused. Errors name the option that cannot be carried out.
@@ -63,8 +77,29 @@ class Board {
   // Presses the power button: the guest gets an ACPI event.
   void PressPowerButton();
 
+  // ---- Hot-plug: the guest is told, and does its part in its own time.
+  // vCPUs 0 to `wanted` - 1 are there from now on; those that were given back, and new ones, run if `run`.
+  Status PlugVcpus(uint32_t wanted, bool run);
+  // Asks the guest to give back vCPU `wanted` and all above it.
+  void RequestVcpuRemoval(uint32_t wanted);
+  // The guest has given it back: its thread waits.
+  void ParkVcpu(uint32_t id);
+  uint32_t vcpus_present() const;
+  // Adds [offset, offset + length) of the area of the zone by ACPI.
+  Status PlugMemory(const MemoryRegion& area, uint64_t offset, uint64_t length);
+  // Pieces of memory that the guest has not looked at yet.
+  uint32_t memory_pending() const;
+  // The memory device of a zone, or nullptr.
+  VirtioMem* FindMemoryDevice(const std::string& zone) const;
+  Result<PciPlace> PlugDisk(const DiskConfig& disk);
+  Result<PciPlace> PlugNet(const NetPort& net);
+  Status RequestDeviceRemoval(const std::string& id);
+
   const CpuTopology& topology() const { return topology_; }
   const std::vector<std::unique_ptr<VcpuThread>>& vcpus() const { return vcpus_; }
+  PciTopology& pci() { return *pci_; }
+  RamMap& ram() { return *ram_; }
+  MemorySlots& memory_slots() { return *slots_; }
 
  private:
   Board(const BoardParts& parts, BoardEvents events) : parts_(parts), events_(std::move(events)) {}
@@ -72,11 +107,19 @@ class Board {
   Status CreateVm();
   Status AddPlatformDevices();
   Status AddPci();
+  Status AddHotplugControllers();
   Status AddVirtioDevices();
-  // Puts a device behind a PCI transport into the next free slot.
-  Status AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id);
+  Status AddMemoryDevices();
+  Result<PciPlace> AddDisk(const DiskConfig& disk);
+  Result<PciPlace> AddNet(const NetPort& net);
+  // Puts a device behind a PCI transport into the next free slot of a segment.
+  Result<PciPlace> AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id,
+                             uint32_t segment = 0);
+  // Tells the guest of a device that was added while it runs.
+  Result<PciPlace> Announce(Result<PciPlace> added, const std::string& id);
   Status CreateVcpus();
-  Status SetUpVcpu(uint32_t id, KvmVcpu& vcpu, uint32_t tsc_khz);
+  Status CreateVcpu(uint32_t id);
+  Status SetUpVcpu(uint32_t id, KvmVcpu& vcpu);
   // Writes the ACPI tables into guest memory; returns the address of their root.
   Result<uint64_t> WriteAcpiTables();
   Status LoadGuest(KvmVcpu& boot_vcpu);
@@ -86,20 +129,25 @@ class Board {
   KvmCapabilities capabilities_;
   std::vector<kvm_cpuid_entry2> supported_cpuid_;
   uint32_t physical_bits_ = 0;
+  uint32_t tsc_khz_ = 0;
   CpuTopology topology_;
 
   // In the order of construction; destroyed in reverse: the vCPUs first, the VM last.
   std::unique_ptr<KvmVm> vm_;
+  std::unique_ptr<MemorySlots> slots_;
+  std::unique_ptr<RamMap> ram_;
   std::unique_ptr<InterruptRoutes> routes_;
   std::unique_ptr<KvmIoEvents> io_events_;
   std::unique_ptr<KvmIoApicSink> ioapic_sink_;
   std::shared_ptr<IoApic> ioapic_;
   std::shared_ptr<Serial> serial_;
   std::shared_ptr<GedNotifier> ged_;
+  std::shared_ptr<CpuHotplug> cpu_hotplug_;
+  std::shared_ptr<MemoryHotplug> memory_hotplug_;  // none without memory that can be added by ACPI
   Bus ports_;
   Bus mmio_;
-  std::shared_ptr<PciSegment> pci_;
-  std::unique_ptr<BarAllocator> bars_;
+  std::unique_ptr<PciTopology> pci_;
+  std::vector<std::shared_ptr<VirtioMem>> memory_devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

@@ -34,7 +34,13 @@ std::vector<ThreadFacts> OtherThreads() {
 }  // namespace
 
 Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end)
-    : kvm_(kvm), config_(std::move(config)), control_(control), on_end_(std::move(on_end)) {}
+    : kvm_(kvm), control_(control), on_end_(std::move(on_end)), config_(std::move(config)) {
+  config_.cpus.max = MaxVcpus(config_.cpus);  // stays when boot changes
+  if (config_.memory.hotplug_method != HotplugMethod::kVirtioMem) return;
+  for (const MemoryZoneConfig& zone : EffectiveZones(config_)) {
+    if (zone.hotplugged_size) requested_memory_[zone.id] = zone.hotplugged_size->bytes();
+  }
+}
 
 Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end) {
@@ -44,7 +50,9 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
   }
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
-  TRY_ASSIGN(machine->memory_, ZonedMemory::Create(EffectiveZones(machine->config_)));
+  TRY_ASSIGN(machine->memory_,
+             ZonedMemory::Create(EffectiveZones(machine->config_), machine->config_.memory.hotplug_method));
+  machine->performance_ = ReadHostPerformance(machine->config_);
   return machine;
 }
 
@@ -102,6 +110,11 @@ Status Machine::Perform(VmAction action) {
   return InvalidArgument("unknown action");
 }
 
+VmConfig Machine::config() {
+  std::lock_guard lock(mutex_);
+  return config_;
+}
+
 VmFacts Machine::Facts() {
   std::lock_guard lock(mutex_);
   VmFacts facts;
@@ -109,14 +122,22 @@ VmFacts Machine::Facts() {
   for (uint32_t id = 0; id < config_.cpus.boot; id++) {
     VcpuFacts vcpu;
     vcpu.id = id;
-    if (board_ != nullptr) vcpu.tid = board_->vcpus()[id]->thread_id();
+    if (board_ != nullptr && id < board_->vcpus().size()) vcpu.tid = board_->vcpus()[id]->thread_id();
     auto affinity = config_.cpus.affinity.find(id);
     if (affinity != config_.cpus.affinity.end()) vcpu.host_cpus = affinity->second;
     facts.vcpus.push_back(std::move(vcpu));
   }
-  for (const MemoryRegion& region : memory_->memory().regions()) {
-    facts.memory_regions.push_back({region.zone, Raw(region.base), region.size,
-                                    reinterpret_cast<uintptr_t>(region.host), region.host_numa_node});
+  for (const auto* regions : {&memory_->memory().regions(), &memory_->memory().hotplug_areas()}) {
+    for (const MemoryRegion& region : *regions) {
+      facts.memory_regions.push_back(
+          {region.zone, Raw(region.base), region.size, reinterpret_cast<uintptr_t>(region.host),
+           region.plug ? region.plug->plugged() : region.size, region.host_numa_node});
+    }
+  }
+  facts.hotplug = requests_.Look(HotplugRequests::Clock::now(),
+                                 [this](const std::string& subject) { return ActualOf(subject); });
+  if (board_ != nullptr) {
+    for (const auto& [id, place] : board_->pci().Places()) facts.devices.push_back({id, place.ToString()});
   }
   facts.threads = OtherThreads();
   return facts;
@@ -141,6 +162,9 @@ Status Machine::StartBoard() {
   parts.loop = devices_.get();
   parts.serial = serial_.get();
   parts.nets = &nets_;
+  parts.performance = &performance_;
+  parts.requested_memory = &requested_memory_;
+  parts.added_memory = &added_memory_;
   TRY_ASSIGN(board_, Board::Create(parts, EventsOf(++boots_)));
   device_thread_ = std::thread([loop = devices_.get()] {
     ::pthread_setname_np(::pthread_self(), "devices");
@@ -158,6 +182,7 @@ void Machine::StopBoard() {
   devices_->Stop();
   device_thread_.join();
   board_.reset();
+  requests_.Clear();
   state_ = VmState::kShutdown;
 }
 
@@ -175,6 +200,19 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
   events.on_reset = [this, boot] { Post(boot, [this] { Reboot(); }); };
   events.on_failure = [this, boot](std::string message) {
     Post(boot, [this, message = std::move(message)] { End({MachineEnd::Kind::kFailed, message}); });
+  };
+  events.on_vcpu_ejected = [this, boot](uint32_t vcpu) {
+    Post(boot, [this, vcpu] {
+      if (board_ != nullptr) board_->ParkVcpu(vcpu);
+    });
+  };
+  // The function is let go of on the control loop: a vCPU must not wait for a device's thread.
+  events.on_device_removed = [this, boot](const std::string& id, std::shared_ptr<PciFunction> function) {
+    Post(boot, [this, id, function = std::move(function)]() mutable {
+      function.reset();
+      ForgetDevice(id);
+      LOG(kInfo, "device_removed", {{"id", id}});
+    });
   };
   return events;
 }

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +16,7 @@
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/board.h"
+#include "vmm/machine/hotplug_requests.h"
 #include "vmm/memory/zoned_memory.h"
 
 namespace berth::vmm {
@@ -42,10 +45,14 @@ class Machine final : public VmControl {
   // Power on. kFailedPrecondition while it runs or is paused.
   Status Boot();
 
-  const VmConfig& config() const override { return config_; }
+  VmConfig config() override;
   VmFacts Facts() override;
   VmCounters Counters() override;
   Status Perform(VmAction action) override;
+  Status Resize(const ResizeRequest& request) override;
+  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override;
+  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
 
  private:
   Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end);
@@ -59,14 +66,31 @@ class Machine final : public VmControl {
   BoardEvents EventsOf(uint32_t boot);
   void Reboot();
   void End(MachineEnd end);
+  // machine_hotplug.cc
+  Status CheckVcpus(uint32_t wanted) const;
+  Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
+  Status CheckMemory(uint64_t ram) const;
+  Status ResizeMemory(uint64_t ram, std::chrono::milliseconds timeout);
+  Status AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout);
+  Status RequestMemory(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout);
+  // Bytes of a zone that are there at boot.
+  uint64_t BootRam(const std::string& zone) const;
+  const MemoryRegion* FindArea(const std::string& zone) const;
+  uint64_t ActualOf(const std::string& subject) const;
+  Result<PciPlace> Plug(std::string_view option, const VmConfig& with);
+  void ForgetDevice(const std::string& id);
 
   Kvm& kvm_;
-  const VmConfig config_;
   EventLoop& control_;
   const std::function<void(MachineEnd)> on_end_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for tasks that outlive the machine
 
   std::mutex mutex_;  // guards what follows
+  VmConfig config_;
+  HostPerformance performance_;
+  std::map<std::string, uint64_t> requested_memory_;  // zone -> bytes of its memory device
+  std::vector<MemoryHotplug::Piece> added_memory_;    // by ACPI
+  HotplugRequests requests_;
   VmState state_ = VmState::kCreated;
   uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;

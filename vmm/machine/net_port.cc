@@ -17,18 +17,24 @@ Result<Tap> NetPort::ShareTap() const {
   return shared;
 }
 
+Result<NetPort> OpenNetPort(const NetConfig& net) {
+  NetPort port;
+  port.id = net.id;
+  port.pci_segment = net.pci_segment;
+  Result<Tap> tap = OpenTap(net.tap);
+  if (!tap.has_value()) return std::move(tap).error().WithField("net " + net.id + ".tap");
+  port.tap = *std::move(tap);
+  port.mac = RandomMacAddress();
+  if (net.mac.has_value()) {
+    TRY_ASSIGN(port.mac, ParseMacAddress(*net.mac));
+  }
+  return port;
+}
+
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets) {
   std::vector<NetPort> ports;
   for (const NetConfig& net : nets) {
-    NetPort port;
-    port.id = net.id;
-    Result<Tap> tap = OpenTap(net.tap);
-    if (!tap.has_value()) return std::move(tap).error().WithField("net " + net.id + ".tap");
-    port.tap = *std::move(tap);
-    port.mac = RandomMacAddress();
-    if (net.mac.has_value()) {
-      TRY_ASSIGN(port.mac, ParseMacAddress(*net.mac));
-    }
+    TRY_ASSIGN(NetPort port, OpenNetPort(net));
     ports.push_back(std::move(port));
   }
   return ports;

@@ -16,11 +16,13 @@ struct NetPort {
   std::string id;
   Tap tap;
   MacAddress mac{};
+  uint32_t pci_segment = 0;
 
   // A tap for one board: the same interface by a descriptor of its own.
   Result<Tap> ShareTap() const;
 };
 
+Result<NetPort> OpenNetPort(const NetConfig& net);
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets);
 
 }  // namespace berth::vmm

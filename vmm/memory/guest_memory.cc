@@ -15,31 +15,60 @@ Status NotRam(Gpa gpa, uint64_t size) {
   return OutOfRange(text);
 }
 
-}  // namespace
-
-GuestMemory::GuestMemory(std::vector<MemoryRegion> regions) : regions_(std::move(regions)) {
-  std::sort(regions_.begin(), regions_.end(),
+void SortAndCheck(std::vector<MemoryRegion>& regions, uint64_t& end) {
+  std::sort(regions.begin(), regions.end(),
             [](const MemoryRegion& a, const MemoryRegion& b) { return Raw(a.base) < Raw(b.base); });
-  for (size_t i = 1; i < regions_.size(); i++) {
-    CHECK(Raw(regions_[i].base) - Raw(regions_[i - 1].base) >= regions_[i - 1].size);
+  for (const MemoryRegion& region : regions) {
+    CHECK(Raw(region.base) >= end);
+    end = Raw(region.base) + region.size;
   }
 }
 
-const MemoryRegion* GuestMemory::Find(Gpa gpa) const {
+const MemoryRegion* RegionAt(const std::vector<MemoryRegion>& regions, Gpa gpa) {
   auto after =
-      std::upper_bound(regions_.begin(), regions_.end(), Raw(gpa),
+      std::upper_bound(regions.begin(), regions.end(), Raw(gpa),
                        [](uint64_t address, const MemoryRegion& r) { return address < Raw(r.base); });
-  if (after == regions_.begin()) return nullptr;
+  if (after == regions.begin()) return nullptr;
   const MemoryRegion& region = *(after - 1);
   return Raw(gpa) - Raw(region.base) < region.size ? &region : nullptr;
 }
 
+}  // namespace
+
+GuestMemory::GuestMemory(std::vector<MemoryRegion> regions, std::vector<MemoryRegion> hotplug)
+    : regions_(std::move(regions)), hotplug_(std::move(hotplug)) {
+  uint64_t end = 0;
+  SortAndCheck(regions_, end);
+  SortAndCheck(hotplug_, end);
+  for (const MemoryRegion& area : hotplug_) CHECK(area.plug != nullptr && area.plug->size() == area.size);
+}
+
+std::vector<MemoryRegion> GuestMemory::PresentRuns() const {
+  std::vector<MemoryRegion> runs = regions_;
+  for (const MemoryRegion& area : hotplug_) {
+    for (const PlugMap::Run& run : area.plug->Runs()) runs.push_back(area.Part(run.offset, run.length));
+  }
+  return runs;
+}
+
+GuestMemory::Piece GuestMemory::Find(Gpa gpa, uint64_t size) const {
+  Piece piece;
+  piece.region = RegionAt(regions_, gpa);
+  if (piece.region == nullptr) piece.region = RegionAt(hotplug_, gpa);
+  if (piece.region == nullptr) return piece;
+  piece.offset = Raw(gpa) - Raw(piece.region->base);
+  piece.length = std::min(size, piece.region->size - piece.offset);
+  // A range that ends in memory that is not plugged is an error in any case: no need to know where.
+  const PlugMap* plug = piece.region->plug.get();
+  if (plug != nullptr && !plug->All(piece.offset, std::max<uint64_t>(piece.length, 1)))
+    piece.region = nullptr;
+  return piece;
+}
+
 Result<std::span<uint8_t>> GuestMemory::Span(Gpa gpa, uint64_t size) const {
-  const MemoryRegion* region = Find(gpa);
-  if (region == nullptr) return NotRam(gpa, size);
-  uint64_t offset = Raw(gpa) - Raw(region->base);
-  if (size > region->size - offset) return NotRam(gpa, size);
-  return std::span<uint8_t>(region->host + offset, static_cast<size_t>(size));
+  const Piece piece = Find(gpa, size);
+  if (piece.region == nullptr || piece.length < size) return NotRam(gpa, size);
+  return std::span<uint8_t>(piece.region->host + piece.offset, static_cast<size_t>(size));
 }
 
 namespace {
@@ -51,12 +80,10 @@ Status ForEachPiece(Gpa gpa, uint64_t size, FindFn find, CopyFn copy) {
     uint64_t done = 0;
     do {
       if (done > UINT64_MAX - Raw(gpa)) return NotRam(gpa, size);
-      const MemoryRegion* region = find(gpa + done);
-      if (region == nullptr) return NotRam(gpa, size);
-      uint64_t offset = Raw(gpa) + done - Raw(region->base);
-      uint64_t length = std::min(size - done, region->size - offset);
-      if (!checking && length > 0) copy(region->host + offset, done, length);
-      done += length;
+      const auto piece = find(gpa + done, size - done);
+      if (piece.region == nullptr) return NotRam(gpa, size);
+      if (!checking && piece.length > 0) copy(piece.region->host + piece.offset, done, piece.length);
+      done += piece.length;
     } while (done < size);
   }
   return OkStatus();
@@ -64,15 +91,23 @@ Status ForEachPiece(Gpa gpa, uint64_t size, FindFn find, CopyFn copy) {
 
 }  // namespace
 
+Result<std::vector<std::span<uint8_t>>> GuestMemory::Spans(Gpa gpa, uint64_t size) const {
+  std::vector<std::span<uint8_t>> spans;
+  TRY(ForEachPiece(
+      gpa, size, [this](Gpa at, uint64_t left) { return Find(at, left); },
+      [&spans](uint8_t* host, uint64_t, uint64_t n) { spans.emplace_back(host, static_cast<size_t>(n)); }));
+  return spans;
+}
+
 Status GuestMemory::Read(Gpa gpa, std::span<uint8_t> out) const {
   return ForEachPiece(
-      gpa, out.size(), [this](Gpa at) { return Find(at); },
+      gpa, out.size(), [this](Gpa at, uint64_t size) { return Find(at, size); },
       [out](const uint8_t* host, uint64_t done, uint64_t n) { std::memcpy(out.data() + done, host, n); });
 }
 
 Status GuestMemory::Write(Gpa gpa, std::span<const uint8_t> in) const {
   return ForEachPiece(
-      gpa, in.size(), [this](Gpa at) { return Find(at); },
+      gpa, in.size(), [this](Gpa at, uint64_t size) { return Find(at, size); },
       [in](uint8_t* host, uint64_t done, uint64_t n) { std::memcpy(host, in.data() + done, n); });
 }
 

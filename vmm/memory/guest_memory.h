@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "vmm/memory/plug_map.h"
 
 namespace berth::vmm {
 
@@ -20,8 +22,19 @@ constexpr Gpa operator+(Gpa gpa, uint64_t offset) {
   return Gpa{Raw(gpa) + offset};
 }
 
-// A piece of guest RAM: contiguous in guest-physical and in host-virtual addresses.
+// A piece of guest RAM, or of room for it: contiguous in guest-physical and in host-virtual addresses.
 struct MemoryRegion {
+  // The piece [offset, offset + length) of it, as RAM.
+  MemoryRegion Part(uint64_t offset, uint64_t length) const {
+    MemoryRegion part = *this;
+    part.base = base + offset;
+    part.size = length;
+    part.host = host + offset;
+    part.fd_offset = fd_offset + offset;
+    part.plug = nullptr;
+    return part;
+  }
+
   Gpa base{};
   uint64_t size = 0;
   uint8_t* host = nullptr;  // mapping, valid as long as the GuestMemory
@@ -29,25 +42,36 @@ struct MemoryRegion {
   uint64_t fd_offset = 0;
   std::string zone;  // id of the zone it belongs to
   std::optional<uint32_t> host_numa_node;
+  bool shared = false;              // mapped MAP_SHARED
+  uint64_t page_size = 4096;        // of the backing
+  bool prefault = false;            // what is plugged gets its pages at once
+  std::shared_ptr<PlugMap> plug{};  // of a hot-plug area: which blocks of it are RAM
 };
 
 // The guest's RAM as device models see it. Every access names a guest-physical range and is checked once, as
 // a whole; nothing outside guest RAM is ever touched. Guest memory changes under our hands: read a field
-// once, into a local. Thread-safe for accesses; regions are fixed after boot in this version.
+// once, into a local. Thread-safe. Regions are fixed; what is plugged of a hot-plug area changes at any time,
+// and the host address of a block stays valid when it is unplugged.
 class GuestMemory {
  public:
   GuestMemory() = default;
-  // Regions must not overlap and must be mapped; kept sorted. Does not own the mappings (memory/zones.h
-  // does).
-  explicit GuestMemory(std::vector<MemoryRegion> regions);
+  // Regions and hot-plug areas (with a PlugMap, above all regions) must not overlap and must be mapped; kept
+  // sorted. Does not own the mappings (memory/zoned_memory.h does).
+  explicit GuestMemory(std::vector<MemoryRegion> regions, std::vector<MemoryRegion> hotplug = {});
 
+  // RAM that is there at boot and stays.
   const std::vector<MemoryRegion>& regions() const { return regions_; }
+  const std::vector<MemoryRegion>& hotplug_areas() const { return hotplug_; }
+  // All that is RAM now, hot-plug areas cut down to what is plugged, by address.
+  std::vector<MemoryRegion> PresentRuns() const;
 
   // kOutOfRange unless every byte of [gpa, gpa + size) is RAM. Ranges may cross regions in Read and Write,
   // but not in Span. size 0 is allowed anywhere in RAM.
   Status Read(Gpa gpa, std::span<uint8_t> out) const;
   Status Write(Gpa gpa, std::span<const uint8_t> in) const;
   Result<std::span<uint8_t>> Span(Gpa gpa, uint64_t size) const;
+  // The range as host addresses, in order; one piece unless it crosses regions.
+  Result<std::vector<std::span<uint8_t>>> Spans(Gpa gpa, uint64_t size) const;
 
   template <class T>
   Result<T> ReadObject(Gpa gpa) const {
@@ -63,9 +87,16 @@ class GuestMemory {
   }
 
  private:
-  const MemoryRegion* Find(Gpa gpa) const;
+  struct Piece {
+    const MemoryRegion* region = nullptr;
+    uint64_t offset = 0;
+    uint64_t length = 0;  // RAM from there on, at most what was asked for
+  };
+  // The RAM at the start of [gpa, gpa + size); no region when there is none.
+  Piece Find(Gpa gpa, uint64_t size) const;
 
   std::vector<MemoryRegion> regions_;
+  std::vector<MemoryRegion> hotplug_;
 };
 
 }  // namespace berth::vmm

@@ -76,7 +76,7 @@ Result<uint64_t> HugePages::FreePages(uint64_t size, std::optional<uint32_t> nod
   return std::min(free, available);
 }
 
-std::optional<uint64_t> HugePages::CgroupPages(uint64_t size) const {
+std::optional<uint64_t> HugePages::CgroupRoom(const std::string& stem) const {
   Result<std::string> self = ReadFile(root_ + "/proc/self/cgroup");
   if (!self.has_value()) return std::nullopt;
   size_t at = self->rfind("0::/", 0) == 0 ? 0 : self->find("\n0::/");
@@ -86,19 +86,45 @@ std::optional<uint64_t> HugePages::CgroupPages(uint64_t size) const {
   std::optional<uint64_t> least;
   // Each ancestor has limits of its own.
   while (!group.empty() && group != "/") {
-    std::string stem = root_ + "/sys/fs/cgroup" + group + "/hugetlb." + CgroupSizeName(size);
-    std::optional<uint64_t> limit = ReadNumber(stem + ".max");
+    const std::string file = root_ + "/sys/fs/cgroup" + group + "/" + stem;
+    std::optional<uint64_t> limit = ReadNumber(file + ".max");
     if (limit.has_value()) {
-      uint64_t used = ReadNumber(stem + ".current").value_or(0);
-      uint64_t pages = *limit > used ? (*limit - used) / size : 0;
-      least = std::min(least.value_or(pages), pages);
+      const uint64_t used = ReadNumber(file + ".current").value_or(0);
+      const uint64_t room = *limit > used ? *limit - used : 0;
+      least = std::min(least.value_or(room), room);
     }
     group.resize(group.rfind('/'));
   }
   return least;
 }
 
+std::optional<uint64_t> HugePages::CgroupPages(uint64_t size) const {
+  std::optional<uint64_t> room = CgroupRoom("hugetlb." + CgroupSizeName(size));
+  return room.has_value() ? std::optional(*room / size) : std::nullopt;
+}
+
+std::optional<uint64_t> HugePages::CgroupMemory() const {
+  return CgroupRoom("memory");
+}
+
+Status HugePages::PreflightOrdinary(const std::vector<MemoryZoneConfig>& zones) const {
+  uint64_t need = 0;
+  std::string names;
+  for (const MemoryZoneConfig& zone : zones) {
+    if (zone.hugepages || !zone.prefault) continue;
+    need += zone.size.bytes() + zone.hotplugged_size.value_or(ByteSize()).bytes();
+    names += (names.empty() ? "" : ", ") + zone.id;
+  }
+  const uint64_t have = CgroupMemory().value_or(need);
+  if (have >= need) return OkStatus();
+  return ResourceExhausted("memory zones " + names + " prefault " + ByteSize(need).ToString() +
+                               ", the limit of this control group (memory) leaves " +
+                               ByteSize(have).ToHuman(),
+                           "memory", "raise memory.max, or use less memory");
+}
+
 Status HugePages::Preflight(const std::vector<MemoryZoneConfig>& zones) const {
+  TRY(PreflightOrdinary(zones));
   struct Demand {
     uint64_t pages = 0;
     std::string zones;
@@ -114,7 +140,7 @@ Status HugePages::Preflight(const std::vector<MemoryZoneConfig>& zones) const {
       TRY_ASSIGN(size, DefaultSize());
     }
     for (Demand* demand : {&demands[{size, zone.host_numa_node}], &by_size[size]}) {
-      demand->pages += zone.size.bytes() / size;
+      demand->pages += (zone.size.bytes() + zone.hotplugged_size.value_or(ByteSize()).bytes()) / size;
       demand->zones += (demand->zones.empty() ? "" : ", ") + zone.id;
     }
   }

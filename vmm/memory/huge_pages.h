@@ -10,7 +10,8 @@
 
 namespace berth::vmm {
 
-// The pools of huge pages that this host has, read under a root directory ("/" in production).
+// The pools of huge pages that this host has and the limits on memory, read under a root directory ("/" in
+// production).
 class HugePages {
  public:
   explicit HugePages(std::string root = "/") : root_(std::move(root)) {}
@@ -25,11 +26,19 @@ class HugePages {
   // Pages of `size` bytes that the limits of this process's cgroup still allow; empty without a limit.
   std::optional<uint64_t> CgroupPages(uint64_t size) const;
 
+  // Bytes of ordinary memory that the limits (memory.max) of this process's cgroup still allow.
+  std::optional<uint64_t> CgroupMemory() const;
+
   // Fails before any memory is mapped when the zones together need more huge pages of a size, on a node or in
-  // all, than there are: kResourceExhausted naming zones, node, page size, need and have.
+  // all, than there are, or prefault more ordinary memory than the cgroup may have: kResourceExhausted naming
+  // zones, node, page size, need and have. What is plugged at boot counts as needed.
   Status Preflight(const std::vector<MemoryZoneConfig>& zones) const;
 
  private:
+  // The least of limit - use over the cgroup and its ancestors, in bytes; `stem`: "memory", "hugetlb.2MB".
+  std::optional<uint64_t> CgroupRoom(const std::string& stem) const;
+  Status PreflightOrdinary(const std::vector<MemoryZoneConfig>& zones) const;
+
   std::string root_;
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/memory/prefault.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "common/file.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -26,9 +29,27 @@ int Populate(uint8_t* begin, uint64_t size) {
   return 0;
 }
 
+// A hint: a thread that may not run there fills the memory from where it is.
+void RunOn(const CpuSet& cpus) {
+  if (cpus.empty()) return;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  for (uint32_t cpu = cpus.First(); cpu != CpuSet::kNone && cpu < CPU_SETSIZE; cpu = cpus.NextAfter(cpu)) {
+    CPU_SET(cpu, &mask);
+  }
+  ::sched_setaffinity(0, sizeof mask, &mask);
+}
+
 }  // namespace
 
-Status Prefault(std::span<uint8_t> mapping, uint64_t page_size) {
+CpuSet CpusOfHostNode(uint32_t node, const std::string& root) {
+  Result<std::string> list =
+      ReadFile(root + "/sys/devices/system/node/node" + std::to_string(node) + "/cpulist");
+  if (!list.has_value()) return {};
+  return CpuSet::Parse(*list).value_or(CpuSet());
+}
+
+Status Prefault(std::span<uint8_t> mapping, uint64_t page_size, const CpuSet& cpus) {
   const uint64_t slice = std::max(kSlice, page_size);
   const uint64_t slices = (mapping.size() + slice - 1) / slice;
   std::atomic<uint64_t> next{0};
@@ -41,12 +62,19 @@ Status Prefault(std::span<uint8_t> mapping, uint64_t page_size) {
       if (error != 0) failure.compare_exchange_strong(none, error);
     }
   };
-  const uint64_t cpus = std::max(std::thread::hardware_concurrency(), 1u);
-  const uint64_t helpers = std::min({kMaxThreads, cpus, slices}) - std::min<uint64_t>(slices, 1);
+  const uint64_t processors = cpus.empty() ? std::max(std::thread::hardware_concurrency(), 1u) : cpus.Count();
+  const uint64_t workers = std::min({kMaxThreads, processors, slices});
+  // This thread keeps its own CPUs: it works only when it need not move.
+  const uint64_t helpers = cpus.empty() && workers > 0 ? workers - 1 : workers;
   std::vector<std::thread> threads;
   threads.reserve(helpers);
-  for (uint64_t i = 0; i < helpers; i++) threads.emplace_back(work);
-  work();
+  for (uint64_t i = 0; i < helpers; i++) {
+    threads.emplace_back([&] {
+      RunOn(cpus);
+      work();
+    });
+  }
+  if (cpus.empty()) work();
   for (std::thread& thread : threads) thread.join();
   if (failure.load() == 0) return OkStatus();
   if (failure.load() == EFAULT || failure.load() == EHWPOISON) {

@@ -1,11 +1,13 @@
 #include "vmm/memory/zone_backing.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,8 +22,14 @@
 namespace berth::vmm {
 namespace {
 
+constexpr uint64_t kBasePage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int kHugePageSizeShift = 26;  // MFD_HUGE_SHIFT
+
+// What the zone can ever have.
+uint64_t RoomOf(const MemoryZoneConfig& zone) {
+  return zone.size.bytes() + zone.hotplug_size.value_or(ByteSize()).bytes();
+}
 
 Result<UniqueFd> OpenInDirectory(const std::string& directory) {
   UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -49,9 +57,10 @@ Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zo
     backing.shared = zone.shared;
   }
   if (::fstat(backing.file.get(), &info) < 0) return ErrnoStatus("stat " + path, errno);
-  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < zone.size.bytes()) {
-    if (::ftruncate(backing.file.get(), static_cast<off_t>(zone.size.bytes())) < 0) {
-      return ErrnoStatus("extend " + path + " to " + zone.size.ToString(), errno);
+  const uint64_t wanted = RoomOf(zone);
+  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < wanted) {
+    if (::ftruncate(backing.file.get(), static_cast<off_t>(wanted)) < 0) {
+      return ErrnoStatus("extend " + path + " to " + ByteSize(wanted).ToString(), errno);
     }
   }
   return backing;
@@ -100,20 +109,37 @@ Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_
   backing.file.reset(::memfd_create(("berth-" + zone.id).substr(0, 200).c_str(), flags));
   if (!backing.file.valid()) return ErrnoStatus("create a memory file", errno);
   backing.shared = true;
-  if (::ftruncate(backing.file.get(), static_cast<off_t>(zone.size.bytes())) < 0) {
-    return ErrnoStatus("size a memory file of " + zone.size.ToString(), errno);
+  if (::ftruncate(backing.file.get(), static_cast<off_t>(RoomOf(zone))) < 0) {
+    return ErrnoStatus("size a memory file of " + ByteSize(RoomOf(zone)).ToString(), errno);
   }
   return backing;
 }
 
+Result<uint64_t> ZonePageSize(const MemoryZoneConfig& zone,
+                              const std::function<Result<uint64_t>()>& default_huge_page) {
+  if (zone.hugepages && zone.hugepage_size.has_value()) return zone.hugepage_size->bytes();
+  if (zone.hugepages) return default_huge_page();
+  if (!zone.file.has_value()) return kBasePage;
+  struct statfs info;
+  std::string path = *zone.file;
+  // A file that does not exist yet will lie on its folder's file system.
+  if (::statfs(path.c_str(), &info) < 0) {
+    const size_t slash = path.rfind('/');
+    path = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+    if (::statfs(path.c_str(), &info) < 0) return kBasePage;  // opening it will tell what is wrong
+  }
+  return info.f_type == HUGETLBFS_MAGIC ? static_cast<uint64_t>(info.f_bsize) : kBasePage;
+}
+
 Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing,
-                               const RegionPlan& piece, uint64_t file_offset) {
+                               const RegionPlan& piece, uint64_t file_offset, bool reserve) {
   const uint64_t alignment = std::max(backing.page_size, kHugePage);
   // Huge pages want a multiple of their size; then the guest's address cannot matter.
-  const uint64_t congruent = backing.page_size > 4096 ? 0 : Raw(piece.base);
+  const uint64_t congruent = backing.page_size > kBasePage ? 0 : Raw(piece.base);
   TRY_ASSIGN(uint8_t* address, ReserveAddresses(piece.size, alignment, congruent));
   int flags = MAP_FIXED | (backing.shared ? MAP_SHARED : MAP_PRIVATE);
-  if (!backing.file.valid()) flags |= MAP_ANONYMOUS | MAP_NORESERVE;
+  if (!backing.file.valid()) flags |= MAP_ANONYMOUS;
+  if (!reserve || !zone.reserve) flags |= MAP_NORESERVE;
   if (::mmap(address, piece.size, PROT_READ | PROT_WRITE, flags, backing.file.get(),
              static_cast<off_t>(backing.file.valid() ? file_offset : 0)) == MAP_FAILED) {
     int error = errno;
@@ -134,7 +160,19 @@ Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& 
   region.fd_offset = file_offset;
   region.zone = zone.id;
   region.host_numa_node = zone.host_numa_node;
+  region.shared = backing.shared;
+  region.page_size = backing.page_size;
+  region.prefault = zone.prefault || backing.page_size > kBasePage;
   return region;
+}
+
+void AdviseRegion(const MemoryZoneConfig& zone, const MemoryRegion& region) {
+  // Advice only: a kernel without the feature refuses it, and nothing is lost.
+  ::madvise(region.host, region.size, MADV_DONTDUMP);
+  if (zone.mergeable) ::madvise(region.host, region.size, MADV_MERGEABLE);
+  if (region.fd < 0) {
+    ::madvise(region.host, region.size, zone.thp && !zone.mergeable ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  }
 }
 
 Status FillRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing, const MemoryRegion& region) {
@@ -144,15 +182,28 @@ Status FillRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing, cons
       errno != EOPNOTSUPP) {
     return ErrnoStatus("reserve " + ByteSize(region.size).ToString() + " of " + *zone.file, errno);
   }
-  // Advice only: a kernel without the feature refuses it, and nothing is lost.
-  ::madvise(region.host, region.size, MADV_DONTDUMP);
-  if (zone.mergeable) {
-    ::madvise(region.host, region.size, MADV_MERGEABLE);
-  } else if (!backing.file.valid()) {
-    ::madvise(region.host, region.size, MADV_HUGEPAGE);
+  AdviseRegion(zone, region);
+  return region.prefault ? PopulatePlugged(region) : OkStatus();
+}
+
+Status PopulatePlugged(const MemoryRegion& part) {
+  if (!part.prefault) return OkStatus();
+  const CpuSet cpus = part.host_numa_node.has_value() ? CpusOfHostNode(*part.host_numa_node) : CpuSet();
+  Status status = Prefault({part.host, static_cast<size_t>(part.size)}, part.page_size, cpus);
+  if (!status.ok()) static_cast<void>(DiscardPages(part));
+  return status;
+}
+
+Status DiscardPages(const MemoryRegion& part) {
+  if (part.fd >= 0 && part.shared) {
+    constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (::fallocate(part.fd, kMode, static_cast<off_t>(part.fd_offset), static_cast<off_t>(part.size)) == 0) {
+      return OkStatus();
+    }
+    return ErrnoStatus("give memory of zone " + part.zone + " back", errno);
   }
-  if (!zone.prefault && !zone.hugepages) return OkStatus();
-  return Prefault({region.host, static_cast<size_t>(region.size)}, backing.page_size);
+  if (::madvise(part.host, part.size, MADV_DONTNEED) == 0) return OkStatus();
+  return ErrnoStatus("give memory of zone " + part.zone + " back", errno);
 }
 
 }  // namespace berth::vmm

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "common/status.h"
 #include "common/unique_fd.h"
@@ -19,16 +20,31 @@ struct ZoneBacking {
 };
 
 // Anonymous memory, a memfd (shared or huge pages), the named file, or an unlinked file in the named
-// directory; the file has the zone's size afterwards.
+// directory; the file has room for the zone and for what can be added to it afterwards.
 Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_size);
+
+// The page size of a zone's backing: of huge pages, or of the file system that the file lies on.
+// `default_huge_page` is used where the zone asks for huge pages without a size.
+Result<uint64_t> ZonePageSize(const MemoryZoneConfig& zone,
+                              const std::function<Result<uint64_t>()>& default_huge_page);
 
 // Maps one piece of it and binds it to the zone's host node. The host address equals the guest's modulo the
 // huge page size, so that the host can map it by huge pages. The caller owns the mapping.
+// `reserve`: count it as used from now on (off for memory that is only plugged later).
 Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing,
-                               const RegionPlan& piece, uint64_t file_offset);
+                               const RegionPlan& piece, uint64_t file_offset, bool reserve);
 
 // Makes sure that the space exists, gives the advice and prefaults, as the zone asks. Huge pages are always
 // prefaulted: a page that is missing later would be a SIGBUS.
 Status FillRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing, const MemoryRegion& region);
+
+// The advice alone (dumps, merging, transparent huge pages), for memory that is filled later.
+void AdviseRegion(const MemoryZoneConfig& zone, const MemoryRegion& region);
+
+// Gives pages to a part of a hot-plug area that is about to be plugged, where its zone wants that; huge pages
+// always. On error the part has none.
+Status PopulatePlugged(const MemoryRegion& part);
+// Takes the pages of a piece of RAM away; it reads as zeros (or as its private file's content) afterwards.
+Status DiscardPages(const MemoryRegion& part);
 
 }  // namespace berth::vmm

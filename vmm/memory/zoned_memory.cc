@@ -2,59 +2,70 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "vmm/memory/huge_pages.h"
-#include "vmm/memory/prefault.h"
-#include "vmm/memory/region_plan.h"
 #include "vmm/memory/zone_backing.h"
 
 namespace berth::vmm {
-namespace {
-
-Result<uint64_t> PageSize(const MemoryZoneConfig& zone, const HugePages& huge_pages) {
-  if (!zone.hugepages) return uint64_t{4096};
-  if (zone.hugepage_size.has_value()) return zone.hugepage_size->bytes();
-  return huge_pages.DefaultSize();
-}
-
-}  // namespace
 
 Result<std::unique_ptr<ZonedMemory>> ZonedMemory::Create(const std::vector<MemoryZoneConfig>& zones,
-                                                         const std::string& root) {
+                                                         HotplugMethod method, const std::string& root) {
   const HugePages huge_pages(root);
   TRY(huge_pages.Preflight(zones));
   std::vector<uint64_t> page_sizes;
   for (const MemoryZoneConfig& zone : zones) {
-    TRY_ASSIGN(uint64_t page_size, PageSize(zone, huge_pages));
+    TRY_ASSIGN(uint64_t page_size, ZonePageSize(zone, [&] { return huge_pages.DefaultSize(); }));
     page_sizes.push_back(page_size);
   }
   TRY_ASSIGN(std::vector<RegionPlan> plan, PlanRegions(zones, page_sizes));
+  uint64_t ram_end = 0;
+  for (const RegionPlan& piece : plan) ram_end = std::max(ram_end, Raw(piece.base) + piece.size);
+  const std::vector<HotplugArea> areas = PlanHotplug(method, zones, page_sizes, ram_end);
 
   std::unique_ptr<ZonedMemory> self(new ZonedMemory());
   for (size_t i = 0; i < zones.size(); i++) {
-    const std::string where = "memory zone " + zones[i].id;
-    Result<ZoneBacking> backing = OpenZoneBacking(zones[i], page_sizes[i]);
-    if (!backing.has_value()) return std::move(backing).error().WithContext(where);
-    uint64_t offset = 0;
-    for (const RegionPlan& piece : plan) {
-      if (piece.zone != i) continue;
-      Result<MemoryRegion> region = MapRegion(zones[i], *backing, piece, offset);
-      if (!region.has_value()) return std::move(region).error().WithContext(where);
-      self->mapped_.push_back(*region);
-      if (Status status = FillRegion(zones[i], *backing, *region); !status.ok()) {
-        return std::move(status).WithContext(where);
-      }
-      offset += piece.size;
-    }
-    if (backing->file.valid()) self->files_.push_back(std::move(backing->file));
+    std::vector<RegionPlan> pieces;
+    std::copy_if(plan.begin(), plan.end(), std::back_inserter(pieces),
+                 [i](const RegionPlan& piece) { return piece.zone == i; });
+    auto area = std::find_if(areas.begin(), areas.end(),
+                             [&](const HotplugArea& candidate) { return candidate.zone == zones[i].id; });
+    Status mapped = self->MapZone(zones[i], page_sizes[i], pieces, area == areas.end() ? nullptr : &*area);
+    if (!mapped.ok()) return std::move(mapped).WithContext("memory zone " + zones[i].id);
   }
-  self->memory_ = GuestMemory(self->mapped_);
+  self->memory_ = GuestMemory(self->mapped_, self->hotplug_);
   return self;
+}
+
+Status ZonedMemory::MapZone(const MemoryZoneConfig& zone, uint64_t page_size,
+                            const std::vector<RegionPlan>& pieces, const HotplugArea* area) {
+  TRY_ASSIGN(ZoneBacking backing, OpenZoneBacking(zone, page_size));
+  uint64_t offset = 0;
+  for (const RegionPlan& piece : pieces) {
+    TRY_ASSIGN(MemoryRegion region, MapRegion(zone, backing, piece, offset, /*reserve=*/true));
+    mapped_.push_back(region);
+    TRY(FillRegion(zone, backing, region));
+    offset += piece.size;
+  }
+  if (area != nullptr) {
+    if (area->size % area->block != 0) {
+      return InvalidArgument("hotplug_size is not a multiple of " + ByteSize(area->block).ToString(),
+                             "hotplug_size");
+    }
+    const RegionPlan piece{0, Gpa{area->base}, area->size};
+    TRY_ASSIGN(MemoryRegion region, MapRegion(zone, backing, piece, offset, /*reserve=*/false));
+    region.plug = std::make_shared<PlugMap>(area->size, area->block);
+    hotplug_.push_back(region);
+    AdviseRegion(zone, region);
+  }
+  if (backing.file.valid()) files_.push_back(std::move(backing.file));
+  return OkStatus();
 }
 
 ZonedMemory::~ZonedMemory() {
   for (const MemoryRegion& region : mapped_) ::munmap(region.host, region.size);
+  for (const MemoryRegion& area : hotplug_) ::munmap(area.host, area.size);
 }
 
 }  // namespace berth::vmm

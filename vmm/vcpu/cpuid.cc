@@ -11,8 +11,8 @@ namespace {
 
 constexpr uint32_t kX2apicBit = 1u << 21, kTscDeadlineBit = 1u << 24, kHypervisorBit = 1u << 31;  // 1 ECX
 constexpr uint32_t kHttBit = 1u << 28;                                                            // 1 EDX
-constexpr uint32_t kCmpLegacyBit = 1u << 1;           // 0x80000001 ECX
-constexpr uint32_t kThreadLevel = 1, kCoreLevel = 2;  // 0xB ECX[15:8]
+constexpr uint32_t kCmpLegacyBit = 1u << 1;                          // 0x80000001 ECX
+constexpr uint32_t kThreadLevel = 1, kCoreLevel = 2, kDieLevel = 5;  // 0xB and 0x1F ECX[15:8]
 constexpr uint32_t kKvmSignatureLeaf = 0x40000000, kTimingLeaf = 0x40000010;
 constexpr uint32_t kApicBusKhz = 1'000'000;  // KVM's local APIC timer counts nanoseconds
 
@@ -27,52 +27,63 @@ class Editor {
     leaf->ebx = (leaf->ebx & 0xffff) | (LogicalPerSocket() << 16) | (self_.apic_id << 24);
     leaf->ecx |= kHypervisorBit | kX2apicBit;
     if (capabilities.tsc_deadline_timer) leaf->ecx |= kTscDeadlineBit;
-    leaf->edx = topology_.cores_per_socket > 1 ? leaf->edx | kHttBit : leaf->edx & ~kHttBit;
+    leaf->edx = topology_.vcpus_per_socket() > 1 ? leaf->edx | kHttBit : leaf->edx & ~kHttBit;
   }
 
-  // Levels of the topology: one thread a core, then the cores of a socket.
+  // Levels of the topology: each tells the width of the numbers below the next one, and how many processors
+  // that next one has. Leaf 0xB knows threads and cores only; 0x1F dies as well.
   void SetExtendedTopology(uint32_t function) {
     if (Find(function) == nullptr && !(function == 0xb && MaxLeaf() >= 0xb)) return;
     Erase(function);
-    kvm_cpuid_entry2 entry{};
-    entry.function = function;
-    entry.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
-    entry.edx = self_.apic_id;
-    entry.ebx = 1;
-    entry.ecx = kThreadLevel << 8;
-    leaves_.push_back(entry);
-    entry.index = 1;
-    entry.eax = topology_.core_bits;
-    entry.ebx = topology_.cores_per_socket;
-    entry.ecx = 1 | kCoreLevel << 8;
-    leaves_.push_back(entry);
-    entry.index = 2;
-    entry.eax = entry.ebx = 0;
-    entry.ecx = 2;
-    leaves_.push_back(entry);
+    struct Level {
+      uint32_t type, bits, processors;
+    };
+    const bool dies = function == 0x1f && topology_.dies_per_socket > 1;
+    const uint32_t threads = topology_.threads_per_core;
+    std::vector<Level> levels = {{kThreadLevel, topology_.thread_bits, threads}};
+    if (dies) {
+      levels.push_back(
+          {kCoreLevel, topology_.thread_bits + topology_.core_bits, threads * topology_.cores_per_die});
+    }
+    levels.push_back({dies ? kDieLevel : kCoreLevel, topology_.socket_bits(), topology_.vcpus_per_socket()});
+    levels.push_back({0, 0, 0});
+    for (uint32_t index = 0; index < levels.size(); index++) {
+      kvm_cpuid_entry2 entry{};
+      entry.function = function;
+      entry.index = index;
+      entry.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+      entry.eax = levels[index].bits;
+      entry.ebx = levels[index].processors;
+      entry.ecx = index | levels[index].type << 8;
+      entry.edx = self_.apic_id;
+      leaves_.push_back(entry);
+    }
   }
 
-  // Caches of level 3 and up are shared by the socket, the others by one core.
+  // Caches of level 3 and up are shared by the die, the others by one core.
   void SetCaches(uint32_t function, bool cores_in_eax) {
+    const uint32_t core_sharing = (1u << topology_.thread_bits) - 1;
+    const uint32_t die_sharing = (1u << (topology_.thread_bits + topology_.core_bits)) - 1;
+    const uint32_t cores = (1u << (topology_.core_bits + topology_.die_bits)) - 1;
     for (kvm_cpuid_entry2& leaf : leaves_) {
       if (leaf.function != function || (leaf.eax & 0x1f) == 0) continue;
       uint32_t level = (leaf.eax >> 5) & 7;
-      uint32_t sharing = level >= 3 ? LogicalPerSocket() - 1 : 0;
+      uint32_t sharing = level >= 3 ? die_sharing : core_sharing;
       leaf.eax = (leaf.eax & 0x3fff) | (sharing << 14);
-      if (cores_in_eax) leaf.eax |= std::min(LogicalPerSocket() - 1, 63u) << 26;
+      if (cores_in_eax) leaf.eax |= std::min(cores, 63u) << 26;
     }
   }
 
   void SetAmdTopology() {
     if (kvm_cpuid_entry2* leaf = Find(0x80000001); leaf != nullptr) {
-      leaf->ecx = topology_.cores_per_socket > 1 ? leaf->ecx | kCmpLegacyBit : leaf->ecx & ~kCmpLegacyBit;
+      leaf->ecx = topology_.vcpus_per_socket() > 1 ? leaf->ecx | kCmpLegacyBit : leaf->ecx & ~kCmpLegacyBit;
     }
     if (kvm_cpuid_entry2* leaf = Find(0x80000008); leaf != nullptr) {
-      leaf->ecx = (topology_.cores_per_socket - 1) | (topology_.core_bits << 12);
+      leaf->ecx = (topology_.vcpus_per_socket() - 1) | (topology_.socket_bits() << 12);
     }
     if (kvm_cpuid_entry2* leaf = Find(0x8000001e); leaf != nullptr) {
       leaf->eax = self_.apic_id;
-      leaf->ebx = self_.core;    // one thread a core
+      leaf->ebx = self_.core | (topology_.threads_per_core - 1) << 8;
       leaf->ecx = self_.socket;  // one node in each socket
       leaf->edx = 0;
     }
@@ -120,7 +131,7 @@ class Editor {
     return leaf == nullptr ? 0 : leaf->eax;
   }
   // Addressable ids, a power of two.
-  uint32_t LogicalPerSocket() const { return 1u << topology_.core_bits; }
+  uint32_t LogicalPerSocket() const { return 1u << topology_.socket_bits(); }
 
   std::vector<kvm_cpuid_entry2> leaves_;
   const CpuTopology& topology_;
@@ -128,6 +139,13 @@ class Editor {
 };
 
 }  // namespace
+
+// Fewer address bits than the host's, for guests that are to fit other hosts as well.
+void LimitPhysicalAddressBits(std::vector<kvm_cpuid_entry2>& leaves, uint32_t bits) {
+  for (kvm_cpuid_entry2& leaf : leaves) {
+    if (leaf.function == 0x80000008) leaf.eax = (leaf.eax & ~0xffu) | bits;
+  }
+}
 
 std::vector<kvm_cpuid_entry2> BuildCpuid(const std::vector<kvm_cpuid_entry2>& supported,
                                          const KvmCapabilities& capabilities, const CpuTopology& topology,

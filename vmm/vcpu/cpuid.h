@@ -18,6 +18,9 @@ std::vector<kvm_cpuid_entry2> BuildCpuid(const std::vector<kvm_cpuid_entry2>& su
                                          const KvmCapabilities& capabilities, const CpuTopology& topology,
                                          uint32_t vcpu, uint32_t tsc_khz);
 
+// Makes the supported leaves tell this width of guest-physical addresses.
+void LimitPhysicalAddressBits(std::vector<kvm_cpuid_entry2>& leaves, uint32_t bits);
+
 // Width of guest-physical addresses, from leaf 0x80000008; 36 when the host does not tell.
 uint32_t PhysicalAddressBits(const std::vector<kvm_cpuid_entry2>& supported);
 

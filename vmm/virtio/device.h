@@ -14,7 +14,11 @@ namespace berth::vmm {
 // virtio 1.2, 5: device types.
 inline constexpr uint16_t kVirtioNet = 1;
 inline constexpr uint16_t kVirtioBlock = 2;
+inline constexpr uint16_t kVirtioConsole = 3;
 inline constexpr uint16_t kVirtioRng = 4;
+inline constexpr uint16_t kVirtioBalloon = 5;
+inline constexpr uint16_t kVirtioVsock = 19;
+inline constexpr uint16_t kVirtioMem = 24;
 
 // virtio 1.2, 6: features that do not depend on the type.
 inline constexpr uint64_t kVirtioIndirect = uint64_t{1} << 28;

@@ -196,18 +196,9 @@ Status SplitQueue::AddBuffer(const Descriptor& descriptor, DescriptorChain& chai
     return OkStatus();
   }
   // Not in one region: put together from neighbours, which is rare (zones that touch).
-  if (descriptor.address + descriptor.length < descriptor.address) return whole.error();
-  uint64_t at = descriptor.address;
-  const uint64_t end = descriptor.address + descriptor.length;
-  for (const MemoryRegion& region : memory_->regions()) {
-    const uint64_t base = Raw(region.base);
-    if (at < base || at - base >= region.size) continue;
-    const uint64_t length = std::min(end - at, region.size - (at - base));
-    list.Append({region.host + (at - base), static_cast<size_t>(length)});
-    at += length;
-    if (at == end) return OkStatus();
-  }
-  return whole.error();
+  TRY_ASSIGN(const auto pieces, memory_->Spans(Gpa{descriptor.address}, descriptor.length));
+  for (const std::span<uint8_t> piece : pieces) list.Append(piece);
+  return OkStatus();
 }
 
 void SplitQueue::Push(uint16_t head, uint32_t written) {

@@ -38,14 +38,14 @@ HostInventory Host() {
   return inventory;
 }
 
-Result<BuiltReport> Build(std::string_view yaml, const PageCounts& foreign = {}) {
+Result<BuiltReport> Build(std::string_view yaml, const HostState& state = {}) {
   Result<YamlNode> node = ParseYaml(yaml, "agent.yaml");
   if (!node.has_value()) return node.error();
   ErrorList errors;
   HostConfig config = ParseHostConfig(*node, errors);
   TRY(errors.ToStatus());
   HostIdentity identity{*Uuid::Parse("11111111-1111-4111-8111-111111111111"), "host1", "127.0.0.1:1"};
-  return BuildReport(Host(), config, identity, foreign);
+  return BuildReport(Host(), config, identity, state);
 }
 
 std::string ErrorOf(std::string_view yaml) {
@@ -102,7 +102,8 @@ TEST(ReportBuilder, HugePagesInUseByOthersAreReserved) {
   EXPECT_EQ(ForeignHugePages(Host(), {{{1, 2 * kMi}, 60}}), (PageCounts{{{1, 2 * kMi}, 4}}));
   EXPECT_TRUE(ForeignHugePages(Host(), {{{1, 2 * kMi}, 100}}).empty());
 
-  auto built = Build("{reserved_huge_pages: [{node: 1, page_size: 2M, count: 16}]}", {{{1, 2 * kMi}, 64}});
+  auto built = Build("{reserved_huge_pages: [{node: 1, page_size: 2M, count: 16}]}",
+                     {.foreign = {{{1, 2 * kMi}, 64}}, .used = {}});
   ASSERT_TRUE(built.has_value());
   EXPECT_EQ(built->report.cells[1].pages[1], (placement::PagePool{2 * kMi, 512, 80}));
   EXPECT_EQ(built->report.cells[1].memory_bytes, (4096 - 160) * kMi);
@@ -142,6 +143,27 @@ TEST(ReportBuilder, MalformedSettingsNameTheirField) {
   EXPECT_NE(ErrorOf("{cpu_shared_set: \"0-\"}"), "accepted");
   EXPECT_NE(ErrorOf("{cpu_allocation_ratio: 0}"), "accepted");
   EXPECT_NE(ErrorOf("{reserved_huge_pages: 4}"), "accepted");
+}
+
+TEST(ReportBuilder, AOneTimeUseDeviceThatWasHandedOutIsWithheld) {
+  const char* yaml = "{device_spec: [{product_id: 154d, one_time_use: true}]}";
+  PciAddress address = *PciAddress::Parse("0000:41:00.0");
+
+  auto fresh = Build(yaml);
+  auto used = Build(yaml, {.foreign = {}, .used = {address}});
+
+  ASSERT_TRUE(fresh.has_value());
+  EXPECT_TRUE(fresh->report.devices[0].assignable);
+  EXPECT_EQ(fresh->one_time_use, std::set<PciAddress>{address});
+  ASSERT_TRUE(used.has_value());
+  EXPECT_FALSE(used->report.devices[0].assignable);
+  EXPECT_EQ(
+      used->report.warnings.back(),
+      "device 0000:41:00.0 is for one use and was handed out: it is withheld until its file in the folder "
+      "used-devices is removed");
+  EXPECT_TRUE(Build("{device_spec: [{product_id: 154d}]}", {.foreign = {}, .used = {address}})
+                  ->report.devices[0]
+                  .assignable);
 }
 
 }  // namespace

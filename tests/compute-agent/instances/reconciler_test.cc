@@ -28,6 +28,7 @@ constexpr seconds kPatience{30};  // only spent when a test fails
 class FakePlacement : public ClaimReporter {
  public:
   Status ReportStatus(const Uuid& consumer, const InstanceStatus& status) override {
+    if (on_report) on_report(consumer, status);
     std::lock_guard lock(mutex_);
     if (unreachable_) return Unreachable();
     states_[consumer] = status;
@@ -66,6 +67,9 @@ class FakePlacement : public ClaimReporter {
     std::lock_guard lock(mutex_);
     unreachable_ = unreachable;
   }
+
+  // Called first in each report, on the reconciler's thread. Set before the reconciler is opened.
+  std::function<void(const Uuid&, const InstanceStatus&)> on_report;
 
  private:
   Status Unreachable() {
@@ -230,6 +234,21 @@ TEST_F(ReconcilerTest, ARunningVmmThatIsKilledIsReportedAndNotStartedAgain) {
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
   EXPECT_EQ(placement_.Detail(claim.consumer), "the VMM was ended by signal 9 (Killed)");
   EXPECT_EQ(PidOf(claim), 0);
+}
+
+TEST_F(ReconcilerTest, WhatRuntimeShowsIsNeverOlderThanWhatWasReported) {
+  Claim claim = With("fake_die=3");
+  std::map<InstanceState, pid_t> seen;
+  placement_.on_report = [&](const Uuid&, const InstanceStatus& status) {
+    seen[status.state] = PidOf(claim);
+  };
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+
+  reconciler_.reset();  // ends its thread: `seen` is ours
+  placement_.on_report = nullptr;
+  EXPECT_GT(seen.at(InstanceState::kBuilding), 0);
+  EXPECT_EQ(seen.at(InstanceState::kFailed), 0);
 }
 
 TEST_F(ReconcilerTest, AVmmThatNeverAnswersIsEndedAtTheTimeout) {

@@ -3,8 +3,8 @@
 #include "placement/model/usage.h"
 #include "scheduler/fit/bind.h"
 #include "scheduler/fit/fit.h"
-#include "tests/scheduler/fit/naive.h"
 #include "tests/scheduler/fit/random_host.h"
+#include "tests/scheduler/judge/naive.h"
 
 namespace berth::scheduler {
 namespace {

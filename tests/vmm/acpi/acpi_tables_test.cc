@@ -82,8 +82,12 @@ TEST(AcpiTables, TheLargeMachineIsTheOneInTheGoldenFile) {
   ExpectGolden(Built(LargeMachine()), "large");
 }
 
+TEST(AcpiTables, TheGrowingMachineIsTheOneInTheGoldenFile) {
+  ExpectGolden(Built(GrowingMachine()), "growing");
+}
+
 TEST(AcpiTables, EveryTableSumsToZeroAndKnowsItsLength) {
-  for (const AcpiInput& input : {SmallMachine(), LargeMachine()}) {
+  for (const AcpiInput& input : {SmallMachine(), LargeMachine(), GrowingMachine()}) {
     for (const AcpiBlob& blob : Built(input).blobs) {
       EXPECT_EQ(Sum(blob.bytes), 0) << blob.signature;
       if (blob.signature == "RSD PTR ") continue;
@@ -157,6 +161,52 @@ TEST(AcpiTables, TheMadtListsEveryPossibleVcpu) {
   EXPECT_EQ(entries[6], (Bytes{1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0})) << "IOAPIC";
   EXPECT_EQ(entries[7], (Bytes{2, 10, 0, 4, 4, 0, 0, 0, 0, 0}));
   EXPECT_EQ(entries[8], (Bytes{4, 6, 0xff, 0, 0, 1})) << "NMI on LINT1";
+}
+
+TEST(AcpiTables, ADeviceThatIsANodeIsAGenericInitiator) {
+  AcpiTables tables = Built(GrowingMachine());
+  const Bytes initiator = Structures(Table(tables, "SRAT"), 48).back();
+
+  ASSERT_EQ(initiator.size(), 32u);
+  EXPECT_EQ(initiator[0], 5);
+  EXPECT_EQ(initiator[3], 1) << "PCI handle";
+  EXPECT_EQ(Number(initiator, 4, 4), 2u) << "domain of node 8";
+  EXPECT_EQ(Number(initiator, 8, 2), 1u) << "segment";
+  EXPECT_EQ(Number(initiator, 10, 2), 3u << 3) << "slot";
+  EXPECT_EQ(Number(initiator, 24, 4), 1u) << "enabled";
+}
+
+TEST(AcpiTables, TheHmatTellsHowFastEachNodesMemoryIs) {
+  AcpiTables tables = Built(GrowingMachine());
+  const Bytes& hmat = Table(tables, "HMAT");
+
+  // Three memory nodes, then localities of 3 x 3: read and write latency, read and write bandwidth.
+  EXPECT_EQ(Number(hmat, 40, 2), 0u);
+  EXPECT_EQ(Number(hmat, 48, 2), 1u) << "the initiator is valid";
+  const size_t locality = 40 + 3 * 40;
+  const size_t size = 32 + 3 * 4 + 3 * 4 + 2 * 9;
+  ASSERT_EQ(hmat.size(), locality + 4 * size);
+  EXPECT_EQ(Number(hmat, locality, 2), 1u);
+  EXPECT_EQ(Number(hmat, locality + 4, 4), size);
+  EXPECT_EQ(hmat[locality + 9], 1) << "read latency";
+  EXPECT_EQ(Number(hmat, locality + 24, 8), 1000u) << "nanoseconds";
+  const size_t entries = locality + 32 + 24;
+  EXPECT_EQ(Number(hmat, entries, 2), 90u);
+  EXPECT_EQ(Number(hmat, entries + 2, 2), 0u) << "not known";
+  EXPECT_EQ(Number(hmat, entries + 16, 2), 250u);
+  EXPECT_EQ(Number(hmat, locality + 2 * size + 24, 8), 10u) << "80000 MB/s do not fit 16 bits";
+  EXPECT_EQ(Number(hmat, locality + 2 * size + 56, 2), 8000u);
+}
+
+TEST(AcpiTables, TheMadtAlsoHoldsWhatMayBePlugged) {
+  AcpiTables tables = Built(GrowingMachine());
+  const Bytes& dsdt = Table(tables, "DSDT");
+  const std::string text(dsdt.begin(), dsdt.end());
+
+  for (const char* name : {"PRES", "CSCN", "MHPC", "MSCN", "PHPR", "PSCN", "M03F", "S01F"})
+    EXPECT_NE(text.find(name), std::string::npos) << name;
+  const Bytes& plain = Table(Built(LargeMachine()), "DSDT");
+  EXPECT_EQ(std::string(plain.begin(), plain.end()).find("PRES"), std::string::npos);
 }
 
 TEST(AcpiTables, TheMcfgHasOneBusForEachSegment) {

@@ -40,4 +40,16 @@ inline AcpiInput LargeMachine() {
   return input;
 }
 
+// The same with a device that is a node, memory whose speed is known, and everything that can be plugged.
+inline AcpiInput GrowingMachine() {
+  AcpiInput input = LargeMachine();
+  input.initiators = {{8, 1, 3}};
+  input.nodes.push_back(8);
+  input.performance = {{0, 90, 95, 80000, 70000}, {300, 250, 300, 20000, 15000}};
+  const uint64_t platform = layout::PlatformAreaBase(46);
+  input.hotplug = {platform + layout::kCpuHotplugOffset, platform + layout::kMemoryHotplugOffset, 7,
+                   platform + layout::kPciHotplugOffset};
+  return input;
+}
+
 }  // namespace berth::vmm::acpi

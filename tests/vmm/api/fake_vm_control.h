@@ -1,6 +1,7 @@
 #pragma once
 
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "vmm/api/vm_control.h"
@@ -12,14 +13,14 @@ class FakeVmControl : public VmControl {
  public:
   FakeVmControl() { config_.kernel = "vmlinuz"; }
 
-  const VmConfig& config() const override { return config_; }
+  VmConfig config() override { return config_; }
 
   VmFacts Facts() override {
     std::lock_guard lock(mutex_);
     VmFacts facts;
     facts.state = state_;
     facts.vcpus = {{0, 4711, {2, 3}}};
-    facts.memory_regions = {{"mem0", 0, 512 << 20, 0x7f0000000000, 1}};
+    facts.memory_regions = {{"mem0", 0, 512 << 20, 0x7f0000000000, 512 << 20, 1}};
     facts.threads = {{"api", 4712}};
     return facts;
   }
@@ -36,6 +37,36 @@ class FakeVmControl : public VmControl {
     if (action == VmAction::kResume) state_ = VmState::kRunning;
     if (action == VmAction::kReboot && fail_reboot) return Internal("the reset failed");
     return OkStatus();
+  }
+
+  Status Resize(const ResizeRequest& request) override {
+    std::lock_guard lock(mutex_);
+    calls_.push_back("resize " + std::to_string(request.vcpus.value_or(0)) + " " +
+                     std::to_string(request.ram.value_or(0)) + " " + std::to_string(request.timeout.count()));
+    if (request.vcpus.value_or(1) > 4) return InvalidArgument("this one can have 1 to 4", "desired_vcpus");
+    return OkStatus();
+  }
+  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override {
+    std::lock_guard lock(mutex_);
+    calls_.push_back("zone " + zone + " " + std::to_string(ram) + " " + std::to_string(timeout.count()));
+    return OkStatus();
+  }
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override {
+    std::lock_guard lock(mutex_);
+    calls_.push_back("add " + std::string(option) + " " + std::string(json));
+    if (option == "net") return AddedDevice{"net0", std::nullopt};
+    return AddedDevice{"disk7", "0000:00:05.0"};
+  }
+  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override {
+    std::lock_guard lock(mutex_);
+    calls_.push_back("remove " + id + " " + std::to_string(timeout.count()));
+    return id == "disk7" ? OkStatus() : NotFound("no device " + id, "id");
+  }
+
+  // What was asked for beside actions, as text.
+  std::vector<std::string> calls() {
+    std::lock_guard lock(mutex_);
+    return calls_;
   }
 
   std::vector<VmAction> actions() {
@@ -56,6 +87,7 @@ class FakeVmControl : public VmControl {
   std::mutex mutex_;  // guards what follows
   VmState state_ = VmState::kRunning;
   std::vector<VmAction> actions_;
+  std::vector<std::string> calls_;
 };
 
 }  // namespace berth::vmm

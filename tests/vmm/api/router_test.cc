@@ -33,8 +33,8 @@ TEST(Router, InfoTellsConfigurationStateAndRuntime) {
       rest,
       R"("state":"Running","memory_actual_size":536870912,"runtime":{"pid":)" + std::to_string(getpid()) +
           R"(,"vcpus":[{"id":0,"tid":4711,"host_cpus":"2-3"}],)"
-          R"("memory_regions":[{"zone":"mem0","base":0,"size":536870912,"host_address":139637976727552,)"
-          R"("host_numa_node":1}],"threads":[{"name":"api","tid":4712}]}})");
+          R"("memory_regions":[{"zone":"mem0","base":0,"size":536870912,"plugged":536870912,"host_address":139637976727552,)"
+          R"("host_numa_node":1}],"hotplug":[],"devices":[],"threads":[{"name":"api","tid":4712}]}})");
 }
 
 TEST(Router, CountersAreNestedByDevice) {
@@ -52,6 +52,43 @@ TEST(Router, ActionsReachTheMachine) {
   }
   EXPECT_EQ(vm.actions(), (std::vector<VmAction>{VmAction::kPowerButton, VmAction::kPause, VmAction::kResume,
                                                  VmAction::kReboot, VmAction::kShutdown, VmAction::kExit}));
+}
+
+TEST(Router, ResizingReachesTheMachine) {
+  FakeVmControl vm;
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize", R"({"desired_vcpus":4,"desired_ram":1073741824})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize", R"({"desired_vcpus":2,"desired_ram":null,"timeout_ms":5})").status,
+            204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize-zone", R"({"id":"m0","desired_ram":4096})").status, 204);
+  EXPECT_EQ(vm.calls(),
+            (std::vector<std::string>{"resize 4 1073741824 60000", "resize 2 0 5", "zone m0 4096 60000"}));
+  HttpResponse refused = Called(vm, "PUT", "vm.resize", R"({"desired_vcpus":5})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.body,
+            R"([{"code":"INVALID_ARGUMENT","message":"this one can have 1 to 4","field":"desired_vcpus"}])");
+}
+
+TEST(Router, DevicesComeAndGo) {
+  FakeVmControl vm;
+  HttpResponse added = Called(vm, "PUT", "vm.add-disk", R"({"path":"/x"})");
+  EXPECT_EQ(added.body, R"({"id":"disk7","bdf":"0000:00:05.0"})");
+  EXPECT_EQ(Called(vm, "PUT", "vm.add-net", "{}").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.remove-device", R"({"id":"disk7"})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.remove-device", R"({"id":"x"})").status, 404);
+  EXPECT_EQ(vm.calls(), (std::vector<std::string>{R"(add disk {"path":"/x"})", "add net {}",
+                                                  "remove disk7 60000", "remove x 60000"}));
+}
+
+TEST(Router, BadBodiesNeverReachTheMachine) {
+  FakeVmControl vm;
+  for (const char* body : {"", "{", "[]", "3", R"({"desired_vcpu":4})", R"({"desired_vcpus":-1})", "{}",
+                           R"({"desired_vcpus":4294967296})", R"({"desired_ram":"1G"})",
+                           R"({"desired_ram":{"a":[[]]}})", R"({"desired_vcpus":1,"timeout_ms":86400001})"}) {
+    EXPECT_EQ(Called(vm, "PUT", "vm.resize", body).status, 400) << body;
+  }
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize-zone", R"({"desired_ram":4096})").status, 400);
+  EXPECT_EQ(Called(vm, "PUT", "vm.remove-device", R"({"id":""})").status, 400);
+  EXPECT_TRUE(vm.calls().empty());
 }
 
 TEST(Router, AWrongStateIsAConflictThatSaysWhy) {

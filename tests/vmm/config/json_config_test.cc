@@ -57,15 +57,17 @@ TEST(JsonConfig, HasTheLayoutOfVmCreate) {
       ConfigToJson(FullConfig()),
       R"({"payload":{"kernel":"k","cmdline":"console=ttyS0","initramfs":"i"},)"
       R"("cpus":{"boot_vcpus":3,"max_vcpus":4,"affinity":[{"vcpu":0,"host_cpus":[0,2,3]}]},)"
-      R"("memory":{"size":0,"mergeable":false,"shared":false,"hugepages":false,"prefault":false,"zones":[)"
+      R"("memory":{"size":0,"mergeable":false,"shared":false,"hugepages":false,"prefault":false,"reserve":true,"thp":true,)"
+      R"("hotplug_method":"Acpi","zones":[)"
       R"({"id":"a","size":1073741824,"mergeable":false,"shared":false,"hugepages":true,"hugepage_size":2097152,)"
-      R"("prefault":true,"host_numa_node":1},)"
-      R"({"id":"b","size":4294967296,"mergeable":true,"shared":false,"hugepages":false,"prefault":false,)"
+      R"("prefault":true,"reserve":true,"host_numa_node":1},)"
+      R"({"id":"b","size":4294967296,"mergeable":true,"shared":false,"hugepages":false,"prefault":false,"reserve":true,)"
       R"("file":"/f"}]},)"
       R"("numa":[{"guest_numa_id":0,"cpus":[0,1],"distances":[{"destination":5,"distance":15}],)"
       R"("memory_zones":["a"]},{"guest_numa_id":5,"cpus":[2,3],"memory_zones":["b"]}],)"
-      R"("disks":[{"path":"d","readonly":true,"direct":true,"id":"disk0"}],)"
-      R"("net":[{"tap":"t","id":"net0","mac":"52:54:00:00:00:01"}],)"
+      R"("platform":{"num_pci_segments":1},)"
+      R"("disks":[{"path":"d","readonly":true,"direct":true,"id":"disk0","pci_segment":0}],)"
+      R"("net":[{"tap":"t","id":"net0","pci_segment":0,"mac":"52:54:00:00:00:01"}],)"
       R"("rng":null,"serial":{"mode":"File","file":"/s"},"console":{"mode":"Off"}})");
 }
 
@@ -79,17 +81,44 @@ TEST(JsonConfig, DefaultsAreThoseOfTheCommandLine) {
 
 TEST(JsonConfig, ReportsAllErrorsTogether) {
   ConfigErrors errors = Refused(
-      R"({"payload":{"kernel":1},"cpus":{"boot_vcpus":-1,"topology":"1:1:1:1"},"memory":{"size":"1G","colour":1},)"
+      R"({"payload":{"kernel":1},"cpus":{"boot_vcpus":-1,"kvm_hyperv":true},"memory":{"size":"1G","colour":1},)"
       R"("numa":[{"cpus":[]}],"disks":[3],"vsock":{"cid":3},"spam":1,"serial":{"mode":"Loud"}})");
 
   std::vector<std::string> found;
   for (const ConfigError& error : errors) found.push_back(error.code + " " + error.option + " " + error.key);
   EXPECT_EQ(found, (std::vector<std::string>{
-                       "InvalidValue cpus boot", "NotSupported cpus topology", "InvalidValue disk[0] ",
+                       "InvalidValue cpus boot", "NotSupported cpus kvm_hyperv", "InvalidValue disk[0] ",
                        "UnknownOption memory colour", "InvalidValue memory size", "InvalidValue numa[0] cpus",
                        "MissingKey numa[0] guest_numa_id", "InvalidValue kernel ", "InvalidValue serial mode",
                        "UnknownOption spam ", "NotSupported vsock "}))
       << ToText(errors);
+}
+
+TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
+  const std::string text =
+      R"({"payload":{"kernel":"k"},"cpus":{"boot_vcpus":2,"max_vcpus":8,"topology":{"threads_per_core":2,)"
+      R"("cores_per_die":2,"dies_per_package":1,"packages":2},"max_phys_bits":40},"memory":{"size":0,)"
+      R"("hotplug_method":"VirtioMem","thp":false,"zones":[{"id":"a","size":1073741824,)"
+      R"("hotplug_size":1073741824,"hotplugged_size":134217728,"reserve":false}]},"numa":[{"guest_numa_id":0,)"
+      R"("cpus":[0,1,2,3,4,5,6,7],"memory_zones":["a"],"pci_segments":[1],"sgx_epc_sections":["e"]}],)"
+      R"("platform":{"num_pci_segments":2},"pci_segments":[{"pci_segment":1,"mmio64_aperture_weight":3}],)"
+      R"("sgx_epc":[{"id":"e","size":4096,"prefault":true}]})";
+  ConfigResult<VmConfig> config = ConfigFromJson(text);
+  ASSERT_TRUE(config.has_value()) << ToText(config.error());
+  EXPECT_EQ(config->cpus.topology, (CpuTopologyConfig{2, 2, 1, 2}));
+  EXPECT_EQ(config->memory.hotplug_method, HotplugMethod::kVirtioMem);
+  EXPECT_EQ(config->memory_zones[0].hotplugged_size, MiB(128));
+  EXPECT_EQ(config->pci_segments[0].mmio64_weight, 3u);
+
+  ConfigResult<VmConfig> again = ConfigFromJson(ConfigToJson(*config));
+  ASSERT_TRUE(again.has_value()) << ToText(again.error());
+  EXPECT_EQ(*again, *config);
+}
+
+TEST(JsonConfig, RefusesATopologyWithoutALevel) {
+  ConfigErrors errors =
+      Refused(R"({"payload":{"kernel":"k"},"cpus":{"topology":{"threads_per_core":1,"packages":1}}})");
+  EXPECT_EQ(errors[0].key, "topology") << ToText(errors);
 }
 
 TEST(JsonConfig, RefusesWhatIsNotADocument) {

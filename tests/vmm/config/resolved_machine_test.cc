@@ -96,7 +96,7 @@ TEST(ResolvedMachine, IsDescribedForPeople) {
             "  region    0x000100000000-0x00013fffffff, 1G, guest node 2\n"
             "zone c      1G, anonymous pages, on any host node\n"
             "  region    0x000140000000-0x00017fffffff, 1G, guest node 4\n"
-            "node 0      vcpus 0, zones a, distances 10 15 20, domain 0, PCI bus\n"
+            "node 0      vcpus 0, zones a, distances 10 15 20, domain 0, PCI segment 0\n"
             "node 2      vcpus 1, zones b, distances 15 10 30, domain 1\n"
             "node 4      vcpus 2, zones c, distances 20 30 10, domain 2\n"
             "rng         /dev/urandom\n"
@@ -110,10 +110,43 @@ TEST(ResolvedMachine, IsDescribedForPrograms) {
       json.find(R"({"zone":"b","base":4294967296,"size":1073741824,"guest_numa_id":2,"host_numa_node":1})"),
       std::string::npos)
       << json;
-  EXPECT_NE(json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],)"
+  EXPECT_NE(json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],"device":null,)"
                       R"("distances":[15,10,30]})"),
             std::string::npos)
       << json;
+}
+
+TEST(ResolvedMachine, HotplugAreasFollowRamAndBelongToTheirZonesNode) {
+  VmConfig config = ThreeNodes();
+  config.memory.hotplug_method = HotplugMethod::kVirtioMem;
+  config.memory_zones[1].hotplug_size = GiB(2);
+  config.memory_zones[1].hotplugged_size = MiB(128);
+  ASSERT_TRUE(ValidateConfig(config).empty());
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  ASSERT_EQ(machine.hotplug.size(), 1u);
+  EXPECT_EQ(machine.hotplug[0].area.base, 6ull << 30);
+  EXPECT_EQ(machine.hotplug[0].area.plugged, 128u << 20);
+  EXPECT_EQ(machine.hotplug[0].guest_numa_id, 2u);
+  EXPECT_EQ(machine.hotplug[0].host_numa_node, 1u);
+  EXPECT_NE(DescribeMachine(config).find("2G by virtio-mem in pieces of 2M, 128M at boot, guest node 2"),
+            std::string::npos)
+      << DescribeMachine(config);
+}
+
+TEST(ResolvedMachine, SegmentsBelongToTheirNodeElseToTheFirst) {
+  VmConfig config = ThreeNodes();
+  config.platform.num_pci_segments = 3;
+  config.numa[0].pci_segments = {2};  // node 4
+  ASSERT_TRUE(ValidateConfig(config).empty());
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  ASSERT_EQ(machine.segments.size(), 3u);
+  EXPECT_EQ(machine.segments[0].guest_numa_id, 0u);
+  EXPECT_EQ(machine.segments[1].guest_numa_id, 0u);
+  EXPECT_EQ(machine.segments[2].guest_numa_id, 4u);
 }
 
 }  // namespace

@@ -192,15 +192,6 @@ TEST(Validate, MacAddressesBelongToStations) {
   }
 }
 
-TEST(Validate, TheBusHasThirtyOneFreeSlots) {
-  VmConfig config = TwoNodes();
-  for (int i = 0; i < 31; ++i)
-    config.disks.push_back({"/" + std::to_string(i), false, false, std::to_string(i)});
-  EXPECT_EQ(Errors(config), (List{"TooManyDevices disk =32"}));
-  config.rng.clear();
-  EXPECT_EQ(Errors(config), List());
-}
-
 TEST(Validate, TheDefaultZoneCanBeNamed) {
   VmConfig config;
   config.kernel = "vmlinuz";
@@ -216,6 +207,148 @@ TEST(EffectiveDistance, FallsBackToTheWayBackThenToTwenty) {
   EXPECT_EQ(EffectiveDistance(nodes, nodes[1], 0), 15);
   EXPECT_EQ(EffectiveDistance(nodes, nodes[1], 9), 30);
   EXPECT_EQ(EffectiveDistance(nodes, nodes[0], 9), 20);
+}
+
+// ---- Hotplug ------------------------------------------------------------------------------------------
+
+VmConfig Growing(HotplugMethod method) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.memory.hotplug_method = method;
+  config.memory.hotplug_size = GiB(1);
+  return config;
+}
+
+TEST(ValidateHotplug, AcceptsBothMethods) {
+  EXPECT_EQ(Errors(Growing(HotplugMethod::kAcpi)), List());
+  VmConfig config = Growing(HotplugMethod::kVirtioMem);
+  config.memory.hotplugged_size = GiB(1);
+  EXPECT_EQ(Errors(config), List());
+}
+
+TEST(ValidateHotplug, NothingToPlugIsInvalid) {
+  VmConfig config = Growing(HotplugMethod::kVirtioMem);
+  config.memory.hotplug_size = ByteSize();
+  EXPECT_EQ(Errors(config), (List{"InvalidHotplugSize memory hotplug_size=0"}));
+  config = Growing(HotplugMethod::kVirtioMem);
+  config.memory.hotplugged_size = ByteSize();
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory hotplugged_size=0"}));
+}
+
+TEST(ValidateHotplug, WhatIsPluggedAtBootFitsAndNeedsVirtioMem) {
+  VmConfig config = Growing(HotplugMethod::kVirtioMem);
+  config.memory.hotplugged_size = GiB(2);
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory hotplugged_size=2G"}));
+  config.memory.hotplug_size.reset();
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory hotplugged_size=2G"}));
+  config = Growing(HotplugMethod::kAcpi);
+  config.memory.hotplugged_size = MiB(512);
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory hotplugged_size=512M"}));
+}
+
+TEST(ValidateHotplug, SizesAreWholePieces) {
+  VmConfig config = Growing(HotplugMethod::kAcpi);
+  config.memory.hotplug_size = MiB(64);
+  EXPECT_EQ(Errors(config), (List{"MisalignedMemorySize memory hotplug_size=64M"}));
+  config.memory.hotplug_method = HotplugMethod::kVirtioMem;
+  EXPECT_EQ(Errors(config), List());
+  config.memory.hotplug_size = MiB(3);
+  EXPECT_EQ(Errors(config), (List{"MisalignedMemorySize memory hotplug_size=3M"}));
+}
+
+TEST(ValidateHotplug, ZonesGrowOnlyByVirtioMem) {
+  VmConfig config = TwoNodes();
+  config.memory_zones[1].hotplug_size = GiB(1);
+  EXPECT_EQ(Errors(config), (List{"InvalidHotplugMethodWithMemoryZones memory-zone[1] hotplug_size=1G"}));
+  config.memory.hotplug_method = HotplugMethod::kVirtioMem;
+  EXPECT_EQ(Errors(config), List());
+  config.memory.hotplug_size = GiB(1);
+  EXPECT_EQ(Errors(config), (List{"InvalidMemoryParameters memory hotplug_size=1G"}));
+}
+
+// ---- Topology, segments, enclaves ---------------------------------------------------------------------
+
+TEST(ValidateTopology, TheProductIsMax) {
+  VmConfig config = TwoNodes();
+  config.cpus.topology = CpuTopologyConfig{1, 2, 1, 2};
+  EXPECT_EQ(Errors(config), List());
+  config.cpus.topology = CpuTopologyConfig{2, 2, 1, 2};
+  EXPECT_EQ(Errors(config), (List{"InvalidTopology cpus topology=2:2:1:2"}));
+  config.cpus.topology = CpuTopologyConfig{4, 1, 1, 1};
+  EXPECT_EQ(Errors(config), (List{"InvalidTopology cpus topology=4:1:1:1"}));
+}
+
+TEST(ValidateTopology, ApicIdsMustFit) {
+  VmConfig config;
+  config.kernel = "k";
+  config.cpus.boot = 165;
+  config.cpus.topology = CpuTopologyConfig{1, 33, 1, 5};  // 33 cores take 6 bits
+  EXPECT_EQ(Errors(config), (List{"InvalidTopology cpus topology=1:33:1:5"}));
+}
+
+TEST(ValidatePlatform, SegmentsExistOnce) {
+  VmConfig config = TwoNodes();
+  config.platform.num_pci_segments = 2;
+  config.pci_segments = {{1, 1, 1}, {1, 0, 1}, {2, 1, 1}};
+  EXPECT_EQ(Errors(config), (List{"DuplicatePciSegment pci-segment[1] pci_segment=1",
+                                  "InvalidPciSegmentApertureWeight pci-segment[1] mmio32_aperture_weight=0",
+                                  "InvalidPciSegment pci-segment[2] pci_segment=2"}));
+  config.pci_segments.clear();
+  config.platform.num_pci_segments = 97;
+  EXPECT_EQ(Errors(config), (List{"InvalidNumPciSegments platform num_pci_segments=97"}));
+}
+
+TEST(ValidatePlatform, NodesOwnSegmentsOnceAndTheFirstOwnsSegmentZero) {
+  VmConfig config = TwoNodes();
+  config.platform.num_pci_segments = 3;
+  config.numa[0].pci_segments = {0, 1};
+  config.numa[1].pci_segments = {2};
+  EXPECT_EQ(Errors(config), List());
+  config.numa[1].pci_segments = {0, 1, 3};
+  EXPECT_EQ(Errors(config),
+            (List{"InvalidPciSegment numa[1] pci_segments=3", "PciSegmentReused numa[1] pci_segments=0-1",
+                  "DefaultPciSegmentInvalidNode numa[1] pci_segments=0"}));
+}
+
+TEST(ValidatePlatform, DevicesSitInSegmentsThatExistAndHaveRoom) {
+  VmConfig config = TwoNodes();
+  for (int i = 0; i < 31; ++i) {
+    DiskConfig disk;
+    disk.path = disk.id = "d" + std::to_string(i);
+    config.disks.push_back(disk);
+  }
+  EXPECT_EQ(Errors(config), (List{"TooManyDevices platform num_pci_segments=33 in segment 0"}));
+  config.platform.num_pci_segments = 2;
+  config.disks[0].pci_segment = 1;
+  EXPECT_EQ(Errors(config), List());
+  config.disks[0].pci_segment = 2;
+  EXPECT_EQ(Errors(config), (List{"InvalidPciSegment disk[0] pci_segment=2"}));
+}
+
+TEST(ValidateNuma, ADeviceMayBeANode) {
+  VmConfig config = TwoNodes();
+  NumaConfig node;
+  node.guest_numa_id = 2;
+  node.device_id = "rng0";
+  config.numa.push_back(node);
+  EXPECT_EQ(Errors(config), List());
+  config.numa[2].device_id = "gpu";
+  EXPECT_EQ(Errors(config), (List{"UnknownDevice numa[2] device_id=gpu"}));
+  config.numa[1].device_id = "rng0";
+  config.numa.pop_back();
+  EXPECT_EQ(Errors(config), (List{"InvalidNumaDevice numa[1] device_id=rng0"}));
+}
+
+TEST(ValidateNuma, EnclaveSectionsBelongToOneNode) {
+  VmConfig config = TwoNodes();
+  config.sgx_epc = {{"e", MiB(1), false}};
+  config.numa[0].sgx_epc_sections = {"e"};
+  EXPECT_EQ(Errors(config), List());
+  config.numa[1].sgx_epc_sections = {"e", "f"};
+  config.sgx_epc[0].size = KiB(2);
+  EXPECT_EQ(Errors(config),
+            (List{"InvalidSgxEpcSize sgx-epc[0] size=2K", "SgxEpcSectionReused numa[1] sgx_epc_sections=e",
+                  "UnknownSgxEpcSection numa[1] sgx_epc_sections=f"}));
 }
 
 }  // namespace

@@ -83,6 +83,29 @@ TEST_F(HugePagesTest, KnowsTheLimitsOfTheControlGroupAndItsAncestors) {
             "memory zones m0 need 4 huge pages of 2M, the limit of this control group (hugetlb) has 3 free");
 }
 
+TEST_F(HugePagesTest, CountsWhatIsPluggedAtBoot) {
+  MemoryZoneConfig zone = Zone("m1", MiB(2), 1);
+  zone.hotplug_size = MiB(64);
+  zone.hotplugged_size = MiB(4);
+
+  EXPECT_EQ(HugePages(root_).Preflight({zone}).message(),
+            "memory zones m1 need 3 huge pages of 2M, host NUMA node 1 has 2 free");
+}
+
+TEST_F(HugePagesTest, PrefaultsNoMoreThanTheControlGroupMayHave) {
+  Put("proc/self/cgroup", "0::/berth/vm1\n");
+  Put("sys/fs/cgroup/berth/vm1/memory.max", "8388608\n");
+  Put("sys/fs/cgroup/berth/vm1/memory.current", "1048576\n");
+  MemoryZoneConfig zone;
+  zone.id = "m0";
+  zone.size = MiB(8);
+  EXPECT_TRUE(HugePages(root_).Preflight({zone}).ok());
+
+  zone.prefault = true;
+  EXPECT_EQ(HugePages(root_).Preflight({zone}).message(),
+            "memory zones m0 prefault 8M, the limit of this control group (memory) leaves 7.00 MiB");
+}
+
 TEST_F(HugePagesTest, RefusesSizesAndNodesThatTheHostDoesNotHave) {
   MemoryZoneConfig big = Zone("m0", GiB(1));
   big.hugepage_size = GiB(1);

@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "vmm/memory/huge_pages.h"
+#include "vmm/memory/zone_backing.h"
 
 namespace berth::vmm {
 namespace {
@@ -144,6 +145,95 @@ TEST(ZonedMemory, BindsToANodeBeforeItPrefaults) {
   }
   EXPECT_NE(found.find("bind"), std::string::npos) << found;
   EXPECT_NE(found.find("N0="), std::string::npos) << found;
+}
+
+TEST(ZonedMemory, RoomForGrowthTakesNothingAndIsNotRamUntilItIsPlugged) {
+  MemoryZoneConfig zone = Zone("a", MiB(2));
+  zone.prefault = true;
+  zone.hotplug_size = MiB(256);
+  auto zoned = *ZonedMemory::Create({zone, Zone("b", MiB(2))}, HotplugMethod::kVirtioMem);
+  const GuestMemory& memory = zoned->memory();
+
+  ASSERT_EQ(memory.regions().size(), 2u);
+  ASSERT_EQ(memory.hotplug_areas().size(), 1u);
+  const MemoryRegion& area = memory.hotplug_areas()[0];
+  EXPECT_EQ(Raw(area.base), uint64_t{4} << 30);
+  EXPECT_EQ(area.plug->block(), 2u << 20);
+  EXPECT_EQ(Smaps(area.host, "Rss"), 0u);
+  EXPECT_FALSE(memory.WriteObject<uint32_t>(area.base, 1).ok());
+
+  const MemoryRegion part = area.Part(4 << 20, 4 << 20);
+  ASSERT_TRUE(PopulatePlugged(part).ok());
+  area.plug->Set(4 << 20, 4 << 20, true);
+  EXPECT_EQ(Smaps(area.host, "Rss"), 4096u);
+  EXPECT_TRUE(memory.WriteObject<uint32_t>(part.base, 7).ok());
+  EXPECT_FALSE(memory.WriteObject<uint32_t>(part.base + (4 << 20), 7).ok());
+  EXPECT_EQ(memory.PresentRuns().size(), 3u);
+  EXPECT_EQ(Raw(memory.PresentRuns()[2].base), Raw(part.base));
+
+  area.plug->Set(4 << 20, 4 << 20, false);
+  ASSERT_TRUE(DiscardPages(part).ok());
+  EXPECT_EQ(Smaps(area.host, "Rss"), 0u);
+  EXPECT_FALSE(memory.ReadObject<uint32_t>(part.base).has_value());
+}
+
+TEST(ZonedMemory, GivesMemoryBackWhateverItsBacking) {
+  for (bool shared : {false, true}) {
+    MemoryZoneConfig zone = Zone("a", MiB(4));
+    zone.shared = shared;
+    auto zoned = *ZonedMemory::Create({zone});
+    ASSERT_TRUE(zoned->memory().WriteObject<uint32_t>(Gpa{2 << 20}, 7).ok());
+
+    ASSERT_TRUE(DiscardPages(zoned->memory().regions()[0].Part(2 << 20, 2 << 20)).ok());
+
+    EXPECT_EQ(*zoned->memory().ReadObject<uint32_t>(Gpa{2 << 20}), 0u) << shared;
+  }
+}
+
+TEST(ZonedMemory, AFileHasRoomForGrowthBehindTheZone) {
+  std::string path = testing::TempDir() + "zone_growing_file";
+  MemoryZoneConfig zone = Zone("file", MiB(2));
+  zone.file = path;
+  zone.shared = true;
+  zone.hotplug_size = MiB(128);
+  {
+    auto zoned = *ZonedMemory::Create({zone}, HotplugMethod::kVirtioMem);
+    const MemoryRegion& area = zoned->memory().hotplug_areas()[0];
+    EXPECT_EQ(area.fd_offset, 2u << 20);
+    area.plug->Set(0, 2 << 20, true);
+    ASSERT_TRUE(zoned->memory().WriteObject<uint32_t>(area.base, 0x64636261).ok());
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), 130u << 20);
+  EXPECT_EQ(ReadFile(path, 256 << 20)->substr(2 << 20, 4), "abcd");
+  std::filesystem::remove(path);
+}
+
+TEST(ZonedMemory, AdvisesMergingAndAgainstTransparentHugePages) {
+  MemoryZoneConfig zone = Zone("a", MiB(4));
+  zone.thp = false;
+  MemoryZoneConfig merged = Zone("b", MiB(4));
+  merged.mergeable = true;
+  auto zoned = *ZonedMemory::Create({zone, merged});
+
+  auto flags = [&](size_t region) {
+    std::ifstream maps("/proc/self/smaps");
+    const auto address = reinterpret_cast<uintptr_t>(zoned->memory().regions()[region].host);
+    bool inside = false;
+    for (std::string line; std::getline(maps, line);) {
+      unsigned long begin = 0, end = 0;
+      if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2)
+        inside = address >= begin && address < end;
+      if (inside && line.starts_with("VmFlags:")) return line + " ";
+    }
+    return std::string();
+  };
+  EXPECT_NE(flags(0).find(" dd "), std::string::npos) << flags(0);  // not in core dumps
+  if (std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) {
+    EXPECT_NE(flags(0).find(" nh "), std::string::npos) << flags(0);
+  }
+  if (std::filesystem::exists("/sys/kernel/mm/ksm")) {
+    EXPECT_NE(flags(1).find(" mg "), std::string::npos) << flags(1);
+  }
 }
 
 TEST(ZonedMemory, SaysNoBeforeHugePagesAreMissed) {

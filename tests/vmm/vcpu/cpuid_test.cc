@@ -52,7 +52,7 @@ TEST(CpuTopology, NumbersOneSocketWithoutNuma) {
 
   EXPECT_EQ(topology.apic_ids(), (std::vector<uint32_t>{0, 1, 2}));
   EXPECT_EQ(topology.core_bits, 2u);
-  EXPECT_EQ(topology.cores_per_socket, 3u);
+  EXPECT_EQ(topology.cores_per_die, 3u);
 }
 
 TEST(CpuTopology, GivesEachNodeASocketOfItsOwn) {
@@ -82,6 +82,54 @@ TEST(CpuTopology, RefusesApicIdsThatDoNotFitEightBits) {
   cpus.boot = 130;
   EXPECT_EQ(BuildCpuTopology(cpus, {Node(0, CpuSet::Range(0, 128)), Node(1, {129})}).status().message(),
             "APIC id 256 is above 254: too many vCPUs (130) or NUMA nodes of very different size");
+}
+
+TEST(CpuTopology, GroupsAsItIsTold) {
+  CpusConfig cpus;
+  cpus.boot = 24;
+  cpus.topology = CpuTopologyConfig{2, 3, 2, 2};
+
+  CpuTopology topology = *BuildCpuTopology(cpus, {});
+
+  EXPECT_EQ(topology.socket_bits(), 4u);  // 1 for threads, 2 for cores, 1 for dies
+  EXPECT_EQ(topology.vcpus_per_socket(), 12u);
+  EXPECT_EQ(topology.vcpus[1].apic_id, 1u);
+  EXPECT_EQ(topology.vcpus[5].apic_id, 5u);
+  EXPECT_EQ(topology.vcpus[6].apic_id, 8u);    // the second die's first core
+  EXPECT_EQ(topology.vcpus[12].apic_id, 16u);  // the second socket
+  EXPECT_EQ(topology.vcpus[23].apic_id, 29u);
+}
+
+TEST(Cpuid, TellsThreadsCoresAndDies) {
+  CpusConfig cpus;
+  cpus.boot = 8;
+  cpus.topology = CpuTopologyConfig{2, 2, 2, 1};
+  CpuTopology topology = *BuildCpuTopology(cpus, {});
+
+  auto leaves = BuildCpuid({Leaf(0, 0x1f, kIntel), Leaf(1), Leaf(0xb), Leaf(0x1f)}, {}, topology, 5, 0);
+
+  std::vector<std::vector<uint32_t>> levels;
+  for (const auto& leaf : leaves) {
+    if (leaf.function == 0xb || leaf.function == 0x1f)
+      levels.push_back({leaf.function, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx});
+  }
+  EXPECT_EQ(levels, (std::vector<std::vector<uint32_t>>{{0xb, 1, 2, 0x100, 5},
+                                                        {0xb, 3, 8, 0x201, 5},
+                                                        {0xb, 0, 0, 2, 5},
+                                                        {0x1f, 1, 2, 0x100, 5},
+                                                        {0x1f, 2, 4, 0x201, 5},
+                                                        {0x1f, 3, 8, 0x502, 5},
+                                                        {0x1f, 0, 0, 3, 5}}));
+}
+
+TEST(Cpuid, CanTellFewerAddressBits) {
+  std::vector<kvm_cpuid_entry2> leaves = {Leaf(0x80000008)};
+  leaves[0].eax = 0x3930;  // 48 and 57 bits
+
+  LimitPhysicalAddressBits(leaves, 40);
+
+  EXPECT_EQ(leaves[0].eax, 0x3928u);
+  EXPECT_EQ(PhysicalAddressBits(leaves), 40u);
 }
 
 TEST(Cpuid, PutsTheApicIdIntoEveryPlace) {

@@ -1,8 +1,8 @@
-#include "scheduler/service/work_queue.h"
+#include "common/work_queue.h"
 
 #include <utility>
 
-namespace berth::scheduler {
+namespace berth {
 
 WorkQueue::WorkQueue(size_t limit) : limit_(limit), thread_([this] { Run(); }) {}
 
@@ -40,4 +40,4 @@ void WorkQueue::Run() {
   }
 }
 
-}  // namespace berth::scheduler
+}  // namespace berth

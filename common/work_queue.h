@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-namespace berth::scheduler {
+namespace berth {
 
 // One thread that runs jobs in the order in which they came. Thread-safe.
 class WorkQueue {
@@ -34,4 +34,4 @@ class WorkQueue {
   std::thread thread_;
 };
 
-}  // namespace berth::scheduler
+}  // namespace berth

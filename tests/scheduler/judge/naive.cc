@@ -1,6 +1,7 @@
-#include "tests/scheduler/fit/naive.h"
+#include "tests/scheduler/judge/naive.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 #include <vector>
@@ -77,10 +78,10 @@ bool SharedFits(const FitHost& host, const RequestSpec& spec, const GuestCell& g
   size_t shared = cell.shared_cpus.Count();
   if (floating > 0) {
     if (floating > shared) return false;
-    if (static_cast<double>(cell.shared_vcpus + floating) > static_cast<double>(shared) * host.cpu_ratio)
-      return false;
+    double ratio = spec.encrypted() ? std::min(1.0, host.cpu_ratio) : host.cpu_ratio;
+    if (static_cast<double>(cell.shared_vcpus + floating) > static_cast<double>(shared) * ratio) return false;
   }
-  if (spec.cpu_policy == CpuPolicy::kDedicated) return true;
+  if (spec.cpu_policy == CpuPolicy::kDedicated || spec.encrypted()) return true;
   return static_cast<double>(cell.memory_used_bytes + guest.memory_bytes) <=
          static_cast<double>(cell.memory_bytes) * host.ram_ratio;
 }
@@ -101,10 +102,24 @@ bool SizeAllowed(const PageRequest& pages, uint64_t size, uint64_t smallest) {
   return false;
 }
 
+// R11.
+bool SecureFits(const RequestSpec& spec, size_t guest, const FitCell& cell) {
+  constexpr uint64_t kStep = uint64_t{2} << 20;
+  uint64_t steps = (spec.cells[guest].memory_bytes + kStep - 1) / kStep;
+  if (steps * kStep > cell.secure_room_bytes) return false;
+  return guest != 0 || cell.nonsecure_room_bytes >= spec.swiotlb_bytes;
+}
+
 // R5. `chosen`: only this size may be used; 0: none was asked for.
 bool PagesFit(const RequestSpec& spec, const GuestCell& guest, const FitCell& cell,
               std::optional<uint64_t> chosen) {
-  if (cell.pages.empty()) return false;
+  if (cell.pages.empty()) {
+    // Nobody counted the pages: base pages exist where memory does.
+    if (spec.pages.kind != PageRequest::Kind::kNotAsked || guest.memory_bytes % 4096 != 0) return false;
+    uint64_t total = cell.memory_bytes / 4096;
+    uint64_t used = std::min(total, cell.memory_used_bytes / 4096);
+    return guest.memory_bytes / 4096 <= (spec.cpu_policy == CpuPolicy::kDedicated ? total - used : total);
+  }
   uint64_t smallest = cell.pages[0].size_bytes;
   for (const FitPages& pages : cell.pages) smallest = std::min(smallest, pages.size_bytes);
   bool asked = spec.pages.kind != PageRequest::Kind::kNotAsked;
@@ -125,7 +140,14 @@ bool PagesFit(const RequestSpec& spec, const GuestCell& guest, const FitCell& ce
 bool CellFits(const FitHost& host, const RequestSpec& spec, size_t guest, const FitCell& cell) {
   const GuestCell& asked = spec.cells[guest];
   return SomePins(cell, spec.thread_policy, asked.pinned.Count(), WantsEmulator(spec, guest)) &&
-         SharedFits(host, spec, asked, cell) && PagesFit(spec, asked, cell, std::nullopt);
+         SharedFits(host, spec, asked, cell) &&
+         (spec.encrypted() ? SecureFits(spec, guest, cell) : PagesFit(spec, asked, cell, std::nullopt));
+}
+
+std::optional<std::string> Lower(std::optional<std::string> text) {
+  if (!text) return text;
+  for (char& c : *text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
 }
 
 // R6, R7, R10.
@@ -135,7 +157,7 @@ bool Serves(const FitDevice& device, const PciRequest& request) {
                 (match.product_id.empty() || match.product_id == device.product_id);
     bool special = device.kind == DeviceKind::kPf || device.kind == DeviceKind::kVdpa;
     if (match.kind ? *match.kind != device.kind : special) good = false;
-    if (match.network && match.network->name != device.network) good = false;
+    if (match.network && Lower(match.network->name) != Lower(device.network)) good = false;
     if (match.off_networks && device.network) good = false;
     if (match.trusted && match.trusted != device.trusted) good = false;
     if (match.remote_managed ? match.remote_managed != device.remote_managed
@@ -188,6 +210,39 @@ bool IsFar(const std::set<NumaNode>& nodes, const FitDevice& device) {
   return !nodes.empty() && !(device.numa_node && nodes.contains(*device.numa_node));
 }
 
+bool InOneDomain(const std::string& kind, const std::vector<const FitDevice*>& devices) {
+  if (devices.empty()) return true;
+  for (const std::string& domain : devices[0]->domains) {
+    if (domain.rfind(kind + ":", 0) != 0) continue;
+    bool all = std::all_of(devices.begin(), devices.end(), [&](const FitDevice* device) {
+      return std::find(device->domains.begin(), device->domains.end(), domain) != device->domains.end();
+    });
+    if (all) return true;
+  }
+  return false;
+}
+
+// Where some host cell is tied to a network of the guest, the guest uses such a cell.
+bool NetworksReached(const FitHost& host, const RequestSpec& spec, const std::set<NumaNode>& nodes) {
+  auto reached = [&](auto&& tied) {
+    bool any = false;
+    for (const FitCell& cell : host.cells) {
+      if (!tied(cell)) continue;
+      if (nodes.contains(cell.id)) return true;
+      any = true;
+    }
+    return !any;
+  };
+  if (nodes.empty()) return true;
+  for (const std::string& name : spec.physical_networks) {
+    bool good = reached([&](const FitCell& cell) {
+      return std::count(cell.physical_networks.begin(), cell.physical_networks.end(), name) > 0;
+    });
+    if (!good) return false;
+  }
+  return !spec.tunneled || reached([](const FitCell& cell) { return cell.tunneled; });
+}
+
 // R9 by trying every device for every unit of every request.
 class DeviceSearch {
  public:
@@ -210,9 +265,20 @@ class DeviceSearch {
     return true;
   }
 
+  bool ShareDomain(const DomainGroup& group) const {
+    std::vector<const FitDevice*> members;
+    for (auto [index, request] : taken_) {
+      if ((group.requests >> request & 1) != 0) members.push_back(&host_.devices[index]);
+    }
+    return InOneDomain(group.kind, members);
+  }
+
   void Place(size_t request, uint32_t unit, size_t from, uint32_t far) {
     if (best_ && far >= *best_) return;
     if (request == spec_.pci.size()) {
+      for (const DomainGroup& group : spec_.domains) {
+        if (!ShareDomain(group)) return;
+      }
       best_ = far;
       return;
     }
@@ -273,6 +339,7 @@ std::string CheckOneCell(const FitHost& host, const RequestSpec& spec, const Cel
   }
   if (!good) return where + "CPUs against R3";
   if (!SharedFits(host, spec, guest, *cell)) return where + "against R4";
+  if (spec.encrypted()) return SecureFits(spec, one.guest, *cell) ? "" : where + "against R11";
   if (!PagesFit(spec, guest, *cell, one.page_size_bytes)) return where + "pages against R5";
   return "";
 }
@@ -301,6 +368,13 @@ std::string CheckDevices(const FitHost& host, const RequestSpec& spec, const std
     ++counts[one.request];
     if (IsFar(nodes, *device)) ++far;
   }
+  for (const DomainGroup& group : spec.domains) {
+    std::vector<const FitDevice*> members;
+    for (auto [device, owner] : taken) {
+      if ((group.requests >> owner & 1) != 0) members.push_back(device);
+    }
+    if (!InOneDomain(group.kind, members)) return "domain " + group.kind + " is not shared";
+  }
   for (uint32_t r = 0; r < spec.pci.size(); ++r) {
     if (counts[r] != spec.pci[r].count) return "request " + std::to_string(r) + ": wrong number of devices";
   }
@@ -317,15 +391,19 @@ std::string FindFault(const FitHost& host, const RequestSpec& spec, const Assign
     if (!nodes.insert(assignment.cells[i].host).second) return "two guest cells on one host cell";
     if (std::string fault = CheckOneCell(host, spec, assignment.cells[i]); !fault.empty()) return fault;
   }
+  if (!NetworksReached(host, spec, nodes)) return "a network is on another node";
   return CheckDevices(host, spec, nodes, assignment);
 }
 
 std::optional<uint32_t> SolveByBruteForce(const FitHost& host, const RequestSpec& spec) {
+  bool smt = std::any_of(host.cells.begin(), host.cells.end(), HasSmt);
+  if (spec.smt != SmtTrait::kAny && smt != (spec.smt == SmtTrait::kRequired)) return std::nullopt;
   std::set<std::set<NumaNode>> sets;
   std::set<NumaNode> nodes;
   CollectSets(host, spec, 0, nodes, sets);
   std::optional<uint32_t> best;
   for (const auto& one : sets) {
+    if (!NetworksReached(host, spec, one)) continue;
     auto far = DeviceSearch(host, spec, one).Run();
     if (far) best = std::min(best.value_or(*far), *far);
   }

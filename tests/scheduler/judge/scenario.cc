@@ -1,4 +1,4 @@
-#include "tests/scheduler/fit/scenario.h"
+#include "tests/scheduler/judge/scenario.h"
 
 #include <algorithm>
 #include <cctype>
@@ -28,7 +28,9 @@ std::string Hex4(const std::string& text) {
 CpuSet Cpus(const Json& value) {
   if (value.is_string()) return CpuSet::Parse(value.get<std::string>()).value();
   CpuSet out;
-  for (const Json& cpu : value) out.Add(cpu.get<uint32_t>());
+  for (const Json& cpu : value)
+    out.Add(cpu.is_string() ? static_cast<uint32_t>(std::stoul(cpu.get<std::string>()))
+                            : cpu.get<uint32_t>());
   return out;
 }
 
@@ -38,6 +40,25 @@ Properties Strings(const Json& object) {
     out[key] = value.is_string() ? value.get<std::string>() : value.dump();
   }
   return out;
+}
+
+// Numbers may be written as text.
+uint64_t Whole(const Json& object, const char* key, uint64_t fallback = 0) {
+  if (!object.contains(key) || object[key].is_null()) return fallback;
+  const Json& value = object[key];
+  return value.is_string() ? std::stoull(value.get<std::string>()) : value.get<uint64_t>();
+}
+
+double Ratio(const Json& object, const char* key) {
+  if (!object.contains(key)) return 1.0;
+  return object[key].is_string() ? std::stod(object[key].get<std::string>()) : object[key].get<double>();
+}
+
+std::optional<uint32_t> Node(const Json& object, const char* key) {
+  if (!object.contains(key) || object[key].is_null()) return std::nullopt;
+  const Json& value = object[key];
+  int64_t number = value.is_string() ? std::stoll(value.get<std::string>()) : value.get<int64_t>();
+  return number < 0 ? std::nullopt : std::optional(static_cast<uint32_t>(number));
 }
 
 std::optional<bool> Flag(const Json& object, const char* key) {
@@ -118,8 +139,8 @@ FitDevice MakeDevice(const Json& json, const Json& spec, std::optional<PciAddres
   device.kind = ParseDeviceKind(json["dev_type"].get<std::string>()).value();
   device.vendor_id = Hex4(json["vendor_id"]);
   device.product_id = Hex4(json["product_id"]);
-  if (json.contains("numa_node") && !json["numa_node"].is_null())
-    device.numa_node = json["numa_node"].get<uint32_t>();
+  device.numa_node = Node(json, "numa_node");
+  for (const Json& domain : json.value("domains", Json::array())) device.domains.push_back(domain);
   if (device.kind != DeviceKind::kPf) device.parent = parent;
   if (spec.contains("physical_network") && !spec["physical_network"].is_null()) {
     device.network = spec["physical_network"].get<std::string>();
@@ -145,7 +166,9 @@ void ReadDevices(const Json& json, bool refuse_both, ScenarioHost& out) {
   };
   for (const Json& device : json["pci_devices"]) {
     if (device.value("status", "available") == "available") continue;
-    taken.insert(PciAddress::Parse(device["address"].get<std::string>()).value());
+    auto address = PciAddress::Parse(device["address"].get<std::string>());
+    if (!address.has_value()) continue;
+    taken.insert(*address);
     if (auto parent = parent_of(device)) busy_parents.insert(*parent);
   }
   std::set<PciAddress> listed_pfs;
@@ -156,6 +179,8 @@ void ReadDevices(const Json& json, bool refuse_both, ScenarioHost& out) {
     auto parent = parent_of(device);
     for (const Json& spec : json["device_spec"]) {
       if (!SpecMatches(spec, device, *address, parent)) continue;
+      if (Flag(spec, "remote_managed").value_or(false) && device.value("card_serial_number", "").empty())
+        continue;
       FitDevice made = MakeDevice(device, spec, parent);
       if (made.kind == DeviceKind::kPf) listed_pfs.insert(*address);
       if (made.parent) listed_parents.insert(*made.parent);
@@ -172,21 +197,29 @@ void ReadDevices(const Json& json, bool refuse_both, ScenarioHost& out) {
 
 FitCell ReadCell(const Json& json) {
   FitCell cell;
-  cell.id = json["id"].get<uint32_t>();
-  if (json.contains("socket") && !json["socket"].is_null()) cell.socket = json["socket"].get<uint32_t>();
+  cell.id = Node(json, "id").value();
+  cell.socket = Node(json, "socket");
   cell.shared_cpus = Cpus(json["cpuset"]);
   CpuSet dedicated = Cpus(json["pcpuset"]);
   cell.single_pool = cell.shared_cpus == dedicated;
   cell.free_dedicated = dedicated - (json.contains("pinned_cpus") ? Cpus(json["pinned_cpus"]) : CpuSet());
-  for (const Json& core : json["siblings"]) cell.siblings.push_back(Cpus(core));
-  cell.shared_vcpus = json.value("cpu_usage", 0u);
-  cell.memory_bytes = json["memory_mb"].get<uint64_t>() << 20;
-  cell.memory_used_bytes = json.value("memory_used_mb", uint64_t{0}) << 20;
-  for (const Json& pages : json["mempages"]) {
-    uint64_t total = pages["total"].get<uint64_t>();
-    uint64_t gone = pages.value("used", uint64_t{0}) + pages.value("reserved", uint64_t{0});
-    cell.pages.push_back({pages["size_kb"].get<uint64_t>() << 10, total, total > gone ? total - gone : 0});
+  for (const Json& core : json.value("siblings", Json::array())) cell.siblings.push_back(Cpus(core));
+  cell.shared_vcpus = static_cast<uint32_t>(Whole(json, "cpu_usage"));
+  cell.memory_bytes = Whole(json, "memory_mb") << 20;
+  cell.memory_used_bytes = Whole(json, "memory_used_mb") << 20;
+  auto left = [](uint64_t total, uint64_t gone) { return total > gone ? total - gone : 0; };
+  for (const Json& pages : json.value("mempages", Json::array())) {
+    uint64_t total = Whole(pages, "total");
+    cell.pages.push_back(
+        {Whole(pages, "size_kb") << 10, total, left(total, Whole(pages, "used") + Whole(pages, "reserved"))});
   }
+  cell.secure_room_bytes = left(Whole(json, "secure_memory_mb"), Whole(json, "secure_memory_used_mb")) << 20;
+  cell.nonsecure_room_bytes = left(Whole(json, "nonsecure_memory_mb", Whole(json, "memory_mb")),
+                                   Whole(json, "nonsecure_memory_used_mb", Whole(json, "memory_used_mb")))
+                              << 20;
+  const Json network = json.value("network", Json::object());
+  cell.tunneled = network.value("tunneled", false);
+  for (const Json& name : network.value("physnets", Json::array())) cell.physical_networks.push_back(name);
   return cell;
 }
 
@@ -212,8 +245,8 @@ AliasTable ReadAliases(const Json& config) {
 Result<RequestSpec> ReadRequest(const Json& json) {
   Flavor flavor;
   flavor.name = json["flavor"].value("name", "f");
-  flavor.vcpus = json["flavor"]["vcpus"].get<uint32_t>();
-  flavor.memory_mib = json["flavor"]["memory_mb"].get<uint64_t>();
+  flavor.vcpus = static_cast<uint32_t>(Whole(json["flavor"], "vcpus"));
+  flavor.memory_mib = Whole(json["flavor"], "memory_mb");
   flavor.extra_specs = Strings(json["flavor"].value("extra_specs", Json::object()));
   std::vector<PortRequest> ports;
   for (const Json& port : json.value("ports", Json::array())) {
@@ -224,6 +257,7 @@ Result<RequestSpec> ReadRequest(const Json& json) {
       one.physical_network = port["physical_network"].get<std::string>();
     }
     one.trusted = Flag(port, "trusted");
+    one.tunneled = Flag(port, "tunneled").value_or(false);
     if (port.contains("numa_policy") && !port["numa_policy"].is_null()) one.numa_policy = port["numa_policy"];
     ports.push_back(std::move(one));
   }
@@ -257,8 +291,8 @@ Result<Scenario> ReadScenario(std::string_view line) {
     for (const Json& host : json["hosts"]) {
       ScenarioHost one;
       one.name = host["name"];
-      one.host.cpu_ratio = host.value("cpu_allocation_ratio", 1.0);
-      one.host.ram_ratio = host.value("ram_allocation_ratio", 1.0);
+      one.host.cpu_ratio = Ratio(host, "cpu_allocation_ratio");
+      one.host.ram_ratio = Ratio(host, "ram_allocation_ratio");
       for (const Json& cell : host["numa_cells"]) one.host.cells.push_back(ReadCell(cell));
       ReadDevices(host, refuse_both, one);
       Prepare(one.host);

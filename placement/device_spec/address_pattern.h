@@ -13,7 +13,7 @@ namespace re2 {
 class RE2;
 }
 
-namespace berth::agent {
+namespace berth::placement {
 
 // Which PCI addresses an entry of device_spec means. A value type; matching is thread-safe.
 class AddressPattern {
@@ -49,4 +49,4 @@ class AddressPattern {
   std::optional<PciAddress> exact_;
 };
 
-}  // namespace berth::agent
+}  // namespace berth::placement

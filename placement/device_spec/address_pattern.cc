@@ -1,4 +1,4 @@
-#include "compute-agent/devices/address_pattern.h"
+#include "placement/device_spec/address_pattern.h"
 
 #include <re2/re2.h>
 
@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <vector>
 
-namespace berth::agent {
+namespace berth::placement {
 namespace {
 
 struct FieldLimit {
@@ -134,4 +134,4 @@ bool AddressPattern::Matches(const PciAddress& address) const {
   return true;
 }
 
-}  // namespace berth::agent
+}  // namespace berth::placement

@@ -1,0 +1,119 @@
+#include "vmm/machine/ram_map.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "vmm/kvm/fake_kvm.h"
+#include "vmm/memory/zoned_memory.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kBase = uint64_t{4} << 30;
+
+// Adds up what it was told, and refuses when told to.
+class Listener : public MemoryListener {
+ public:
+  Status OnAdded(const MemoryRegion& run) override {
+    if (refuse) return ResourceExhausted("no entries left");
+    runs[Raw(run.base)] = run.size;
+    return OkStatus();
+  }
+  void OnRemoved(Gpa base, uint64_t size) override {
+    EXPECT_EQ(runs[Raw(base)], size);
+    runs.erase(Raw(base));
+  }
+  std::map<uint64_t, uint64_t> runs;
+  bool refuse = false;
+};
+
+class RamMapTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    MemoryZoneConfig zone;
+    zone.id = "a";
+    zone.size = MiB(4);
+    zone.hotplug_size = GiB(1);
+    memory_ = *ZonedMemory::Create({zone}, HotplugMethod::kVirtioMem);
+    vm_ = *kvm_.CreateVm();
+    slots_.emplace(*vm_, 8);
+    ram_.emplace(memory_->memory(), *slots_);
+    ASSERT_TRUE(ram_->MapAll().ok());
+  }
+  const MemoryRegion& area() { return memory_->memory().hotplug_areas()[0]; }
+
+  FakeKvm kvm_;
+  std::unique_ptr<ZonedMemory> memory_;
+  std::unique_ptr<KvmVm> vm_;
+  std::optional<MemorySlots> slots_;
+  std::optional<RamMap> ram_;
+};
+
+TEST_F(RamMapTest, AChunkHasASlotWhileAnyBlockOfItIsPlugged) {
+  EXPECT_EQ(kvm_.vm().slots.size(), 1u);
+
+  ASSERT_TRUE(ram_->Plug(area(), 126 * kMiB, 4 * kMiB).ok());  // across two chunks of 128 MiB
+  ASSERT_EQ(kvm_.vm().slots.size(), 3u);
+  EXPECT_EQ(Raw(kvm_.vm().slots.at(1).gpa), kBase);
+  EXPECT_EQ(kvm_.vm().slots.at(1).size, 128 * kMiB);
+  EXPECT_EQ(Raw(kvm_.vm().slots.at(2).gpa), kBase + 128 * kMiB);
+  ASSERT_TRUE(ram_->Plug(area(), 0, 2 * kMiB).ok());
+  EXPECT_EQ(kvm_.vm().slots.size(), 3u);
+
+  ASSERT_TRUE(ram_->Unplug(area(), 126 * kMiB, 4 * kMiB).ok());
+  EXPECT_EQ(kvm_.vm().slots.size(), 2u);
+  ASSERT_TRUE(ram_->Unplug(area(), 0, 2 * kMiB).ok());
+  EXPECT_EQ(kvm_.vm().slots.size(), 1u);
+}
+
+TEST_F(RamMapTest, ListenersHearOfAllRamThenOfChanges) {
+  ASSERT_TRUE(ram_->Plug(area(), 0, 2 * kMiB).ok());
+  Listener listener;
+  ASSERT_TRUE(ram_->AddListener(listener).ok());
+  EXPECT_EQ(listener.runs, (std::map<uint64_t, uint64_t>{{0, 4 * kMiB}, {kBase, 2 * kMiB}}));
+
+  ASSERT_TRUE(ram_->Plug(area(), 8 * kMiB, 4 * kMiB).ok());
+  EXPECT_EQ(listener.runs[kBase + 8 * kMiB], 4 * kMiB);
+  ASSERT_TRUE(ram_->Unplug(area(), 8 * kMiB, 4 * kMiB).ok());
+  EXPECT_EQ(listener.runs.size(), 2u);
+  ram_->RemoveListener(listener);
+  ASSERT_TRUE(ram_->Plug(area(), 8 * kMiB, 4 * kMiB).ok());
+  EXPECT_EQ(listener.runs.size(), 2u);
+}
+
+// Whatever fails, nothing has changed.
+TEST_F(RamMapTest, APlugThatFailsLeavesNothingBehind) {
+  Listener first, second;
+  ASSERT_TRUE(ram_->AddListener(first).ok());
+  ASSERT_TRUE(ram_->AddListener(second).ok());
+  auto unchanged = [&] {
+    EXPECT_EQ(area().plug->plugged(), 0u);
+    EXPECT_EQ(kvm_.vm().slots.size(), 1u);
+    EXPECT_EQ(first.runs.size(), 1u);
+    EXPECT_EQ(second.runs.size(), 1u);
+  };
+
+  second.refuse = true;
+  EXPECT_EQ(ram_->Plug(area(), 0, 2 * kMiB).code(), StatusCode::kResourceExhausted);
+  unchanged();
+  second.refuse = false;
+  for (uint32_t after : {0u, 1u}) {
+    kvm_.FailCall(KvmCall::kSetMemorySlot, ENOMEM, after);
+    EXPECT_FALSE(ram_->Plug(area(), 126 * kMiB, 4 * kMiB).ok());
+    unchanged();
+  }
+  EXPECT_TRUE(ram_->Plug(area(), 126 * kMiB, 4 * kMiB).ok());
+}
+
+TEST_F(RamMapTest, SlotsRunOutWithAMessage) {
+  for (uint64_t chunk = 0; chunk < 7; ++chunk)
+    ASSERT_TRUE(ram_->Plug(area(), chunk * 128 * kMiB, 2 * kMiB).ok());
+  EXPECT_EQ(ram_->Plug(area(), 7 * 128 * kMiB, 2 * kMiB).message(), "all of KVM's 8 memory slots are taken");
+  ASSERT_TRUE(ram_->Unplug(area(), 0, 2 * kMiB).ok());
+  EXPECT_TRUE(ram_->Plug(area(), 7 * 128 * kMiB, 2 * kMiB).ok());
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,212 @@
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "vmm/config/option_values.h"
+
+namespace berth::vmm {
+namespace {
+
+template <class T>
+void Set(const OptionValues& values, std::string_view key, T& target) {
+  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string> || std::is_same_v<T, CpuSet> ||
+                std::is_same_v<T, std::vector<std::string>>) {
+    if (const T* value = values.Get<T>(key)) target = *value;
+  } else if constexpr (std::is_same_v<T, ByteSize> || std::is_integral_v<T>) {
+    if (const uint64_t* value = values.Get<uint64_t>(key)) target = T(*value);
+  } else {  // std::optional
+    typename T::value_type value{};
+    if (values.values.contains(key)) {
+      Set(values, key, value);
+      target = std::move(value);
+    }
+  }
+}
+
+// "threads:cores:dies:packages"
+std::optional<CpuTopologyConfig> ParseTopology(std::string_view text) {
+  constexpr uint32_t kMax = 255;
+  uint32_t numbers[4];
+  for (size_t i = 0; i < std::size(numbers); ++i) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), numbers[i]);
+    if (error != std::errc() || numbers[i] == 0 || numbers[i] > kMax) return std::nullopt;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    if (i + 1 == std::size(numbers)) break;
+    if (!text.starts_with(':')) return std::nullopt;
+    text.remove_prefix(1);
+  }
+  if (!text.empty()) return std::nullopt;
+  return CpuTopologyConfig{numbers[0], numbers[1], numbers[2], numbers[3]};
+}
+
+void ApplyCpus(const OptionValues& values, CpusConfig& cpus, ConfigErrors& errors) {
+  Set(values, "boot", cpus.boot);
+  Set(values, "max", cpus.max);
+  Set(values, "max_phys_bits", cpus.max_phys_bits);
+  if (const AffinityList* list = values.Get<AffinityList>("affinity"))
+    cpus.affinity = {list->begin(), list->end()};
+  const auto* topology = values.Get<std::string>("topology");
+  if (topology == nullptr) return;
+  cpus.topology = ParseTopology(*topology);
+  if (cpus.topology) return;
+  errors.push_back({"InvalidValue", values.label, "topology", *topology, "not a topology",
+                    "threads:cores:dies:packages, four numbers from 1 to 255", ""});
+}
+
+void ApplyMemory(const OptionValues& values, MemoryConfig& memory) {
+  Set(values, "size", memory.size);
+  Set(values, "mergeable", memory.mergeable);
+  Set(values, "shared", memory.shared);
+  Set(values, "hugepages", memory.hugepages);
+  Set(values, "hugepage_size", memory.hugepage_size);
+  Set(values, "prefault", memory.prefault);
+  Set(values, "reserve", memory.reserve);
+  Set(values, "thp", memory.thp);
+  Set(values, "hotplug_size", memory.hotplug_size);
+  Set(values, "hotplugged_size", memory.hotplugged_size);
+  const auto* method = values.Get<std::string>("hotplug_method");
+  if (method != nullptr && *method == "virtio-mem") memory.hotplug_method = HotplugMethod::kVirtioMem;
+}
+
+MemoryZoneConfig MakeZone(const OptionValues& values, const MemoryConfig& memory) {
+  MemoryZoneConfig zone;
+  zone.mergeable = memory.mergeable;
+  zone.thp = memory.thp;
+  Set(values, "id", zone.id);
+  Set(values, "size", zone.size);
+  Set(values, "file", zone.file);
+  Set(values, "mergeable", zone.mergeable);
+  Set(values, "shared", zone.shared);
+  Set(values, "hugepages", zone.hugepages);
+  Set(values, "hugepage_size", zone.hugepage_size);
+  Set(values, "host_numa_node", zone.host_numa_node);
+  Set(values, "prefault", zone.prefault);
+  Set(values, "reserve", zone.reserve);
+  Set(values, "hotplug_size", zone.hotplug_size);
+  Set(values, "hotplugged_size", zone.hotplugged_size);
+  return zone;
+}
+
+NumaConfig MakeNumaNode(const OptionValues& values, ConfigErrors& errors) {
+  NumaConfig node;
+  Set(values, "guest_numa_id", node.guest_numa_id);
+  Set(values, "cpus", node.cpus);
+  Set(values, "memory_zones", node.memory_zones);
+  Set(values, "sgx_epc_sections", node.sgx_epc_sections);
+  Set(values, "pci_segments", node.pci_segments);
+  Set(values, "device_id", node.device_id);
+  if (const TupleList* list = values.Get<TupleList>("distances")) {
+    for (auto [destination, distance] : *list) {
+      // A distance is one byte in the SLIT; what does not fit is reported here, the finer rules later.
+      if (distance <= UINT8_MAX) {
+        node.distances[destination] = static_cast<uint8_t>(distance);
+      } else {
+        errors.push_back({"InvalidDistance", values.label, "distances",
+                          std::to_string(destination) + "@" + std::to_string(distance),
+                          "distance out of range", "11 to 254", ""});
+      }
+    }
+  }
+  return node;
+}
+
+void ApplySerial(const OptionValues& values, SerialConfig& serial, ConfigErrors& errors) {
+  using Mode = SerialConfig::Mode;
+  if (values.word == "off") serial.mode = Mode::kOff;
+  if (values.word == "null") serial.mode = Mode::kNull;
+  if (values.word == "tty") serial.mode = Mode::kTty;
+  const auto* file = values.Get<std::string>("file");
+  const auto* socket = values.Get<std::string>("socket");
+  if (file != nullptr && socket != nullptr) {
+    errors.push_back(
+        {"InvalidValue", values.label, "socket", *socket, "file and socket exclude each other", "", ""});
+  }
+  if (file != nullptr) serial = {Mode::kFile, *file};
+  if (socket != nullptr) serial = {Mode::kSocket, *socket};
+}
+
+PciSegmentConfig MakePciSegment(const OptionValues& values) {
+  PciSegmentConfig segment;
+  Set(values, "pci_segment", segment.segment);
+  Set(values, "mmio32_aperture_weight", segment.mmio32_weight);
+  Set(values, "mmio64_aperture_weight", segment.mmio64_weight);
+  return segment;
+}
+
+SgxEpcConfig MakeSgxSection(const OptionValues& values) {
+  SgxEpcConfig section;
+  Set(values, "id", section.id);
+  Set(values, "size", section.size);
+  Set(values, "prefault", section.prefault);
+  return section;
+}
+
+DiskConfig MakeDisk(const OptionValues& values) {
+  DiskConfig disk;
+  Set(values, "path", disk.path);
+  Set(values, "readonly", disk.readonly);
+  Set(values, "direct", disk.direct);
+  Set(values, "id", disk.id);
+  Set(values, "pci_segment", disk.pci_segment);
+  return disk;
+}
+
+NetConfig MakeNet(const OptionValues& values) {
+  NetConfig net;
+  Set(values, "tap", net.tap);
+  Set(values, "mac", net.mac);
+  Set(values, "id", net.id);
+  Set(values, "pci_segment", net.pci_segment);
+  return net;
+}
+
+// "disk0", "disk1", ...: the next that is not taken.
+template <class Devices>
+void GenerateIds(Devices& devices, std::string_view prefix, std::set<std::string>& taken) {
+  size_t next = 0;
+  for (auto& device : devices) {
+    while (device.id.empty()) {
+      std::string id = std::string(prefix) + std::to_string(next++);
+      if (taken.insert(id).second) device.id = std::move(id);
+    }
+  }
+}
+
+void GenerateDeviceIds(VmConfig& config) {
+  std::set<std::string> taken;
+  for (const MemoryZoneConfig& zone : config.memory_zones) taken.insert(zone.id);
+  for (const SgxEpcConfig& section : config.sgx_epc) taken.insert(section.id);
+  for (const DiskConfig& disk : config.disks) taken.insert(disk.id);
+  for (const NetConfig& net : config.nets) taken.insert(net.id);
+  GenerateIds(config.disks, "disk", taken);
+  GenerateIds(config.nets, "net", taken);
+}
+
+void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& errors) {
+  std::string_view name = values.spec->name;
+  if (name == "cpus") ApplyCpus(values, config.cpus, errors);
+  if (name == "memory") ApplyMemory(values, config.memory);
+  if (name == "memory-zone") config.memory_zones.push_back(MakeZone(values, config.memory));
+  if (name == "numa") config.numa.push_back(MakeNumaNode(values, errors));
+  if (name == "platform") Set(values, "num_pci_segments", config.platform.num_pci_segments);
+  if (name == "pci-segment") config.pci_segments.push_back(MakePciSegment(values));
+  if (name == "sgx-epc") config.sgx_epc.push_back(MakeSgxSection(values));
+  if (name == "disk") config.disks.push_back(MakeDisk(values));
+  if (name == "net") config.nets.push_back(MakeNet(values));
+  if (name == "rng" && values.word == "off") config.rng.clear();
+  if (name == "rng") Set(values, "src", config.rng);
+  if (name == "serial") ApplySerial(values, config.serial, errors);
+}
+
+}  // namespace
+
+void ApplyOptions(const std::vector<OptionValues>& options, VmConfig& config, ConfigErrors& errors) {
+  for (const OptionSpec& spec : OptionTable()) {
+    for (const OptionValues& values : options) {
+      if (values.spec == &spec) ApplyOption(values, config, errors);
+    }
+  }
+  GenerateDeviceIds(config);
+}
+
+}  // namespace berth::vmm

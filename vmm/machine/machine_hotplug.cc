@@ -1,0 +1,242 @@
+#include <algorithm>
+#include <utility>
+
+#include "common/byte_size.h"
+#include "common/log.h"
+#include "vmm/config/hotplug_plan.h"
+#include "vmm/config/json_config.h"
+#include "vmm/config/validate.h"
+#include "vmm/machine/machine.h"
+
+// Resizing and devices that come and go. A size is checked against everything before anything is done, and
+// what the guest has to do is asked for, not waited for.
+namespace berth::vmm {
+namespace {
+
+constexpr char kVcpus[] = "vcpus";
+constexpr char kMemory[] = "memory";
+constexpr std::string_view kZone = "zone ";
+constexpr std::string_view kDevice = "device ";
+
+std::string Size(uint64_t bytes) {
+  return ByteSize(bytes).ToString();
+}
+
+}  // namespace
+
+Status Machine::CheckVcpus(uint32_t wanted) const {
+  if (wanted >= 1 && wanted <= config_.cpus.max) return OkStatus();
+  return InvalidArgument("a guest with " + std::to_string(wanted) + " vCPUs; this one can have 1 to " +
+                             std::to_string(config_.cpus.max),
+                         "desired_vcpus", "--cpus max is fixed when the VM is created");
+}
+
+Status Machine::ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout) {
+  if (board_ != nullptr) {
+    if (wanted > board_->vcpus_present()) {
+      TRY(board_->PlugVcpus(wanted, state_ == VmState::kRunning));
+    } else if (wanted < board_->vcpus_present()) {
+      board_->RequestVcpuRemoval(wanted);
+    }
+    requests_.Begin(kVcpus, wanted, timeout, HotplugRequests::Clock::now());
+  }
+  config_.cpus.boot = wanted;
+  return OkStatus();
+}
+
+uint64_t Machine::BootRam(const std::string& zone) const {
+  uint64_t bytes = 0;
+  for (const MemoryRegion& region : memory_->memory().regions()) {
+    if (region.zone == zone) bytes += region.size;
+  }
+  return bytes;
+}
+
+const MemoryRegion* Machine::FindArea(const std::string& zone) const {
+  for (const MemoryRegion& area : memory_->memory().hotplug_areas()) {
+    if (area.zone == zone) return &area;
+  }
+  return nullptr;
+}
+
+Status Machine::CheckMemory(uint64_t ram) const {
+  if (!config_.memory_zones.empty()) {
+    return InvalidArgument("the memory of this VM is described by zones", "desired_ram",
+                           "resize one of them by vm.resize-zone");
+  }
+  const uint64_t boot = BootRam(kDefaultZoneId);
+  if (ram < boot) {
+    return InvalidArgument(Size(ram) + " are below the size at boot, " + Size(boot), "desired_ram");
+  }
+  const MemoryRegion* area = FindArea(kDefaultZoneId);
+  if (area == nullptr) {
+    if (ram == boot) return OkStatus();
+    return InvalidArgument("no memory can be added to this VM", "desired_ram",
+                           "give --memory hotplug_size when the VM is created");
+  }
+  const uint64_t wanted = ram - boot;
+  const uint64_t plugged = area->plug->plugged();
+  if (wanted > area->size) {
+    return InvalidArgument(Size(ram) + " are above the " + Size(boot + area->size) +
+                               " that this VM can have (size and hotplug_size)",
+                           "desired_ram");
+  }
+  const bool by_acpi = config_.memory.hotplug_method == HotplugMethod::kAcpi;
+  if (by_acpi && wanted < plugged) {
+    return InvalidArgument("memory that was added by ACPI cannot be taken back: " + Size(ram) +
+                               " are below the present " + Size(boot + plugged),
+                           "desired_ram", "use hotplug_method=virtio-mem, or a balloon");
+  }
+  if (wanted % area->plug->block() != 0) {
+    return InvalidArgument(
+        Size(ram) + " are not the " + Size(boot) + " at boot and a multiple of " + Size(area->plug->block()),
+        "desired_ram");
+  }
+  return OkStatus();
+}
+
+Status Machine::ResizeMemory(uint64_t ram, std::chrono::milliseconds timeout) {
+  const MemoryRegion* area = FindArea(kDefaultZoneId);
+  if (area == nullptr) return OkStatus();
+  const uint64_t wanted = ram - BootRam(kDefaultZoneId);
+  if (config_.memory.hotplug_method == HotplugMethod::kAcpi) return AddMemoryByAcpi(*area, wanted, timeout);
+  return RequestMemory(*area, wanted, timeout);
+}
+
+Status Machine::AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted,
+                                std::chrono::milliseconds timeout) {
+  const uint64_t plugged = area.plug->plugged();
+  if (wanted > plugged) {
+    if (board_ == nullptr) {
+      return FailedPrecondition("memory is added by ACPI to a running guest only", "desired_ram",
+                                "boot the VM first");
+    }
+    TRY(board_->PlugMemory(area, plugged, wanted - plugged));
+    added_memory_.push_back({Raw(area.base) + plugged, wanted - plugged});
+  }
+  requests_.Begin(kMemory, BootRam(area.zone) + wanted, timeout, HotplugRequests::Clock::now());
+  return OkStatus();
+}
+
+Status Machine::RequestMemory(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout) {
+  if (board_ != nullptr) {
+    VirtioMem* device = board_->FindMemoryDevice(area.zone);
+    CHECK(device != nullptr);
+    TRY(device->Request(wanted));
+    const std::string subject =
+        config_.memory_zones.empty() ? std::string(kMemory) : std::string(kZone) + area.zone;
+    requests_.Begin(subject, BootRam(area.zone) + wanted, timeout, HotplugRequests::Clock::now());
+  }
+  requested_memory_[area.zone] = wanted;
+  return OkStatus();
+}
+
+Status Machine::Resize(const ResizeRequest& request) {
+  std::lock_guard lock(mutex_);
+  if (request.vcpus) TRY(CheckVcpus(*request.vcpus));
+  if (request.ram) TRY(CheckMemory(*request.ram));
+  if (request.ram) TRY(ResizeMemory(*request.ram, request.timeout));
+  if (request.vcpus) TRY(ResizeVcpus(*request.vcpus, request.timeout));
+  LOG(kInfo, "vm_resize_requested", {{"vcpus", config_.cpus.boot}, {"ram", request.ram.value_or(0)}});
+  return OkStatus();
+}
+
+Status Machine::ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) {
+  std::lock_guard lock(mutex_);
+  const uint64_t boot = BootRam(zone);
+  if (boot == 0) return NotFound("no memory zone " + zone, "id");
+  const MemoryRegion* area = FindArea(zone);
+  if (config_.memory.hotplug_method != HotplugMethod::kVirtioMem) {
+    return InvalidArgument("zones can be resized only by virtio-mem", "id",
+                           "give --memory hotplug_method=virtio-mem when the VM is created");
+  }
+  if (area == nullptr) {
+    return InvalidArgument("nothing can be added to zone " + zone, "id",
+                           "give the zone a hotplug_size when the VM is created");
+  }
+  if (ram < boot || ram - boot > area->size || (ram - boot) % area->plug->block() != 0) {
+    return InvalidArgument("zone " + zone + " can have " + Size(boot) + " to " + Size(boot + area->size) +
+                               " in steps of " + Size(area->plug->block()) + ", not " + Size(ram),
+                           "desired_ram");
+  }
+  return RequestMemory(*area, ram - boot, timeout);
+}
+
+uint64_t Machine::ActualOf(const std::string& subject) const {
+  if (board_ == nullptr) return 0;
+  if (subject == kVcpus) return board_->vcpus_present();
+  if (subject == kMemory || subject.starts_with(kZone)) {
+    const std::string zone = subject == kMemory ? kDefaultZoneId : subject.substr(kZone.size());
+    const MemoryRegion* area = FindArea(zone);
+    const uint64_t plugged = area == nullptr ? 0 : area->plug->plugged();
+    // What the guest has not looked at is not there for it.
+    if (board_->memory_pending() > 0 && !added_memory_.empty()) {
+      return BootRam(zone) + plugged - added_memory_.back().size;
+    }
+    return BootRam(zone) + plugged;
+  }
+  return board_->pci().Find(subject.substr(kDevice.size())) ? 1 : 0;
+}
+
+Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
+  if (option == "disk") return board_->PlugDisk(with.disks.back());
+  TRY_ASSIGN(NetPort port, OpenNetPort(with.nets.back()));
+  TRY_ASSIGN(PciPlace place, board_->PlugNet(port));
+  nets_.push_back(std::move(port));
+  return place;
+}
+
+Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json) {
+  std::lock_guard lock(mutex_);
+  CHECK(option == "disk" || option == "net");
+  ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json);
+  if (!with.has_value()) {
+    std::string text = ToText(with.error());
+    while (text.ends_with('\n')) text.pop_back();
+    return InvalidArgument(text, with.error()[0].key);
+  }
+  AddedDevice added;
+  added.id = option == "disk" ? with->disks.back().id : with->nets.back().id;
+  if (board_ != nullptr) {
+    TRY_ASSIGN(PciPlace place, Plug(option, *with));
+    added.place = place.ToString();
+    requests_.Begin(std::string(kDevice) + added.id, 1, std::chrono::milliseconds(0),
+                    HotplugRequests::Clock::now());
+  } else if (option == "net") {
+    TRY_ASSIGN(NetPort port, OpenNetPort(with->nets.back()));
+    nets_.push_back(std::move(port));
+  }
+  config_ = *std::move(with);
+  LOG(kInfo, "device_added", {{"id", added.id}, {"place", added.place.value_or("")}});
+  return added;
+}
+
+Status Machine::RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) {
+  std::lock_guard lock(mutex_);
+  auto named = [&id](const auto& device) { return device.id == id; };
+  const bool known = std::any_of(config_.disks.begin(), config_.disks.end(), named) ||
+                     std::any_of(config_.nets.begin(), config_.nets.end(), named);
+  if (!known) {
+    return NotFound("no disk or network device " + id, "id").WithHint("vm.info lists what there is");
+  }
+  if (board_ == nullptr) {
+    ForgetDevice(id);
+    return OkStatus();
+  }
+  TRY(board_->RequestDeviceRemoval(id));
+  requests_.Begin(std::string(kDevice) + id, 0, timeout, HotplugRequests::Clock::now());
+  return OkStatus();
+}
+
+void Machine::ForgetDevice(const std::string& id) {
+  auto named = [&id](const auto& device) { return device.id == id; };
+  std::erase_if(config_.disks, named);
+  std::erase_if(config_.nets, named);
+  std::erase_if(nets_, named);
+  for (NumaConfig& node : config_.numa) {
+    if (node.device_id != id) continue;
+    LOG(kWarning, "numa_node_without_device", {{"guest_numa_id", node.guest_numa_id}, {"device", id}});
+  }
+}
+
+}  // namespace berth::vmm

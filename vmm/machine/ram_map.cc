@@ -1,0 +1,128 @@
+#include "vmm/machine/ram_map.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "common/log.h"
+#include "vmm/memory/zone_backing.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint64_t kSmallestChunk = uint64_t{128} << 20;
+constexpr uint64_t kChunksMax = 256;  // of an area
+
+uint64_t ChunkSize(const MemoryRegion& area) {
+  return std::max({kSmallestChunk, area.plug->block(), std::bit_ceil(area.size / kChunksMax)});
+}
+
+}  // namespace
+
+Status RamMap::MapAll() {
+  std::lock_guard lock(mutex_);
+  for (const MemoryRegion& region : memory_.regions()) {
+    Result<uint32_t> slot = slots_.Add(region.base, region.size, region.host);
+    if (!slot.has_value()) return std::move(slot).error().WithContext("memory zone " + region.zone);
+  }
+  for (const MemoryRegion& area : memory_.hotplug_areas()) {
+    for (const PlugMap::Run& run : area.plug->Runs()) {
+      std::vector<Chunk> added;
+      Status status = MapChunks(area, run.offset, run.length, added);
+      if (!status.ok()) return std::move(status).WithContext("memory zone " + area.zone);
+    }
+  }
+  return OkStatus();
+}
+
+Status RamMap::AddListener(MemoryListener& listener) {
+  std::lock_guard lock(mutex_);
+  std::vector<MemoryRegion> told;
+  for (const MemoryRegion& run : memory_.PresentRuns()) {
+    if (Status status = listener.OnAdded(run); !status.ok()) {
+      for (const MemoryRegion& undo : told) listener.OnRemoved(undo.base, undo.size);
+      return status;
+    }
+    told.push_back(run);
+  }
+  listeners_.push_back(&listener);
+  return OkStatus();
+}
+
+void RamMap::RemoveListener(MemoryListener& listener) {
+  std::lock_guard lock(mutex_);
+  std::erase(listeners_, &listener);
+}
+
+Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
+  std::lock_guard lock(mutex_);
+  const MemoryRegion part = area.Part(offset, length);
+  TRY(PopulatePlugged(part));
+  std::vector<Chunk> added;
+  Status status = MapChunks(area, offset, length, added);
+  if (status.ok()) status = Announce(part);
+  if (!status.ok()) {
+    UnmapChunks(added);
+    static_cast<void>(DiscardPages(part));
+    return status;
+  }
+  area.plug->Set(offset, length, true);
+  return OkStatus();
+}
+
+Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
+  std::lock_guard lock(mutex_);
+  const MemoryRegion part = area.Part(offset, length);
+  area.plug->Set(offset, length, false);
+  for (MemoryListener* listener : listeners_) listener->OnRemoved(part.base, part.size);
+  const uint64_t size = ChunkSize(area);
+  std::vector<Chunk> empty;
+  for (uint64_t i = offset / size; i <= (offset + length - 1) / size; ++i) {
+    if (!area.plug->Any(i * size, size)) empty.emplace_back(area.plug.get(), i);
+  }
+  UnmapChunks(empty);
+  return DiscardPages(part);
+}
+
+Status RamMap::MapChunks(const MemoryRegion& area, uint64_t offset, uint64_t length,
+                         std::vector<Chunk>& added) {
+  const uint64_t size = ChunkSize(area);
+  for (uint64_t i = offset / size; i <= (offset + length - 1) / size; ++i) {
+    const Chunk chunk{area.plug.get(), i};
+    if (chunks_.contains(chunk)) continue;
+    const uint64_t begin = i * size;
+    Result<uint32_t> slot =
+        slots_.Add(area.base + begin, std::min(size, area.size - begin), area.host + begin);
+    if (!slot.has_value()) {
+      UnmapChunks(added);
+      added.clear();
+      return slot.error();
+    }
+    chunks_.emplace(chunk, *slot);
+    added.push_back(chunk);
+  }
+  return OkStatus();
+}
+
+void RamMap::UnmapChunks(const std::vector<Chunk>& chunks) {
+  for (const Chunk& chunk : chunks) {
+    auto found = chunks_.find(chunk);
+    if (found == chunks_.end()) continue;
+    if (Status status = slots_.Remove(found->second); !status.ok()) {
+      LOG(kError, "memory_slot_not_removed", {{"slot", found->second}, {"error", status}});
+      continue;
+    }
+    chunks_.erase(found);
+  }
+}
+
+Status RamMap::Announce(const MemoryRegion& part) {
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    Status status = listeners_[i]->OnAdded(part);
+    if (status.ok()) continue;
+    for (size_t undo = 0; undo < i; ++undo) listeners_[undo]->OnRemoved(part.base, part.size);
+    return status;
+  }
+  return OkStatus();
+}
+
+}  // namespace berth::vmm

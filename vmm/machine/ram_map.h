@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "common/status.h"
+#include "vmm/kvm/memory_slots.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory_listener.h"
+#include "vmm/memory/memory_plugger.h"
+
+namespace berth::vmm {
+
+// Keeps KVM's memory slots, and those who map RAM elsewhere, in step with what is plugged. A hot-plug area is
+// cut into chunks; a chunk has a slot while any block in it is plugged, so that the guest cannot reach, and
+// make us allocate, more than a chunk beyond what it was given. Thread-safe. `memory` and `slots` outlive it.
+class RamMap final : public MemoryPlugger {
+ public:
+  RamMap(const GuestMemory& memory, MemorySlots& slots) : memory_(memory), slots_(slots) {}
+
+  // Maps all RAM that there is. Once, before the guest runs.
+  Status MapAll();
+
+  // Announces all RAM to a listener, and from then on every change. It stays until it is removed.
+  Status AddListener(MemoryListener& listener);
+  void RemoveListener(MemoryListener& listener);
+
+  Status Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) override;
+  Status Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) override;
+
+ private:
+  using Chunk = std::pair<const PlugMap*, uint64_t>;  // area and number
+
+  // With mutex_ held:
+  // Slots for the chunks of the range that have none; `added` are those.
+  Status MapChunks(const MemoryRegion& area, uint64_t offset, uint64_t length, std::vector<Chunk>& added);
+  void UnmapChunks(const std::vector<Chunk>& chunks);
+  Status Announce(const MemoryRegion& part);
+
+  const GuestMemory& memory_;
+  MemorySlots& slots_;
+  std::mutex mutex_;  // guards what follows
+  std::map<Chunk, uint32_t> chunks_;
+  std::vector<MemoryListener*> listeners_;
+};
+
+}  // namespace berth::vmm

@@ -138,7 +138,7 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
       .run = http::RunSoon,
       .collect =
           [p] { p->store_metrics->Collect(p->server ? p->server->counters() : http::Server::Counters{}); },
-      .health = {}};
+      .health = [&placement] { return placement.writer().health(); }};
   parts->service = std::make_unique<rest::RestService>(
       rest::RestService::Options{.prefix = options.prefix,
                                  .cors = options.cors,

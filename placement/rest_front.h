@@ -19,19 +19,19 @@ class RestFront {
  public:
   enum class Auth { kNone, kTokenFile, kKeystone };
   struct Options {
-    std::string listen;  // "HOST:PORT", port 0: any; "": no REST
-    std::string prefix;  // "/placement", ""
+    std::string listen = {};  // "HOST:PORT", port 0: any; "": no REST
+    std::string prefix = {};  // "/placement", ""
     Auth auth = Auth::kNone;
     bool allow_auth_none_anywhere = false;  // else only on a loopback address
-    std::string token_file;                 // kTokenFile
-    rest::KeystoneAuthenticator::Options keystone;
-    std::string keystone_ca_file;
-    std::string policy_file;           // a map of rules; "": none
+    std::string token_file = {};            // kTokenFile
+    rest::KeystoneAuthenticator::Options keystone = {};
+    std::string keystone_ca_file = {};
+    std::string policy_file = {};      // a map of rules; "": none
     bool policy_new_defaults = false;  // only those
-    rest::CorsOptions cors;
+    rest::CorsOptions cors = {};
     bool access_log = true;
     bool trust_proxy_headers = false;  // X-Forwarded-Proto, X-Forwarded-Host
-    http::ServerOptions server;        // host and port come from `listen`
+    http::ServerOptions server = {};   // host and port come from `listen`
   };
 
   // Errors name the option. `placement` outlives it.

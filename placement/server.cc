@@ -1,6 +1,7 @@
 #include "placement/server.h"
 
 #include <chrono>
+#include <mutex>
 
 #include "common/log.h"
 #include "placement/engine/writer.h"
@@ -19,6 +20,8 @@ uint64_t NowMs() {
 
 // In the order of their making; they go in the opposite one.
 struct PlacementServer::Parts {
+  std::mutex mutex;  // guards commit_observer
+  std::function<void(size_t, double)> commit_observer;
   std::unique_ptr<db::Store> store;
   std::unique_ptr<Engine> engine;
   Fleet fleet;
@@ -37,6 +40,10 @@ Result<std::unique_ptr<PlacementServer>> PlacementServer::Open(const Options& op
   parts->hub->Load(contents.events, contents.sequence);
   uint64_t first = contents.events.empty() ? contents.sequence + 1 : contents.events.front()->sequence;
   Writer::Options limits{.queue_limit = options.queue_limit, .events_kept = options.events_kept};
+  limits.on_commit = [p = parts.get()](size_t commands, double seconds) {
+    std::lock_guard lock(p->mutex);
+    if (p->commit_observer) p->commit_observer(commands, seconds);
+  };
   parts->writer = std::make_unique<Writer>(*parts->engine, *parts->store, *parts->hub, limits, first,
                                            contents.first_audit);
   parts->service = std::make_unique<PlacementService>(*parts->writer, parts->fleet, *parts->hub, NowMs);
@@ -71,6 +78,11 @@ const Fleet& PlacementServer::fleet() {
 
 EventHub& PlacementServer::events() {
   return *parts_->hub;
+}
+
+void PlacementServer::ObserveCommits(std::function<void(size_t, double)> observer) {
+  std::lock_guard lock(parts_->mutex);
+  parts_->commit_observer = std::move(observer);
 }
 
 void PlacementServer::PrepareShutdown() {

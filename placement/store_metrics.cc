@@ -47,7 +47,21 @@ StoreMetrics::StoreMetrics(MetricsRegistry& registry, PlacementServer& placement
       closed_oversized_{&registry.AddCounter(
           "placement_rest_closed_total", "Connections that the listener closed", {{"reason", "oversized"}})},
       closed_excess_{&registry.AddCounter("placement_rest_closed_total",
-                                          "Connections that the listener closed", {{"reason", "excess"}})} {}
+                                          "Connections that the listener closed", {{"reason", "excess"}})} {
+  Histogram& commands = registry.AddHistogram("placement_commit_commands", "Commands of one transaction",
+                                              {1, 2, 4, 8, 16, 32, 64, 128, 256, 512});
+  Histogram& seconds =
+      registry.AddHistogram("placement_commit_seconds", "What the store took for one transaction",
+                            {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1});
+  placement.ObserveCommits([&commands, &seconds](size_t count, double took) {
+    commands.Observe(static_cast<double>(count));
+    seconds.Observe(took);
+  });
+}
+
+StoreMetrics::~StoreMetrics() {
+  placement_.ObserveCommits({});
+}
 
 void StoreMetrics::Collect(const http::Server::Counters& listener) {
   std::shared_ptr<const ResourceView> view = placement_.fleet().resources();

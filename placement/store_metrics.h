@@ -12,6 +12,9 @@ class PlacementServer;
 class StoreMetrics {
  public:
   StoreMetrics(MetricsRegistry& registry, PlacementServer& placement);
+  ~StoreMetrics();
+  StoreMetrics(const StoreMetrics&) = delete;
+  StoreMetrics& operator=(const StoreMetrics&) = delete;
   void Collect(const http::Server::Counters& listener);
 
  private:

@@ -13,7 +13,7 @@ namespace berth::http {
 struct ClientOptions {
   std::chrono::seconds timeout{10};  // of one exchange
   size_t max_body_bytes = 1 << 20;   // of an answer
-  std::string ca_file;               // for https: certificates to trust; "": the system's
+  std::string ca_file = {};          // for https: certificates to trust; "": the system's
   bool verify_certificate = true;
 };
 

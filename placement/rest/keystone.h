@@ -19,9 +19,9 @@ namespace berth::placement::rest {
 class KeystoneAuthenticator final : public Authenticator {
  public:
   struct Options {
-    std::string url;  // "http://keystone:5000", with or without /v3; told to clients that lack a token
-    std::string username;
-    std::string password;
+    std::string url = {};  // "http://keystone:5000", with or without /v3; told to clients that lack a token
+    std::string username = {};
+    std::string password = {};
     std::string user_domain = "Default";
     std::string project = "service";
     std::string project_domain = "Default";

@@ -47,8 +47,21 @@ std::string GlobalRequestId(const http::Request& request) {
 RestService::RestService(Options options, Backend backend)
     : options_(std::move(options)), backend_(std::move(backend)) {}
 
+RestService::~RestService() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return in_work_ == 0; });
+}
+
 void RestService::Handle(http::Request request, Respond respond) {
   auto pending = std::make_shared<Pending>();
+  {
+    std::lock_guard lock(mutex_);
+    ++in_work_;
+  }
+  pending->ticket = std::shared_ptr<void>(nullptr, [this](void*) {
+    std::lock_guard lock(mutex_);
+    if (--in_work_ == 0) idle_.notify_all();
+  });
   pending->began = std::chrono::steady_clock::now();
   pending->respond = std::move(respond);
   pending->request_id = NewRequestId();
@@ -174,6 +187,7 @@ Answer RestService::Dispatch(Pending& pending) {
 void RestService::Submit(const PendingPtr& pending, Write write) {
   auto answer = std::make_shared<decltype(write.answer)>(std::move(write.answer));
   Command command{.at_ms = pending->call.now_ms, .body = std::move(write.command)};
+  command.actor = pending->request_id + " " + pending->call.identity.user_id;
   backend_.submit(std::move(command), [this, pending, answer](const Result<Outcome>& result) {
     // This is the writer's thread: it takes along what the answer needs and no more.
     auto done = std::make_shared<Result<Outcome>>(Outcome{});

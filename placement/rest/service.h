@@ -1,8 +1,10 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "common/http/server.h"
@@ -22,8 +24,8 @@ namespace berth::placement::rest {
 class RestService final : public http::Handler {
  public:
   struct Options {
-    std::string prefix;  // under which the service is mounted: "" or "/placement"
-    CorsOptions cors;
+    std::string prefix = {};  // under which the service is mounted: "" or "/placement"
+    CorsOptions cors = {};
     bool access_log = true;
     bool trust_proxy_headers = false;  // X-Forwarded-Proto and -Host say how the client reached the service
   };
@@ -46,6 +48,10 @@ class RestService final : public http::Handler {
   };
 
   RestService(Options options, Backend backend);
+  // Waits for the requests that others (the engine, Keystone) still have; no new ones may come.
+  ~RestService() override;
+  RestService(const RestService&) = delete;
+  RestService& operator=(const RestService&) = delete;
 
   void Handle(http::Request request, Respond respond) override;
   http::Response Refuse(const http::Request& request, int status, const std::string& reason) override;
@@ -53,6 +59,7 @@ class RestService final : public http::Handler {
  private:
   // A request on its way.
   struct Pending {
+    std::shared_ptr<void> ticket;  // goes last: then the service may go
     Call call;
     Respond respond;
     std::string request_id;
@@ -75,6 +82,9 @@ class RestService final : public http::Handler {
 
   const Options options_;
   const Backend backend_;
+  std::mutex mutex_;  // guards in_work_
+  std::condition_variable idle_;
+  size_t in_work_ = 0;
 };
 
 }  // namespace berth::placement::rest

@@ -13,6 +13,7 @@
 #include "berth/v1/placement.grpc.pb.h"
 #include "berth/v1/scheduler.grpc.pb.h"
 #include "common/file.h"
+#include "tests/common/http/raw_client.h"
 #include "tests/fakes/fake_sysfs.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -159,6 +160,20 @@ TEST_F(AllInOneTest, AnInstanceIsCreatedRunsWhereItWasClaimedAndIsDeleted) {
   EXPECT_TRUE(Await([&] { return Claims() == 0; }));
   EXPECT_NE(::kill(pid_, 0), 0);
   pid_ = 0;
+}
+
+TEST_F(AllInOneTest, ThePlacementApiShowsTheHostAsAProvider) {
+  options_.rest_listen = "127.0.0.1:0";
+  Start();
+  ASSERT_TRUE(AwaitHost());
+  std::string endpoint = all_->rest_endpoint();
+  http::RawClient client(std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
+
+  client.Send("GET /resource_providers?name=host1 HTTP/1.1\r\nHost: h\r\nX-Auth-Token: admin\r\n\r\n");
+  std::string answer = client.Answer();
+
+  EXPECT_EQ(http::StatusOf(answer), 200) << answer;
+  EXPECT_NE(answer.find("\"name\":\"host1\""), std::string::npos) << answer;
 }
 
 TEST_F(AllInOneTest, TheConsoleIsAStreamInBothDirections) {

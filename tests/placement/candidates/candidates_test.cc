@@ -438,6 +438,22 @@ TEST(Candidates, GivesUpWhenTheStepsAreUsedUp) {
   EXPECT_TRUE(answer->gave_up);
 }
 
+TEST(Candidates, AnAnswerHoldsOnlySoMuch) {
+  Fleet fleet;
+  for (int i = 0; i < 10; ++i) fleet.Root({{"VCPU", 1}});
+  CandidatesRequest request = Request({Unnumbered({{"VCPU", 1}})});
+  const FleetView view(fleet.naive());
+  request.max_entries = 20;  // an allocation and a mapping each: all
+  Result<CandidatesAnswer> answer = FindCandidates(view.view(), request);
+  EXPECT_EQ(answer->candidates.size(), 10U);
+  EXPECT_FALSE(answer->gave_up);
+
+  request.max_entries = 12;
+  answer = FindCandidates(view.view(), request);
+  EXPECT_EQ(answer->candidates.size(), 6U);
+  EXPECT_TRUE(answer->gave_up);
+}
+
 TEST(Providers, AreFoundByWhatTheyThemselvesHave) {
   Fleet fleet;
   const int host = fleet.Root({{"DISK_GB", 10}}, {kSsd}, {1});

@@ -76,7 +76,7 @@ void ResourceDraft::AddStandardNames() {
   for (std::string_view name : StandardTraits()) {
     if (!view_.traits_.Find(name)) AddTrait(std::string(name), 0);
   }
-  if (view_.types_.slots() == 0) view_.types_.Add(edit_, "unknown", 0);
+  if (!view_.types_.Has(kNoConsumerType)) view_.types_.Restore(edit_, kNoConsumerType, "unknown", 0, 0);
   view_.sharing_trait_ = *view_.traits_.Find(std::string_view("MISC_SHARES_VIA_AGGREGATE"));
 }
 

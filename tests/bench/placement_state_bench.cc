@@ -37,6 +37,13 @@ double Since(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
+// Of the whole process: what an idle machine would need of wall time where one thread works.
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
 size_t HeapBytes() {
   struct mallinfo2 info = mallinfo2();
   return info.uordblks + info.hblkhd;
@@ -137,6 +144,7 @@ db::Contents MakeFleet(uint32_t hosts, uint32_t allocations) {
 
 void Restart(const std::string& path) {
   auto start = SteadyClock::now();
+  const double cpu_start = CpuSeconds();
   auto store = *db::OpenSqliteStore(path, {});
   const double opened = Since(start);
   size_t heap = HeapBytes();
@@ -144,6 +152,7 @@ void Restart(const std::string& path) {
   const double loaded = Since(start);
   auto engine = *Engine::Restore(*contents);
   const double restored = Since(start);
+  const double cpu = CpuSeconds() - cpu_start;
   contents.reset();
   malloc_trim(0);
   const ResourceView& view = engine->resources();
@@ -158,9 +167,10 @@ void Restart(const std::string& path) {
   const double heap_now = static_cast<double>(HeapBytes() - heap);
   std::printf(
       "{\"bench\":\"placement_restart\",\"hosts\":%zu,\"providers\":%zu,\"allocations\":%zu,\"open_s\":%.3f,"
-      "\"load_s\":%.3f,\"serving_s\":%.3f,\"hot_bytes_per_host\":%.0f,\"cold_bytes_per_host\":%.0f,"
+      "\"load_s\":%.3f,\"serving_s\":%.3f,\"serving_cpu_s\":%.3f,\"hot_bytes_per_host\":%.0f,\"cold_bytes_"
+      "per_host\":%.0f,"
       "\"heap_mib\":%.0f}\n",
-      hosts, view.provider_count(), view.allocation_count(), opened, loaded - opened, restored,
+      hosts, view.provider_count(), view.allocation_count(), opened, loaded - opened, restored, cpu,
       static_cast<double>(hot) / static_cast<double>(hosts),
       static_cast<double>(cold) / static_cast<double>(hosts), heap_now / 1048576);
 }
@@ -223,8 +233,7 @@ void Writes(const std::string& path, const std::string& folder, uint32_t hosts, 
   uint32_t answered = 0;
   std::atomic<uint32_t> failed{0};
   std::vector<double> latency(count);
-  timespec cpu_start{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu_start);
+  const double cpu_start = CpuSeconds();
   auto start = SteadyClock::now();
   std::unique_lock lock(mutex);
   while (answered < count) {
@@ -251,13 +260,10 @@ void Writes(const std::string& path, const std::string& folder, uint32_t hosts, 
                     });
       lock.lock();
     }
-    done.wait(lock, [&] { return sent - answered < in_flight; });
+    done.wait(lock, [&] { return answered == count || (sent < count && sent - answered < in_flight); });
   }
   const double took = Since(start);
-  timespec cpu_end{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu_end);
-  const double cpu = static_cast<double>(cpu_end.tv_sec - cpu_start.tv_sec) +
-                     static_cast<double>(cpu_end.tv_nsec - cpu_start.tv_nsec) * 1e-9;
+  const double cpu = CpuSeconds() - cpu_start;
   lock.unlock();
   writer.Stop();
   std::sort(latency.begin(), latency.end());
@@ -274,6 +280,7 @@ void Writes(const std::string& path, const std::string& folder, uint32_t hosts, 
 }  // namespace
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
   InitLogging("placement_state_bench", LogLevel::kWarning);
   const std::string folder = argc > 1 ? argv[1] : ".";
   auto number = [&](int at, uint32_t standard) {

@@ -134,7 +134,7 @@ TEST(TornDisk, NoAcknowledgedBatchIsLostAndNoneIsThereInPart) {
   uint32_t acknowledged = 0;
   uint32_t cuts = 0;
   uint32_t survived = 0;
-  for (uint32_t seed = 1; seed <= 60; ++seed) {
+  for (uint32_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     TornHistory history(seed);
     history.Run();
@@ -144,7 +144,8 @@ TEST(TornDisk, NoAcknowledgedBatchIsLostAndNoneIsThereInPart) {
     survived += history.survived();
   }
   EXPECT_GT(acknowledged, 500U);
-  EXPECT_GT(cuts, 120U);
+  EXPECT_GT(survived, 0U);
+  EXPECT_GT(cuts, 60U);
   std::printf("%u batches acknowledged, %u power cuts, %u batches found that nobody had acknowledged\n",
               acknowledged, cuts, survived);
 }

@@ -189,7 +189,7 @@ void TornDisk::Reboot() {
     for (const Write& write : file->pending) {
       if (mood == 0 || (mood == 1 && random_() % 2 == 0)) survivors.push_back(write);
     }
-    if (!survivors.empty() && !survivors.back().truncate) {
+    if (!survivors.empty() && !survivors.back().truncate && random_() % 2 == 0) {
       std::string& last = survivors.back().bytes;
       last.resize(random_() % (last.size() + 1));
     }

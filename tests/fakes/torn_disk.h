@@ -12,8 +12,8 @@ struct sqlite3_vfs;
 namespace berth::fakes {
 
 // A disk in memory for SQLite that loses its power at a chosen call: of what was written and not synced, any
-// part survives, in any order, and the last piece that does is torn. Registers itself as SQLite's standard
-// VFS while it lives; one at a time, one thread.
+// part survives, in any order, and the last piece that does may be torn. Registers itself as SQLite's
+// standard VFS while it lives; one at a time, one thread.
 class TornDisk {
  public:
   explicit TornDisk(uint32_t seed);
@@ -31,6 +31,7 @@ class TornDisk {
 
  private:
   friend struct TornCalls;
+  friend struct TornFile;
 
   struct Write {
     uint64_t offset = 0;

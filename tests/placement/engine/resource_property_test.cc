@@ -17,7 +17,7 @@ namespace {
 
 using namespace testing;  // NOLINT(google-build-using-namespace)
 
-constexpr uint32_t kHistories = 20;
+constexpr uint32_t kHistories = 12;
 constexpr uint32_t kCommands = 1000;
 constexpr uint8_t kProviders = 8;  // of clients: Id(200) and up
 constexpr uint8_t kConsumers = 12;

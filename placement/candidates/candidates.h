@@ -44,7 +44,7 @@ struct CandidatesAnswer {
   std::vector<Mapping> mappings;        // of a candidate: ascending by group, then provider
   std::vector<ProviderPlace>
       summaries;  // whole trees in preorder, in order of appearance; below 1.29 the givers only
-  // The search was given up before everything was seen: a contrived request that costs too much (max_steps).
+  // The search was given up although there may be more: it costs or holds too much (max_steps, max_entries).
   bool gave_up = false;
 
   std::span<const Allocation> AllocationsOf(size_t candidate) const {

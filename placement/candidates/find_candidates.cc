@@ -100,6 +100,10 @@ class Finder {
     while (search.Next(context_)) {
       ++found;
       if (search.all_sharing() && !shared_seen_.insert(KeyOf(search)).second) continue;
+      if (answer_.allocations.size() + answer_.mappings.size() >= request_.max_entries) {
+        context_.gave_up = true;
+        return false;
+      }
       Add(search, anchor);
       return true;
     }

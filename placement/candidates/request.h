@@ -60,6 +60,9 @@ struct CandidatesRequest {
   // Steps that may lead nowhere before the search gives up: what protects the service from contrived
   // requests.
   uint64_t max_steps = 100'000'000;
+  // Allocations and mappings that an answer may hold before the search gives up: without a limit, or with a
+  // large one, a few devices in many hosts would fill the memory.
+  size_t max_entries = size_t{1} << 20;
 
   friend bool operator==(const CandidatesRequest&, const CandidatesRequest&) = default;
 };

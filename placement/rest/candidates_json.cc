@@ -41,20 +41,90 @@ std::string Quote(std::string_view text) {
   return std::move(json).Take();
 }
 
-// Names by number, quoted once each.
+// A quoted name in memory that may be read up to kShort whatever its length, so that copying most names is
+// two moves.
+struct QuotedName {
+  static constexpr size_t kShort = 32;
+  std::string padded;
+  size_t size = 0;  // 0: not made yet
+};
+
+QuotedName QuoteName(std::string_view name) {
+  QuotedName quoted{Quote(name), 0};
+  quoted.size = quoted.padded.size();
+  quoted.padded.resize(std::max(quoted.size, QuotedName::kShort));
+  return quoted;
+}
+
+// Names by number, quoted when first asked for.
 template <class Table, class Id>
 class QuotedNames {
  public:
   explicit QuotedNames(const Table& table) : table_(table), quoted_(table.slots()) {}
-  std::string_view operator[](Id id) {
-    std::string& text = quoted_[static_cast<size_t>(id)];
-    if (text.empty()) text = Quote(std::string_view(table_.name(id)));
-    return text;
+  const QuotedName& operator[](Id id) {
+    QuotedName& name = quoted_[static_cast<size_t>(id)];
+    if (name.size == 0) name = QuoteName(table_.name(id));
+    return name;
   }
 
  private:
   const Table& table_;
-  std::vector<std::string> quoted_;
+  std::vector<QuotedName> quoted_;
+};
+
+// Text that grows at its end. Short pieces go into a block that stays in the processor's cache and are
+// checked for room once each kSlack; the block goes to the string when it is full.
+class Output {
+ public:
+  // The most that may be added between two calls of Room().
+  static constexpr size_t kSlack = 2048;
+
+  Output() : block_(kBlock), at_(block_.data()) {}
+
+  void Reserve(size_t bytes) { text_.reserve(bytes); }
+  // Makes room for kSlack bytes.
+  void Room() {
+    if (static_cast<size_t>(block_.data() + block_.size() - at_) < kSlack) Flush();
+  }
+  template <size_t kSize>
+  void Add(const char (&literal)[kSize]) {
+    std::memcpy(at_, literal, kSize - 1);
+    at_ += kSize - 1;
+  }
+  void Add(const QuotedUuid& uuid) {
+    std::memcpy(at_, uuid.data(), uuid.size());
+    at_ += uuid.size();
+  }
+  void Add(const QuotedName& name) {
+    if (name.size <= QuotedName::kShort) {
+      std::memcpy(at_, name.padded.data(), QuotedName::kShort);
+      at_ += name.size;
+    } else {
+      AddLong(std::string_view(name.padded).substr(0, name.size));
+    }
+  }
+  void Add(int64_t number) { at_ = std::to_chars(at_, at_ + 24, number).ptr; }
+  // Of any length; makes room again.
+  void AddLong(std::string_view text) {
+    Flush();
+    text_.append(text);
+  }
+  std::string Take() && {
+    Flush();
+    return std::move(text_);
+  }
+
+ private:
+  static constexpr size_t kBlock = 16 << 10;
+
+  void Flush() {
+    text_.append(block_.data(), static_cast<size_t>(at_ - block_.data()));
+    at_ = block_.data();
+  }
+
+  std::string text_;
+  std::vector<char> block_;
+  char* at_;
 };
 
 class Writer {
@@ -66,8 +136,7 @@ class Writer {
         version_(version),
         classes_(view.resource_classes()),
         traits_(view.traits()) {
-    for (const RequestGroup& group : request.groups)
-      suffixes_.push_back(Quote(std::string_view(group.suffix)));
+    for (const RequestGroup& group : request.groups) suffixes_.push_back(QuoteName(group.suffix));
     shown_.assign(view.resource_classes().slots(), version.At(27));
     for (const RequestGroup& group : request.groups) {
       for (const ResourceAmount& resource : group.resources) {
@@ -78,29 +147,29 @@ class Writer {
   }
 
   std::string Write() {
-    out_.reserve(found_.candidates.size() * 80 + found_.allocations.size() * 90 +
+    out_.Reserve(found_.candidates.size() * 80 + found_.allocations.size() * 90 +
                  found_.mappings.size() * 60 + found_.summaries.size() * 400 + 128);
-    out_ += R"({"allocation_requests":[)";
+    Add(R"({"allocation_requests":[)");
     for (size_t i = 0; i < found_.candidates.size(); ++i) {
-      if (i != 0) out_ += ',';
+      out_.Room();
+      if (i != 0) Add(",");
       version_.At(12) ? WriteAllocations(i) : WriteAllocationList(i);
       if (version_.At(34)) WriteMappings(i);
-      out_ += '}';
+      Add("}");
     }
-    out_ += R"(],"provider_summaries":{)";
+    out_.Room();
+    Add(R"(],"provider_summaries":{)");
     WriteSummaries();
-    out_ += "}}";
-    return std::move(out_);
+    Add("}}");
+    return std::move(out_).Take();
   }
 
  private:
   using Allocation = CandidatesAnswer::Allocation;
 
-  void Add(std::string_view text) { out_.append(text); }
-  void Add(const QuotedUuid& uuid) { out_.append(uuid.data(), uuid.size()); }
-  void Add(int64_t number) {
-    std::array<char, 24> digits;
-    out_.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
+  template <class Piece>
+  void Add(const Piece& piece) {
+    out_.Add(piece);
   }
   QuotedUuid UuidOf(ProviderPlace place) const { return Quote(view_.tree(place.tree)->uuid(place.provider)); }
 
@@ -109,6 +178,7 @@ class Writer {
     Add(R"({"allocations":{)");
     const auto all = found_.AllocationsOf(candidate);
     for (size_t i = 0; i < all.size(); ++i) {
+      out_.Room();
       if (i == 0 || all[i].provider != all[i - 1].provider) {
         if (i != 0) Add("}},");
         Add(UuidOf(all[i].provider));
@@ -118,7 +188,8 @@ class Writer {
       }
       WriteAmount(all[i]);
     }
-    Add(all.empty() ? "}" : "}}}");
+    if (!all.empty()) Add("}}");
+    Add("}");
   }
 
   // Before: {"allocations": [{"resource_provider": {"uuid": uuid}, "resources": {...}}]
@@ -126,6 +197,7 @@ class Writer {
     Add(R"({"allocations":[)");
     const auto all = found_.AllocationsOf(candidate);
     for (size_t i = 0; i < all.size(); ++i) {
+      out_.Room();
       if (i == 0 || all[i].provider != all[i - 1].provider) {
         if (i != 0) Add("}},");
         Add(R"({"resource_provider":{"uuid":)");
@@ -136,7 +208,8 @@ class Writer {
       }
       WriteAmount(all[i]);
     }
-    Add(all.empty() ? "]" : "}}]");
+    if (!all.empty()) Add("}}");
+    Add("]");
   }
 
   void WriteAmount(const Allocation& allocation) {
@@ -149,6 +222,7 @@ class Writer {
     Add(R"(,"mappings":{)");
     const auto all = found_.MappingsOf(candidate);
     for (size_t i = 0; i < all.size(); ++i) {
+      out_.Room();
       if (i == 0 || all[i].group != all[i - 1].group) {
         if (i != 0) Add("],");
         Add(suffixes_[all[i].group]);
@@ -158,7 +232,8 @@ class Writer {
       }
       Add(UuidOf(all[i].provider));
     }
-    Add(all.empty() ? "}" : "]}");
+    if (!all.empty()) Add("]");
+    Add("}");
   }
 
   void WriteSummaries() {
@@ -171,6 +246,7 @@ class Writer {
         for (uint32_t provider = 0; provider < tree.size(); ++provider)
           uuids.push_back(Quote(tree.uuid(provider)));
       }
+      out_.Room();
       if (i != 0) Add(",");
       Add(uuids[place.provider]);
       Add(R"(:{"resources":{)");
@@ -193,6 +269,7 @@ class Writer {
     const auto used = tree.used(provider);
     bool first = true;
     for (size_t i = 0; i < inventories.size(); ++i) {
+      out_.Room();
       if (!shown_[static_cast<size_t>(inventories[i].resource_class)]) continue;
       if (!first) Add(",");
       first = false;
@@ -209,6 +286,7 @@ class Writer {
     Add(R"(,"traits":[)");
     bool first = true;
     for (const TraitId id : tree.traits(provider)) {
+      out_.Room();
       if (!first) Add(",");
       first = false;
       Add(traits_[id]);
@@ -221,9 +299,9 @@ class Writer {
   const Microversion version_;
   QuotedNames<ResourceClassTable, ResourceClassId> classes_;
   QuotedNames<TraitTable, TraitId> traits_;
-  std::vector<std::string> suffixes_;  // by group, quoted
-  std::vector<bool> shown_;            // by class: whether summaries show it
-  std::string out_;
+  std::vector<QuotedName> suffixes_;  // by group
+  std::vector<bool> shown_;           // by class: whether summaries show it
+  Output out_;
 };
 
 }  // namespace

@@ -251,6 +251,18 @@ TEST(Candidates, ASharingProviderServesASuffixedGroupWhole) {
   EXPECT_EQ(fleet.Summaries(request), (std::set<int>{0, 1}));
 }
 
+// Placement keeps such a group for one of the hosts only, since it takes the group's answers for one and the
+// same.
+TEST(Candidates, AGroupThatOnlySharingProvidersServeIsThereForEveryHost) {
+  Fleet fleet;
+  fleet.Root({{"VCPU", 4}}, {}, {1});
+  fleet.Root({{"VCPU", 4}}, {}, {1});
+  fleet.Root({{"DISK_GB", 10}}, {kShares}, {1});
+
+  EXPECT_EQ(fleet.Served(Request({Unnumbered({{"DISK_GB", 1}}), Group("_C", {{"VCPU", 1}})})),
+            (Texts{"=2 _C=0", "=2 _C=1"}));
+}
+
 TEST(Candidates, AnAggregateOfAnyProviderConnectsATreeToASharingProvider) {
   Fleet fleet;
   const int host = fleet.Root({{"VCPU", 4}});
@@ -423,6 +435,22 @@ TEST(Candidates, GivesUpWhenTheStepsAreUsedUp) {
   const Result<CandidatesAnswer> answer = FindCandidates(view.view(), request);
 
   ASSERT_TRUE(answer.has_value());
+  EXPECT_TRUE(answer->gave_up);
+}
+
+TEST(Candidates, AnAnswerHoldsOnlySoMuch) {
+  Fleet fleet;
+  for (int i = 0; i < 10; ++i) fleet.Root({{"VCPU", 1}});
+  CandidatesRequest request = Request({Unnumbered({{"VCPU", 1}})});
+  const FleetView view(fleet.naive());
+  request.max_entries = 20;  // an allocation and a mapping each: all
+  Result<CandidatesAnswer> answer = FindCandidates(view.view(), request);
+  EXPECT_EQ(answer->candidates.size(), 10U);
+  EXPECT_FALSE(answer->gave_up);
+
+  request.max_entries = 12;
+  answer = FindCandidates(view.view(), request);
+  EXPECT_EQ(answer->candidates.size(), 6U);
   EXPECT_TRUE(answer->gave_up);
 }
 

@@ -97,6 +97,35 @@ TEST_F(CandidatesJsonTest, AnEmptyAnswerHasBothParts) {
   EXPECT_EQ(Body(request, 39), R"({"allocation_requests":[],"provider_summaries":{}})");
 }
 
+// Names longer than the short path copies at once, and more of them than one block of output holds.
+TEST_F(CandidatesJsonTest, WritesLongNamesAndManyOfThem) {
+  ResourceDraft draft;
+  const std::string long_class = "CUSTOM_" + std::string(248, 'C');
+  Provider provider;
+  provider.uuid = Uuid::Parse(kRoot).value();
+  provider.name = "host";
+  provider.inventories.push_back({.resource_class = draft.AddResourceClass(long_class, 1), .total = 5});
+  provider.used.push_back(0);
+  std::string traits;
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "CUSTOM_" + std::to_string(100 + i) + std::string(245, 'T');
+    provider.traits.push_back(draft.AddTrait(name, 1));
+    traits += (i == 0 ? "\"" : ",\"") + name + "\"";
+  }
+  draft.AddTree(ProviderTree::Make({provider}, TreeOwner::kClients));
+  CandidatesRequest request;
+  const std::string suffix = "_" + std::string(63, 's');
+  request.groups = {{suffix, {{long_class, 1}}, {}}};
+  const Result<CandidatesAnswer> found = FindCandidates(draft.view(), request);
+
+  const std::string uuid = std::string("\"") + kRoot + "\"";
+  EXPECT_EQ(CandidatesJson(draft.view(), request, *found, {1, 39}),
+            R"({"allocation_requests":[{"allocations":{)" + uuid + R"(:{"resources":{")" + long_class +
+                R"(":1}}},"mappings":{")" + suffix + "\":[" + uuid + R"(]}}],"provider_summaries":{)" + uuid +
+                R"(:{"resources":{")" + long_class + R"(":{"capacity":5,"used":0}},"traits":[)" + traits +
+                R"(],"parent_provider_uuid":null,"root_provider_uuid":)" + uuid + "}}}");
+}
+
 TEST_F(CandidatesJsonTest, EscapesSuffixes) {
   CandidatesRequest request;
   request.groups = {{"\"", {{"VCPU", 1}}, {}}};

@@ -23,8 +23,8 @@ class Server:
         self.process = None
         self.folder = tempfile.mkdtemp(prefix="berth-conformance-")
 
-    def restart(self, profile="default"):
-        """profile: default, open-policy, secure-rbac or cors."""
+    def restart(self, profile="default", keystone=None):
+        """profile: default, open-policy, secure-rbac or cors. keystone: that section of the configuration."""
         self.stop()
         state = tempfile.mkdtemp(dir=self.folder)
         config = {"store": f"sqlite:{state}/placement.db", "log_level": "warning",
@@ -39,6 +39,8 @@ class Server:
         elif profile == "cors":
             config["rest"]["cors"] = {"allowed_origins": ["http://valid.example.com"],
                                       "allow_headers": ["openstack-api-version"]}
+        if keystone is not None:
+            config["rest"].update(auth="keystone", keystone=keystone)
         path = f"{state}/config.yaml"
         with open(path, "w", encoding="utf-8") as out:
             json.dump(config, out)  # JSON is YAML

@@ -220,7 +220,14 @@ QuickFit FitQuickly(const FitHost& host, const RequestPlan& plan) {
     return out;
   if (host.rules == FitRules::kClaims) {
     if (plan.pins() && host.pools_overlap) return out;
-    if (!BaseMemoryIsAmple(host, spec)) return out;
+    if (!BaseMemoryIsAmple(host, spec)) {
+      // Only a choice of page sizes could spare base pages.
+      using Kind = PageRequest::Kind;
+      bool all_of_it =
+          spec.cells.empty() || spec.pages.kind == Kind::kNotAsked || spec.pages.kind == Kind::kSmall;
+      if (all_of_it) out.verdict = Verdict::kNo;
+      return out;
+    }
     if (!TotalsHold(host, spec, 0) || !host.can_run_guests) {
       out.verdict = Verdict::kNo;
       return out;

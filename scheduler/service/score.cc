@@ -19,6 +19,7 @@ QuickFit FitView(const HostView& view, const RequestPlan& plan) {
   if (quick.verdict != Verdict::kUndecided) return quick;
   FitOptions options;
   options.explain = false;
+  options.search_only = true;
   FitResult fit = Fit(view.fit, plan.spec(), options);
   return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
 }

@@ -154,13 +154,19 @@ RequestSpec Only(const RequestSpec& spec, size_t request) {
 // The most devices of one request that the guest could get, over the cell sets.
 uint32_t MostDevices(const FitHost& host, const RequestSpec& one, const std::vector<Locality>& places) {
   RequestSpec fewer = one;
-  while (fewer.pci[0].count > 0) {
-    for (const Locality& place : places) {
-      if (DevicesFit(host, fewer, place)) return fewer.pci[0].count;
-    }
-    --fewer.pci[0].count;
+  auto fits = [&](uint32_t count) {
+    fewer.pci[0].count = count;
+    return std::any_of(places.begin(), places.end(),
+                       [&](const Locality& place) { return DevicesFit(host, fewer, place); });
+  };
+  // Fewer devices always fit where more do.
+  uint32_t most = 0;
+  uint32_t above = one.pci[0].count + 1;
+  while (above - most > 1) {
+    uint32_t middle = most + (above - most) / 2;
+    (fits(middle) ? most : above) = middle;
   }
-  return 0;
+  return most;
 }
 
 std::vector<Locality> Places(const FitHost& host, const RequestSpec& spec) {

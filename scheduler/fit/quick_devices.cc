@@ -7,18 +7,37 @@ namespace berth::scheduler {
 
 bool QuickDevices::Add(uint64_t serves, int32_t cell, uint32_t count) {
   if (serves == 0 || count == 0) return true;
-  for (size_t i = 0; i < size_; ++i) {
-    if (buckets_[i].serves != serves || buckets_[i].cell != cell) continue;
-    buckets_[i].count += count;
-    return true;
+  size_t k = 0;
+  while (k < kinds_used_ && kinds_[k].serves != serves) ++k;
+  if (k == kinds_used_) {
+    if (kinds_used_ == kMaxKinds) return false;
+    Kind& fresh = kinds_[kinds_used_++];
+    fresh.serves = serves;
+    fresh.unknown = fresh.elsewhere = fresh.in_cells = 0;
+    std::fill_n(fresh.cells.begin(), host_cells_, 0);
   }
-  if (size_ == kMaxBuckets) return false;
-  buckets_[size_++] = {serves, cell, count};
+  Kind& kind = kinds_[k];
+  if (cell == DeviceGroup::kUnknownNode) {
+    kind.unknown += count;
+  } else if (cell == DeviceGroup::kOtherNode) {
+    kind.elsewhere += count;
+  } else {
+    kind.cells[static_cast<size_t>(cell)] += count;
+    kind.in_cells += count;
+  }
+  return true;
+}
+
+bool QuickDevices::AreAlike(size_t a, size_t b) const {
+  for (size_t k = 0; k < kinds_used_; ++k) {
+    if (kinds_[k].cells[a] != kinds_[k].cells[b]) return false;
+  }
   return true;
 }
 
 bool QuickDevices::Collect(const FitHost& host, const RequestPlan& plan) {
   plan_ = &plan;
+  host_cells_ = host.cells.size();
   size_t requests = plan.spec().pci.size();
   sets_ = size_t{1} << requests;
   demand_[0] = 0;
@@ -26,7 +45,7 @@ bool QuickDevices::Collect(const FitHost& host, const RequestPlan& plan) {
     demand_[set] = demand_[set & (set - 1)] +
                    plan.demand(static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(set))));
   }
-  size_ = 0;
+  kinds_used_ = 0;
   bool isolate = plan.spec().isolate_groups;
   int32_t family = DeviceGroup::kNoFamily;  // of the group before, if it could serve
   bool parent_serves = false;
@@ -75,13 +94,6 @@ bool QuickDevices::SeenFamily(const FitHost& host, const DeviceGroup& group, con
   return false;
 }
 
-Nearness QuickDevices::NearnessOf(int32_t cell, uint64_t local, uint64_t socket) const {
-  if (cell == DeviceGroup::kUnknownNode) return Nearness::kUnknown;
-  if (cell == DeviceGroup::kOtherNode) return Nearness::kElsewhere;
-  if ((local >> cell & 1) != 0) return Nearness::kLocal;
-  return (socket >> cell & 1) != 0 ? Nearness::kSocket : Nearness::kElsewhere;
-}
-
 uint32_t QuickDevices::MostMet(Counts& exactly) const {
   // exactly[set] becomes the devices that serve no request outside `set`.
   for (size_t bit = 1; bit < sets_; bit <<= 1) {
@@ -104,11 +116,22 @@ std::optional<uint32_t> QuickDevices::Count(uint64_t local, uint64_t socket) con
   Counts all;
   std::fill_n(near.begin(), sets_, 0);
   std::fill_n(all.begin(), sets_, 0);
-  for (const Bucket& bucket : *this) {
-    Nearness nearness = NearnessOf(bucket.cell, local, socket);
-    uint64_t serves = bucket.serves & plan_->Allowed(nearness);
-    all[serves] += bucket.count;
-    if (nearness == Nearness::kLocal) near[serves] += bucket.count;
+  for (size_t k = 0; k < kinds_used_; ++k) {
+    const Kind& kind = kinds_[k];
+    uint32_t beside = 0;
+    for (uint64_t left = local; left != 0; left &= left - 1)
+      beside += kind.cells[static_cast<size_t>(std::countr_zero(left))];
+    uint32_t on_socket = 0;
+    for (uint64_t left = socket & ~local; left != 0; left &= left - 1)
+      on_socket += kind.cells[static_cast<size_t>(std::countr_zero(left))];
+    near[kind.serves] += beside;
+    auto add = [&](Nearness nearness, uint32_t count) {
+      all[kind.serves & plan_->Allowed(nearness)] += count;
+    };
+    add(Nearness::kLocal, beside);
+    add(Nearness::kSocket, on_socket);
+    add(Nearness::kElsewhere, kind.elsewhere + kind.in_cells - beside - on_socket);
+    add(Nearness::kUnknown, kind.unknown);
   }
   uint32_t wanted = plan_->total_demand();
   if (MostMet(all) < wanted) return std::nullopt;
@@ -118,36 +141,42 @@ std::optional<uint32_t> QuickDevices::Count(uint64_t local, uint64_t socket) con
 bool QuickDevices::Suffice() const {
   Counts all;
   std::fill_n(all.begin(), sets_, 0);
-  for (const Bucket& bucket : *this) all[bucket.serves] += bucket.count;
+  for (size_t k = 0; k < kinds_used_; ++k) {
+    const Kind& kind = kinds_[k];
+    all[kind.serves] += kind.unknown + kind.elsewhere + kind.in_cells;
+  }
   return MostMet(all) >= plan_->total_demand();
 }
 
 std::optional<uint32_t> QuickDevices::LowerBound(uint64_t usable, uint32_t cells) const {
-  bool sockets = plan_->uses_sockets();
+  // Of a cell that is not chosen, devices serve at most what they may serve from the same socket.
+  Nearness far = plan_->uses_sockets() ? Nearness::kSocket : Nearness::kElsewhere;
   uint32_t met_near = UINT32_MAX;
   for (size_t set = 1; set < sets_; ++set) {
-    // Devices that reach into the set: beside each cell, and wherever they are allowed anyway.
-    std::array<uint32_t, 64> beside{};
+    // Devices that reach into the set: beside each cell, the part of them that only serves when chosen, and
+    // all that serve anyway.
+    std::array<uint32_t, kCells> beside;
+    std::array<uint32_t, kCells> only_local;
+    std::fill_n(beside.begin(), host_cells_, 0);
+    std::fill_n(only_local.begin(), host_cells_, 0);
     uint32_t anyway = 0;
-    for (const Bucket& bucket : *this) {
-      if ((bucket.serves & set) == 0) continue;
-      bool in_cell = bucket.cell >= 0 && (usable >> bucket.cell & 1) != 0;
-      Nearness far = bucket.cell == DeviceGroup::kUnknownNode ? Nearness::kUnknown : Nearness::kElsewhere;
-      if (sockets && bucket.cell >= 0) far = Nearness::kSocket;
-      bool far_serves = (bucket.serves & plan_->Allowed(far) & set) != 0;
-      if (far_serves) anyway += bucket.count;
-      if (in_cell) beside[static_cast<size_t>(bucket.cell)] += bucket.count;
+    for (size_t k = 0; k < kinds_used_; ++k) {
+      const Kind& kind = kinds_[k];
+      uint64_t reach = kind.serves & set;
+      if (reach == 0) continue;
+      if ((reach & plan_->Allowed(Nearness::kUnknown)) != 0) anyway += kind.unknown;
+      if ((reach & plan_->Allowed(Nearness::kElsewhere)) != 0) anyway += kind.elsewhere;
+      bool serves_far = (reach & plan_->Allowed(far)) != 0;
+      if (serves_far) anyway += kind.in_cells;
+      for (uint64_t left = usable; left != 0; left &= left - 1) {
+        auto c = static_cast<size_t>(std::countr_zero(left));
+        beside[c] += kind.cells[c];
+        if (!serves_far) only_local[c] += kind.cells[c];
+      }
     }
-    std::array<uint32_t, 64> only_local = beside;
-    for (const Bucket& bucket : *this) {
-      if ((bucket.serves & set) == 0 || bucket.cell < 0) continue;
-      Nearness far = sockets ? Nearness::kSocket : Nearness::kElsewhere;
-      bool counted = (bucket.serves & plan_->Allowed(far) & set) != 0;
-      if (counted && (usable >> bucket.cell & 1) != 0)
-        only_local[static_cast<size_t>(bucket.cell)] -= bucket.count;
-    }
-    auto best = [cells](std::array<uint32_t, 64>& counts) {
-      std::partial_sort(counts.begin(), counts.begin() + cells, counts.end(), std::greater<>());
+    auto best = [&](std::array<uint32_t, kCells>& counts) {
+      auto end = counts.begin() + static_cast<ptrdiff_t>(host_cells_);
+      std::partial_sort(counts.begin(), counts.begin() + cells, end, std::greater<>());
       uint32_t sum = 0;
       for (uint32_t i = 0; i < cells; ++i) sum += counts[i];
       return sum;

@@ -10,16 +10,11 @@
 
 namespace berth::scheduler {
 
-// A host's devices as one request sees them, counted.
+// A host's devices as one request sees them, counted: by the set of requests that they serve ("kind") and by
+// place.
 class QuickDevices {
  public:
-  // Free devices that serve the same requests from the same place.
-  struct Bucket {
-    uint64_t serves = 0;
-    int32_t cell = 0;  // as DeviceGroup::cell
-    uint32_t count = 0;
-  };
-  static constexpr size_t kMaxBuckets = 64;
+  static constexpr size_t kMaxKinds = 16;
 
   // False: counts do not tell (see FitQuickly).
   bool Collect(const FitHost& host, const RequestPlan& plan);
@@ -32,27 +27,36 @@ class QuickDevices {
   // Likewise without guest topology, where every device is as good as another.
   bool Suffice() const;
 
-  // Below the non-local devices of every choice of `cells` among `usable`; nothing when none suffices.
+  // Not above the non-local devices of any choice of `cells` among `usable`; nothing when none suffices.
   std::optional<uint32_t> LowerBound(uint64_t usable, uint32_t cells) const;
 
-  const Bucket* begin() const { return buckets_.data(); }
-  const Bucket* end() const { return buckets_.data() + size_; }
+  // Whether the request can not tell the two cells apart by their devices.
+  bool AreAlike(size_t a, size_t b) const;
 
  private:
   static constexpr size_t kSets = size_t{1} << RequestPlan::kMaxQuick;
+  static constexpr size_t kCells = 64;
   using Counts = std::array<uint32_t, kSets>;  // by set of requests
+
+  struct Kind {
+    uint64_t serves;
+    uint32_t unknown;    // devices without node
+    uint32_t elsewhere;  // on a node that is none of the host's cells
+    uint32_t in_cells;   // in all cells together
+    std::array<uint32_t, kCells> cells;
+  };
 
   bool Add(uint64_t serves, int32_t cell, uint32_t count);
   static bool SeenFamily(const FitHost& host, const DeviceGroup& group, const RequestPlan& plan);
-  Nearness NearnessOf(int32_t cell, uint64_t local, uint64_t socket) const;
   // The most units of demand that devices can meet, given how many serve exactly each set.
   uint32_t MostMet(Counts& exactly) const;
 
   const RequestPlan* plan_ = nullptr;
+  size_t host_cells_ = 0;
   size_t sets_ = 1;
-  Counts demand_{};  // of each set of requests together
-  std::array<Bucket, kMaxBuckets> buckets_;
-  size_t size_ = 0;
+  Counts demand_;  // of each set of requests together; like `kinds_` filled as far as used
+  std::array<Kind, kMaxKinds> kinds_;
+  size_t kinds_used_ = 0;
 };
 
 }  // namespace berth::scheduler

@@ -13,21 +13,16 @@ namespace berth::scheduler {
 namespace {
 
 constexpr size_t kMaxCells = 64;
+constexpr size_t kFewClasses = 3;
 constexpr uint32_t kMaxTries = 4096;  // choices of host cells; more are left to Fit
 
 // Host cells that the request can not tell apart, but by waste.
 struct CellClass {
-  uint64_t kinds = 0;    // kinds of guest cells that fit, as a set
-  uint64_t devices = 0;  // a digest of the devices beside the cell
-  uint64_t networks = 0;
-  uint32_t socket = 0;
-  uint32_t size = 0;
-  std::array<uint8_t, kMaxCells> members{};  // by waste, then number
-
-  bool Matches(const CellClass& other) const {
-    return kinds == other.kinds && devices == other.devices && networks == other.networks &&
-           socket == other.socket;
-  }
+  uint64_t kinds;     // kinds of guest cells that fit, as a set
+  uint64_t networks;  // likewise of the networks that are tied to the cell
+  uint32_t socket;
+  uint32_t size;
+  std::array<uint8_t, kMaxCells> members;  // by waste, then number
 };
 
 class Chooser {
@@ -41,12 +36,13 @@ class Chooser {
     if (!FillMatrix()) return No();
     bool devices = !plan_.spec().pci.empty();
     if (devices && !devices_.Collect(host_, plan_)) return {};
-    if (devices) {
+    FillClasses();
+    // Worth its cost only where many choices are open.
+    if (devices && classes_ > kFewClasses) {
       auto bound = devices_.LowerBound(usable_, wanted_);
       if (!bound) return No();
       bound_ = *bound;
     }
-    FillClasses();
     Try(0, wanted_, 0, 0);
     if (tries_ > kMaxTries) return {};
     return best_.verdict == Verdict::kFits ? best_ : No();
@@ -80,45 +76,28 @@ class Chooser {
     const RequestSpec& spec = plan_.spec();
     FillCellWaste(host_, spec, waste_.data());
     if (!spec.physical_networks.empty() || spec.tunneled) networks_ = NetworkCells(host_, spec);
-    std::array<uint64_t, kMaxCells> digest{};
-    if (!spec.pci.empty()) {
-      for (const QuickDevices::Bucket& bucket : devices_) {
-        // A sum of products of odd numbers: cells with equal devices have equal digests, and others differ
-        // but for one case in 2^64. Cells of one class are only tried in the order of waste, so that such a
-        // case could at most miss a choice; it is ruled out below by comparing the buckets themselves.
-        if (bucket.cell >= 0) digest[static_cast<size_t>(bucket.cell)] += Mix(bucket.serves, bucket.count);
-      }
-    }
     for (uint64_t left = usable_; left != 0; left &= left - 1) {
       auto c = static_cast<size_t>(std::countr_zero(left));
-      CellClass one;
-      one.kinds = kinds_[c];
-      one.devices = digest[c];
-      one.socket = plan_.uses_sockets() ? host_.cells[c].socket.value_or(UINT32_MAX) : 0;
-      for (size_t n = 0; n < networks_.size(); ++n) one.networks |= (networks_[n] >> c & 1) << n;
+      uint32_t socket = plan_.uses_sockets() ? host_.cells[c].socket.value_or(UINT32_MAX) : 0;
+      uint64_t networks = 0;
+      for (size_t n = 0; n < networks_.size(); ++n) networks |= (networks_[n] >> c & 1) << n;
       size_t k = 0;
-      while (k < classes_ && !(class_[k].Matches(one) && SameDevices(class_[k].members[0], c))) ++k;
-      if (k == classes_) class_[classes_++] = one;
+      while (k < classes_) {
+        const CellClass& one = class_[k];
+        bool same = one.kinds == kinds_[c] && one.networks == networks && one.socket == socket &&
+                    (spec.pci.empty() || devices_.AreAlike(one.members[0], c));
+        if (same) break;
+        ++k;
+      }
+      if (k == classes_) {
+        CellClass& fresh = class_[classes_++];
+        fresh.kinds = kinds_[c];
+        fresh.networks = networks;
+        fresh.socket = socket;
+        fresh.size = 0;
+      }
       Insert(class_[k], c);
     }
-  }
-
-  static uint64_t Mix(uint64_t serves, uint32_t count) {
-    return (serves * 0x9e3779b97f4a7c15u ^ 0xc2b2ae3d27d4eb4fu) * (2 * uint64_t{count} + 1);
-  }
-
-  bool SameDevices(size_t a, size_t b) const {
-    if (plan_.spec().pci.empty()) return true;
-    for (const QuickDevices::Bucket& bucket : devices_) {
-      if (bucket.cell != static_cast<int32_t>(a) && bucket.cell != static_cast<int32_t>(b)) continue;
-      size_t other = bucket.cell == static_cast<int32_t>(a) ? b : a;
-      bool equal = std::any_of(devices_.begin(), devices_.end(), [&](const QuickDevices::Bucket& one) {
-        return one.cell == static_cast<int32_t>(other) && one.serves == bucket.serves &&
-               one.count == bucket.count;
-      });
-      if (!equal) return false;
-    }
-    return true;
   }
 
   void Insert(CellClass& into, size_t cell) {
@@ -236,10 +215,19 @@ bool SmtMatches(const FitHost& host, SmtTrait wanted) {
 QuickFit FitQuickly(const FitHost& host, const RequestPlan& plan) {
   const RequestSpec& spec = plan.spec();
   QuickFit out;
-  if (!plan.quick() || host.cells.size() > kMaxCells || plan.kinds().size() > 63) return out;
+  if (!plan.quick() || spec.physical_networks.size() > 63 || host.cells.size() > kMaxCells ||
+      plan.kinds().size() > 63)
+    return out;
   if (host.rules == FitRules::kClaims) {
     if (plan.pins() && host.pools_overlap) return out;
-    if (!BaseMemoryIsAmple(host, spec)) return out;
+    if (!BaseMemoryIsAmple(host, spec)) {
+      // Only a choice of page sizes could spare base pages.
+      using Kind = PageRequest::Kind;
+      bool all_of_it =
+          spec.cells.empty() || spec.pages.kind == Kind::kNotAsked || spec.pages.kind == Kind::kSmall;
+      if (all_of_it) out.verdict = Verdict::kNo;
+      return out;
+    }
     if (!TotalsHold(host, spec, 0) || !host.can_run_guests) {
       out.verdict = Verdict::kNo;
       return out;

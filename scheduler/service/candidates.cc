@@ -9,28 +9,40 @@ namespace {
 
 constexpr uint32_t kNobody = UINT32_MAX;
 
+// Compares as the text does, as far as it goes.
+uint64_t FirstBytes(const std::string& text) {
+  uint64_t out = 0;
+  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
+  return out;
+}
+
 }  // namespace
 
 Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
 
 void Candidates::Look(size_t slot) {
   Entry& entry = entries_[slot];
-  if (entry.undecided) --undecided_;
+  if (IsUndecided(slot)) --undecided_;
   entry = {};
   const HostView* view = fleet_->Peek(slot);
   if (view == nullptr) return;
   ++evaluated_;
   QuickFit fit = FitView(*view, plan_);
-  entry.undecided = fit.verdict == Verdict::kUndecided;
-  entry.fits = fit.verdict == Verdict::kFits;
-  if (entry.undecided) ++undecided_;
-  if (entry.fits) entry.score = ScoreOf(*view, spec_, fit);
+  if (fit.verdict == Verdict::kFits) {
+    entry = {ScoreOf(*view, spec_, fit), FirstBytes(view->report->name)};
+  } else if (fit.verdict == Verdict::kUndecided) {
+    entry.name = kUndecided;
+    ++undecided_;
+  }
 }
 
 bool Candidates::Better(uint32_t a, uint32_t b) const {
-  if (a == kNobody || !entries_[a].fits) return false;
-  if (b == kNobody || !entries_[b].fits) return true;
-  if (entries_[a].score != entries_[b].score) return entries_[a].score < entries_[b].score;
+  if (a == kNobody || entries_[a].score == kNoScore) return false;
+  if (b == kNobody) return true;
+  const Entry& one = entries_[a];
+  const Entry& other = entries_[b];
+  if (one.score != other.score) return one.score < other.score;
+  if (one.name != other.name) return one.name < other.name;
   return fleet_->Peek(a)->report->name < fleet_->Peek(b)->report->name;
 }
 
@@ -72,7 +84,7 @@ void Candidates::Follow(const std::shared_ptr<const Fleet>& fleet) {
   size_t slots = fleet_->slots();
   bool rebuild = slots != entries_.size() || changed.size() > slots / 8 || levels_.empty();
   if (slots < entries_.size()) {
-    for (size_t slot = slots; slot < entries_.size(); ++slot) undecided_ -= entries_[slot].undecided ? 1 : 0;
+    for (size_t slot = slots; slot < entries_.size(); ++slot) undecided_ -= IsUndecided(slot) ? 1 : 0;
   }
   entries_.resize(slots);
   for (size_t slot : changed) {

@@ -36,15 +36,19 @@ class Candidates {
   size_t MemoryBytes() const;
 
  private:
-  // What a slot is worth; a missing score never wins.
+  // What a slot is worth. Where the request does not fit: kNoScore, with `name` telling whether that is
+  // proved.
   struct Entry {
-    Score score;
-    bool fits = false;
-    bool undecided = false;
+    Score score = kNoScore;
+    uint64_t name = 0;  // the first bytes of the host's name, in order of comparison
   };
+  static constexpr uint64_t kUndecided = 1;
   static constexpr size_t kFan = 16;
 
   void Look(size_t slot);
+  bool IsUndecided(size_t slot) const {
+    return entries_[slot].score == kNoScore && entries_[slot].name == kUndecided;
+  }
   bool Better(uint32_t a, uint32_t b) const;
   uint32_t Winner(size_t level, size_t node) const;
   void Update(size_t slot);

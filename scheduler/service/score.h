@@ -1,24 +1,17 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <string>
-#include <tuple>
 
 #include "scheduler/fit/quick_fit.h"
 #include "scheduler/service/fleet.h"
 
 namespace berth::scheduler {
 
-// How well a host serves a request: smaller is better. The order of choice: the fewest non-local devices; for
-// a guest that asks for none, the fewest devices beside it; the fullest host that serves.
-struct Score {
-  uint32_t non_local = 0;
-  size_t devices = 0;
-  uint64_t waste = 0;
-
-  friend auto operator<=>(const Score&, const Score&) = default;
-};
+// How well a host serves a request: smaller is better. The order of choice: the fewest non-local devices (10
+// bits); for a guest that asks for none, the fewest devices beside it (16 bits); the fullest host that serves
+// (37 bits). Larger figures count as the largest.
+using Score = uint64_t;
+inline constexpr Score kNoScore = UINT64_MAX;
 
 // Of a host on which the request fits.
 Score ScoreOf(const HostView& view, const RequestSpec& spec, const QuickFit& fit);

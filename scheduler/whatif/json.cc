@@ -1,5 +1,6 @@
 #include "scheduler/whatif/json.h"
 
+#include <bit>
 #include <cstring>
 
 namespace berth::scheduler::whatif {
@@ -9,8 +10,9 @@ bool IsDigit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// Whether some byte of the word is a quote, a backslash, or below 32: the classic tests for zero bytes.
-bool HasSpecial(uint64_t word) {
+// The high bit of the first byte that is a quote, a backslash, or below 32 (the classic tests for zero bytes:
+// borrows can set bits of later bytes, never of earlier ones); 0: there is none.
+uint64_t SpecialBytes(uint64_t word) {
   constexpr uint64_t kOnes = 0x0101010101010101;
   constexpr uint64_t kHighs = 0x8080808080808080;
   uint64_t quote = word ^ (kOnes * '"');
@@ -18,16 +20,16 @@ bool HasSpecial(uint64_t word) {
   uint64_t found = (quote - kOnes) & ~quote;
   found |= (slash - kOnes) & ~slash;
   found |= (word - kOnes * 0x20) & ~word;
-  return (found & kHighs) != 0;
+  return found & kHighs;
 }
 
 // The first quote, backslash or control character.
 const char* FindSpecial(const char* at, const char* end) {
-  while (end - at >= 8) {
+  for (; end - at >= 8; at += 8) {
     uint64_t word = 0;
     std::memcpy(&word, at, sizeof word);
-    if (HasSpecial(word)) break;
-    at += 8;
+    if constexpr (std::endian::native != std::endian::little) word = __builtin_bswap64(word);
+    if (uint64_t found = SpecialBytes(word); found != 0) return at + std::countr_zero(found) / 8;
   }
   while (at < end && *at != '"' && *at != '\\' && static_cast<unsigned char>(*at) >= 0x20) ++at;
   return at;

@@ -19,7 +19,8 @@ void ReadPages(const Json& json, JsonFields& fields, FitCell& cell) {
       if (!pool.IsObject()) return fields.Fail("mempages", "must be objects");
       uint64_t size_kb = fields.WholeRequired(pool, "size_kb");
       if (size_kb == 0 || size_kb > uint64_t{1} << 40) return fields.Fail("size_kb", "must be 1 to 2^40");
-      uint64_t total = fields.Whole(pool, "total", 0);
+      // More pages than 2^63 bytes hold are as good as that many.
+      uint64_t total = std::min(fields.Whole(pool, "total", 0), (uint64_t{1} << 63) / (size_kb << 10));
       uint64_t gone = fields.Whole(pool, "used", 0) + fields.Whole(pool, "reserved", 0);
       cell.pages.push_back({size_kb << 10, total, Left(total, gone)});
     }

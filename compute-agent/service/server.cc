@@ -136,6 +136,7 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   if (server->identity_.name.empty()) {
     return InvalidArgument("is needed: the hostname cannot be read", "name");
   }
+  server->settings_ = ReadHostSettings(server->root_);
   server->foreign_ = ForeignHugePages(inventory, server->reconciler_->OwnHugePages());
   server->used_devices_ = UsedDevices(config.state_dir + "/used-devices");
   TRY_ASSIGN(server->built_, server->BuildNow(inventory));
@@ -199,7 +200,7 @@ HostInventory AgentServer::ReadHost() const {
 Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const {
   TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
   return BuildReport(inventory, options_.config.host, identity_,
-                     {.foreign = foreign_, .used = std::move(used)});
+                     {.foreign = foreign_, .used = std::move(used), .settings = settings_});
 }
 
 // A claim on a one-time-use device may only end after placement knows that the device is used: it would be

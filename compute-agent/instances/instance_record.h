@@ -55,6 +55,7 @@ struct InstanceRecord {
   std::string name;
   Phase phase = Phase::kPreparing;
   uint32_t attempts = 0;  // processes forked so far
+  uint32_t restarts = 0;  // in a row, by policy
   ProcessId process;
   std::vector<std::string> arguments;  // of the VMM, without argv[0]
   std::vector<BoundDevice> devices;    // given to vfio-pci, or about to be

@@ -39,6 +39,10 @@ struct ReconcilerOptions {
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds shutdown_timeout{30'000};
   std::chrono::milliseconds terminate_timeout{5'000};
+  InstancePolicy policy = {};
+  Unclaimed unclaimed = Unclaimed::kReport;
+  std::chrono::milliseconds unclaimed_grace{60'000};  // before a VM without a claim is stopped
+  bool confidential_vmm = false;                      // the VMM can make confidential guests
 };
 
 // What runs of one instance now.
@@ -107,6 +111,7 @@ class Reconciler {
   struct Reported {
     placement::InstanceState state = placement::InstanceState::kPending;
     std::string detail;
+    std::chrono::steady_clock::time_point retry_at{};  // this one was refused, others may pass
   };
   using Clock = std::chrono::steady_clock;
 
@@ -120,12 +125,15 @@ class Reconciler {
   void ReportStatuses();
   bool ReportingPaused() const { return Clock::now() < reporting_paused_until_; }
   void PauseReporting();
+  bool Unreachable(const Status& sent);
   void AdjustFloatingVcpus();
   void Publish();
   void WaitForWork();
   void Wake() const;
 
   InstanceEnvironment environment_;
+  Unclaimed unclaimed_ = Unclaimed::kReport;
+  std::chrono::milliseconds unclaimed_grace_{};
   ClaimReporter& reporter_;
   UniqueFd lock_;  // held on the state folder: one agent at a time
   UniqueFd wake_;  // eventfd
@@ -134,8 +142,10 @@ class Reconciler {
   std::map<Uuid, std::unique_ptr<Instance>> instances_;
   std::map<Uuid, placement::Claim> claims_;
   std::map<Uuid, Reported> reported_;
-  std::set<Uuid> gone_;  // releasing claims of which nothing is left, not yet finalized
-  std::set<Uuid> warned_;
+  // Releasing claims of which nothing is left, not yet finalized, and when to try again.
+  std::map<Uuid, Clock::time_point> gone_;
+  std::map<Uuid, Clock::time_point> unclaimed_since_;
+  bool retry_later_ = false;  // a single report was refused
   bool synced_ = false;
   bool have_host_ = false;
   placement::HostReport host_;

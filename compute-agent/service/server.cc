@@ -129,6 +129,8 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.root = options.root;
   reconciler.start_timeout = config.start_timeout;
   reconciler.shutdown_timeout = config.shutdown_timeout;
+  reconciler.policy = config.policy;
+  reconciler.unclaimed = config.unclaimed;
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
   HostInventory inventory = server->ReadHost();
@@ -212,7 +214,7 @@ Status AgentServer::AwaitUsedDevicesReported() {
     if (used_reported_.contains(address)) continue;
     look_now_ = true;
     changed_.notify_all();
-    return Unavailable("that device " + address.ToString() + " was used is not reported yet");
+    return Aborted("that device " + address.ToString() + " was used is not reported yet");
   }
   return OkStatus();
 }

@@ -214,6 +214,7 @@ Status Instance::Prepare(const StartRequest& request) {
   TRY_ASSIGN(record_.arguments,
              VmmArguments(claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
   record_.huge_pages = HugePages(request);
+  record_.claim = environment_.encode_claim(request.claim);
   TRY(MarkUsed(request));
   TRY(BindDevices(request));
   return StartProcess();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,8 +29,9 @@ struct InstanceEnvironment {
   UsedDevices used_devices{""};
   std::string root = "/";  // holds dev/kmsg
   InstancePolicy policy;
-  bool confidential_vmm = false;   // the VMM can make confidential guests
-  ConsoleHub* consoles = nullptr;  // outlives the instances
+  std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
+  bool confidential_vmm = false;                                     // the VMM can make confidential guests
+  ConsoleHub* consoles = nullptr;                                    // outlives the instances
   std::chrono::milliseconds start_timeout{
       600'000};  // until the API socket answers; memory is filled meanwhile
   std::chrono::milliseconds shutdown_timeout{30'000};  // after the power button, before SIGTERM

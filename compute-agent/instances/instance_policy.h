@@ -23,6 +23,7 @@ struct InstancePolicy {
 
 // What becomes of a running VM that no claim explains.
 enum class Unclaimed {
+  kHeal,    // its claim is made again from the instance's record; while that is refused, as kReport
   kReport,  // logged and left alone
   kStop,    // shut down and removed, after a while in which its claim may come back
 };

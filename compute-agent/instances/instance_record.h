@@ -60,6 +60,7 @@ struct InstanceRecord {
   std::vector<std::string> arguments;  // of the VMM, without argv[0]
   std::vector<BoundDevice> devices;    // given to vfio-pci, or about to be
   PageCounts huge_pages;               // that the guest's memory takes
+  std::string claim;                   // as ClaimReporter::EncodeClaim gave it; empty: cannot be made again
   std::string note;                    // shown in the status of a running instance
   std::optional<Outcome> outcome;
 

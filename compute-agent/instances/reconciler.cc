@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kReportingPause{1'000};
 constexpr milliseconds kAdjustInterval{10'000};
 constexpr milliseconds kMaxWait{10'000};
+constexpr milliseconds kHealPause{30'000};
 constexpr int kLockAttempts = 20;
 constexpr milliseconds kLockPause{50};
 
@@ -39,6 +40,7 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.terminate_timeout = options.terminate_timeout;
   environment_.root = options.root;
   environment_.policy = options.policy;
+  environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };
   environment_.confidential_vmm = options.confidential_vmm;
   unclaimed_ = options.unclaimed;
   unclaimed_grace_ = options.unclaimed_grace;
@@ -235,6 +237,7 @@ void Reconciler::StepUnclaimed() {
     auto& [consumer, instance] = *entry;
     if (claims_.contains(consumer)) {
       unclaimed_since_.erase(consumer);
+      heal_at_.erase(consumer);
       ++entry;
       continue;
     }
@@ -246,6 +249,7 @@ void Reconciler::StepUnclaimed() {
         LOG(kWarning, "instance_without_claim_found",
             {{"instance", consumer.ToString()}, {"pid", instance->record().process.pid}});
       }
+      Heal(consumer, *instance);
       ++entry;
     } else if (instance->StepTowardsGone()) {
       LOG(kInfo, "instance_without_claim_removed", {{"instance", consumer.ToString()}});
@@ -255,6 +259,21 @@ void Reconciler::StepUnclaimed() {
       ++entry;
     }
   }
+}
+
+// Seed 002: "makes sure that existing instances ... will have a corresponding PCI allocation in placement".
+// What runs is the truth; the claim comes back by the watch of claims.
+void Reconciler::Heal(const Uuid& consumer, const Instance& instance) {
+  if (unclaimed_ != Unclaimed::kHeal || !instance.has_process() || instance.record().claim.empty()) return;
+  if (ReportingPaused() || Clock::now() < heal_at_[consumer]) return;
+  heal_at_[consumer] = Clock::now() + kHealPause;
+  Status restored = reporter_.RestoreClaim(instance.record().claim);
+  if (restored.ok() || restored.code() == StatusCode::kAlreadyExists) {
+    LOG(kWarning, "claim_restored", {{"instance", consumer.ToString()}});
+    return;
+  }
+  LOG(kWarning, "claim_not_restored", {{"instance", consumer.ToString()}, {"error", restored}});
+  Unreachable(restored);
 }
 
 // Placement as a whole, not this one report.

@@ -87,7 +87,8 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
   config.report_interval = ReadSeconds(root, "report_interval", 1, 3600, config.report_interval, errors);
   config.policy = ReadPolicy(root, errors);
   config.unclaimed = ReadChoice<Unclaimed>(
-      root, "unclaimed_instances", {{"report", Unclaimed::kReport}, {"stop", Unclaimed::kStop}}, errors);
+      root, "unclaimed_instances",
+      {{"heal", Unclaimed::kHeal}, {"report", Unclaimed::kReport}, {"stop", Unclaimed::kStop}}, errors);
   config.host = ParseHostConfig(root, errors);
   TRY(errors.ToStatus());
   return config;

@@ -19,7 +19,7 @@ namespace berth::agent {
 //   restart           never, on-failure or always: VMs that end; default never
 //   restart_limit     restarts in a row (1 to 1000), default 5
 //   start_after_reboot  yes or no: VMs that ran when the host went down, default yes
-//   unclaimed_instances  report or stop: running VMs that placement does not know, default report
+//   unclaimed_instances  heal, report or stop: running VMs that placement does not know, default heal
 //   report_interval   seconds (1 to 3600) between two looks at the hardware, default 60
 struct AgentConfig {
   std::string name;
@@ -29,7 +29,7 @@ struct AgentConfig {
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds report_interval{60'000};
   InstancePolicy policy;
-  Unclaimed unclaimed = Unclaimed::kReport;
+  Unclaimed unclaimed = Unclaimed::kHeal;
   HostConfig host;
 };
 

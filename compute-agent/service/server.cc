@@ -59,6 +59,14 @@ class AgentServer::Reporter : public ClaimReporter {
     return client->FinalizeClaim(consumer);
   }
 
+  std::string EncodeClaim(const placement::Claim& claim) const override {
+    return PlacementClient::ClaimText(claim);
+  }
+  Status RestoreClaim(const std::string& encoded) override {
+    PlacementClient* client = client_;
+    return client == nullptr ? NotYet() : client->RestoreClaim(encoded);
+  }
+
  private:
   static Status NotYet() { return {StatusCode::kUnavailable, "placement is not connected yet"}; }
 

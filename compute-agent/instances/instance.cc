@@ -162,7 +162,9 @@ void Instance::SetStatus(InstanceState state, std::string detail) {
 }
 
 bool Instance::Save() {
+  BetweenSteps();
   Status saved = record_.Save(record_path());
+  BetweenSteps();
   if (saved.ok()) return true;
   LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", saved}});
   return false;
@@ -210,13 +212,16 @@ void Instance::StepTowardsRunning(const StartRequest& request) {
 
 Status Instance::Prepare(const StartRequest& request) {
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
+  BetweenSteps();
   TRY_ASSIGN(placement::Claim claim, WithGuestCmdline(request.claim));
   TRY_ASSIGN(record_.arguments,
              VmmArguments(claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
   record_.huge_pages = HugePages(request);
   record_.claim = environment_.encode_claim(request.claim);
   TRY(MarkUsed(request));
+  BetweenSteps();
   TRY(BindDevices(request));
+  BetweenSteps();
   return StartProcess();
 }
 
@@ -274,10 +279,14 @@ Status Instance::StartProcess() {
     record_.process = id;
     record_.phase = Phase::kStarting;
     ++record_.attempts;
-    return record_.Save(record_path());
+    BetweenSteps();  // the process is forked, but waits
+    Status saved = record_.Save(record_path());
+    BetweenSteps();
+    return saved;
   };
   TRY_ASSIGN(process_, Process::Start({environment_.vmm_path, record_.arguments, vmm_log()}, record));
   adopted_ = false;
+  BetweenSteps();
   deadline_ = Clock::now() + environment_.start_timeout;
   environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
   LOG(kInfo, "instance_started",
@@ -451,10 +460,12 @@ bool Instance::StepTowardsGone() {
     process_->TakeExitStatus();
     process_.reset();
   }
+  BetweenSteps();
   return CleanUp();
 }
 
 void Instance::AdvanceStop() {
+  BetweenSteps();
   Clock::time_point now = Clock::now();
   switch (stop_) {
     case Stop::kNone: {
@@ -495,7 +506,9 @@ bool Instance::CleanUp() {
     }
   }
   std::error_code error;
+  BetweenSteps();
   std::filesystem::remove_all(folder(), error);
+  BetweenSteps();
   if (!error) return true;
   LOG(kError, "instance_folder_not_removed", {{"folder", folder()}, {"error", error.message()}});
   SetStatus(InstanceState::kDeleting, "remove " + folder() + ": " + error.message());

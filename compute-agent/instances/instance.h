@@ -29,6 +29,8 @@ struct InstanceEnvironment {
   UsedDevices used_devices{""};
   std::string root = "/";  // holds dev/kmsg
   InstancePolicy policy;
+  // Called between the steps of creation and deletion: where an agent may end without losing anything.
+  std::function<void()> between_steps;
   std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
   bool confidential_vmm = false;                                     // the VMM can make confidential guests
   ConsoleHub* consoles = nullptr;                                    // outlives the instances
@@ -106,6 +108,9 @@ class Instance {
   bool CleanUp();
   void Finish(placement::InstanceState state, std::string detail);
   bool Save();
+  void BetweenSteps() const {
+    if (environment_.between_steps) environment_.between_steps();
+  }
   void SetStatus(placement::InstanceState state, std::string detail = {});
   std::string LastOutput() const;
   std::string ExitText(const ExitStatus& exit) const;

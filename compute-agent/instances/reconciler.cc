@@ -42,6 +42,7 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.policy = options.policy;
   environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };
   environment_.confidential_vmm = options.confidential_vmm;
+  environment_.between_steps = options.between_steps;
   unclaimed_ = options.unclaimed;
   unclaimed_grace_ = options.unclaimed_grace;
 }
@@ -302,7 +303,9 @@ void Reconciler::ReportStatuses() {
       retry_later_ = true;
       continue;
     }
+    if (environment_.between_steps) environment_.between_steps();
     Status sent = reporter_.ReportStatus(consumer, status);
+    if (environment_.between_steps) environment_.between_steps();
     if (sent.ok() || sent.code() == StatusCode::kNotFound) {
       reported->second = {status.state, status.detail, {}};
       continue;
@@ -315,7 +318,9 @@ void Reconciler::ReportStatuses() {
       ++gone;
       continue;
     }
+    if (environment_.between_steps) environment_.between_steps();
     Status sent = reporter_.FinalizeClaim(gone->first);
+    if (environment_.between_steps) environment_.between_steps();
     if (sent.ok() || sent.code() == StatusCode::kNotFound) {
       claims_.erase(gone->first);
       reported_.erase(gone->first);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,6 +54,7 @@ struct ReconcilerOptions {
   Unclaimed unclaimed = Unclaimed::kHeal;
   std::chrono::milliseconds unclaimed_grace{60'000};  // before a VM without a claim is stopped
   bool confidential_vmm = false;                      // the VMM can make confidential guests
+  std::function<void()> between_steps = {};           // see InstanceEnvironment
 };
 
 // What runs of one instance now.

@@ -144,8 +144,9 @@ ConfidentialConfig ReadConfidential(const YamlNode& map, ErrorList& errors) {
 
 const std::vector<std::string_view>& HostConfig::Keys() {
   static const std::vector<std::string_view> keys = {
-      "cpu_shared_set",  "cpu_dedicated_set",   "cpu_allocation_ratio", "ram_allocation_ratio",
-      "reserved_memory", "reserved_huge_pages", "device_spec",          "confidential"};
+      "cpu_shared_set",       "cpu_dedicated_set", "cpu_allocation_ratio",
+      "ram_allocation_ratio", "reserved_memory",   "reserved_huge_pages",
+      "device_spec",          "confidential",      "sriov"};
   return keys;
 }
 
@@ -178,6 +179,22 @@ HostConfig ParseHostConfig(const YamlNode& map, ErrorList& errors) {
                  config.reserved_huge_pages[{static_cast<placement::NumaNode>(*node), *size}] =
                      static_cast<uint64_t>(*count);
                });
+  ForEachEntry(map, "sriov", {"address", "vfs"}, errors, [&](const YamlNode& entry, const std::string& at) {
+    auto vfs = ReadInt(entry, at, "vfs", 65535, errors);
+    const YamlNode* node = entry.Find("address");
+    if (node == nullptr) {
+      errors.Add(InvalidArgument("is missing", at + ".address", "the PF's address, 0000:41:00.0"));
+      return;
+    }
+    std::optional<std::string> text = errors.Take(YamlString(*node, at + ".address"));
+    if (!text.has_value()) return;
+    Result<PciAddress> address = PciAddress::Parse(*text);
+    if (!address.has_value()) {
+      errors.Add(std::move(address).error().WithField(at + ".address"));
+    } else if (vfs.has_value()) {
+      config.sriov.push_back({*address, static_cast<uint32_t>(*vfs)});
+    }
+  });
   config.confidential = ReadConfidential(map, errors);
   CheckNoOvercommitment(config, errors);
   if (const YamlNode* node = map.Find("device_spec")) {

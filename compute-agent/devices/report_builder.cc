@@ -175,6 +175,40 @@ std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const Ho
   return cells;
 }
 
+// VFIO opens a group only when no driver of the host holds one of its devices. Bridges, and devices that are
+// assignable too (vfio-pci gets them when they are claimed), do not count.
+const PciDeviceInfo* HostsOwn(const std::vector<const PciDeviceInfo*>& group,
+                              const std::set<PciAddress>& assignable) {
+  constexpr uint32_t kBridge = 0x06;
+  for (const PciDeviceInfo* member : group) {
+    bool free = member->driver.empty() || member->driver == "vfio-pci" || member->driver == "pci-stub";
+    if ((member->class_code >> 16) == kBridge || free || assignable.contains(member->address)) continue;
+    return member;
+  }
+  return nullptr;
+}
+
+void WithholdUnviable(const HostInventory& inventory, placement::HostReport& report) {
+  std::map<uint32_t, std::vector<const PciDeviceInfo*>> groups;
+  for (const PciDeviceInfo& info : inventory.pci_devices) {
+    if (info.iommu_group.has_value()) groups[*info.iommu_group].push_back(&info);
+  }
+  std::set<PciAddress> assignable;
+  for (const placement::Device& device : report.devices) {
+    if (device.assignable) assignable.insert(device.address);
+  }
+  for (placement::Device& device : report.devices) {
+    if (!device.assignable || !device.iommu_group.has_value()) continue;
+    const PciDeviceInfo* own = HostsOwn(groups[*device.iommu_group], assignable);
+    if (own == nullptr) continue;
+    device.assignable = false;
+    report.warnings.push_back("device " + device.address.ToString() +
+                              " is withheld: " + own->address.ToString() + " of the same IOMMU group " +
+                              std::to_string(*device.iommu_group) + " is held by the host's driver " +
+                              own->driver + "; put both into device_spec, or unbind it");
+  }
+}
+
 // One-time-use devices that were handed out stay known, but nobody gets them.
 void WithholdUsed(const std::set<PciAddress>& one_time_use, const std::set<PciAddress>& used,
                   placement::HostReport& report) {
@@ -259,6 +293,7 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   report.devices = std::move(assigned->devices);
   built.unmanaged = std::move(assigned->unmanaged);
   built.one_time_use = std::move(assigned->one_time_use);
+  WithholdUnviable(inventory, report);
   WithholdUsed(built.one_time_use, state.used, report);
   report.warnings.insert(report.warnings.end(), assigned->warnings.begin(), assigned->warnings.end());
   if (size_t count = report.warnings.size(); count > HostInventory::kMaxWarnings) {

@@ -142,6 +142,10 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
   HostInventory inventory = server->ReadHost();
+  std::string sysfs_root = options.root == "/" ? "" : options.root;
+  TRY_ASSIGN(CreatedVfs vfs, CreateVfs(inventory, config.host.sriov, sysfs_root));
+  server->vf_warnings_ = std::move(vfs.warnings);
+  if (vfs.changed) inventory = server->ReadHost();
   server->identity_.name = config.name.empty() ? inventory.facts.hostname : config.name;
   if (server->identity_.name.empty()) {
     return InvalidArgument("is needed: the hostname cannot be read", "name");
@@ -209,8 +213,11 @@ HostInventory AgentServer::ReadHost() const {
 
 Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const {
   TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
-  return BuildReport(inventory, options_.config.host, identity_,
-                     {.foreign = foreign_, .used = std::move(used), .settings = settings_});
+  TRY_ASSIGN(BuiltReport built,
+             BuildReport(inventory, options_.config.host, identity_,
+                         {.foreign = foreign_, .used = std::move(used), .settings = settings_}));
+  built.report.warnings.insert(built.report.warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
+  return built;
 }
 
 // A claim on a one-time-use device may only end after placement knows that the device is used: it would be

@@ -69,7 +69,8 @@ class AgentServer {
   HostIdentity identity_;
   PageCounts foreign_;  // huge pages that others used when the agent started
   HostSettings settings_;
-  BuiltReport built_;  // of the reporting thread after Begin
+  std::vector<std::string> vf_warnings_;  // of making VFs, at the start
+  BuiltReport built_;                     // of the reporting thread after Begin
 
   ConsoleHub consoles_;
   // Forwards to the client that Begin makes; until then placement is unreachable.

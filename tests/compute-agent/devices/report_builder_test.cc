@@ -247,5 +247,36 @@ TEST(ReportBuilder, OvercommitmentAndSecureMemoryThatCannotBeAreRefusedInTheConf
       std::string::npos);
 }
 
+TEST(ReportBuilder, ADeviceWhoseIommuGroupTheHostUsesIsWithheld) {
+  HostInventory host = Host();
+  host.pci_devices[0].iommu_group = 7;
+  PciDeviceInfo bridge = host.pci_devices[0];
+  bridge.address = *PciAddress::Parse("0000:40:00.0");
+  bridge.class_code = 0x060400;
+  bridge.driver = "pcieport";
+  PciDeviceInfo disk = host.pci_devices[0];
+  disk.address = *PciAddress::Parse("0000:41:00.1");
+  disk.product_id = "0001";
+  disk.driver = "ahci";
+  host.pci_devices.push_back(bridge);
+  const char* one = "{device_spec: [{product_id: 154d, address: \"0000:41:00.0\"}]}";
+  auto viable = BuildOn(host, one);
+  ASSERT_TRUE(viable.has_value());
+  EXPECT_TRUE(viable->report.devices[0].assignable);
+  host.pci_devices.push_back(disk);
+
+  auto built = BuildOn(host, one);
+
+  ASSERT_TRUE(built.has_value());
+  EXPECT_FALSE(built->report.devices[0].assignable);
+  EXPECT_EQ(
+      built->report.warnings.back(),
+      "device 0000:41:00.0 is withheld: 0000:41:00.1 of the same IOMMU group 7 is held by the host's driver "
+      "ahci; put both into device_spec, or unbind it");
+  auto both = BuildOn(host, "{device_spec: [{address: \"0000:41:00.*\"}]}");
+  ASSERT_TRUE(both.has_value());
+  EXPECT_TRUE(both->report.devices[0].assignable);
+}
+
 }  // namespace
 }  // namespace berth::agent

@@ -186,6 +186,18 @@ TEST_F(Reconfiguration, ContinuouslyAndOnlyIfNobodyElseHoldsTheDeviceByThen) {
   EXPECT_EQ(::kill(vms.at(0), 0), 0);
 }
 
+TEST_F(Reconfiguration, VfsAreMadeFromTheConfiguration) {
+  host_.Device("0000:41:00.0").Id("8086", "1572").OnNode(0).TotalVfs(4);
+  EXPECT_EQ(Start("{sriov: [{address: \"0000:41:00.0\", vfs: 5}]}").ToString(),
+            "INVALID_ARGUMENT: sriov: 0000:41:00.0 can have 4 VFs, 5 are configured");
+  EXPECT_FALSE(Start("{sriov: [{address: \"0000:41:00\", vfs: 4}]}").ok());
+
+  ASSERT_EQ(Start("{sriov: [{address: \"0000:41:00.0\", vfs: 4}]}"), OkStatus());
+
+  EXPECT_EQ(ReadFile(host_.path().string() + "/sys/bus/pci/devices/0000:41:00.0/sriov_numvfs").value_or(""),
+            "4\n");
+}
+
 TEST_F(Reconfiguration, AHostThatIsDeletedFromPlacementWhileItsAgentRunsIsReportedAgain) {
   ASSERT_EQ(Start("{}"), OkStatus());
   ASSERT_TRUE(Await([&] { return Host().name() == "host1"; }));

@@ -49,7 +49,8 @@ void AddOutputOption(CLI::App& verb, Context& context, const std::string& format
 // One per file: the verbs of a noun.
 void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
-void AddLists(CLI::App& app, Context& context, Verbs& verbs);  // device, flavor, alias
+void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs);  // a verb of host
+void AddLists(CLI::App& app, Context& context, Verbs& verbs);       // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
 void AddImport(CLI::App& app, Context& context, Verbs& verbs);
 void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);

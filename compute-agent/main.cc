@@ -33,6 +33,15 @@ int Fail(const berth::Status& status) {
   return 1;
 }
 
+void PrintFindings(const berth::agent::PreflightReport& preflight) {
+  for (const berth::agent::Finding& finding : preflight.findings) {
+    if (finding.severity == berth::agent::Severity::kOk) continue;
+    std::printf("%s %s: %s; needed: %s%s%s\n", berth::agent::SeverityName(finding.severity),
+                finding.id.c_str(), finding.found.c_str(), finding.needed.c_str(),
+                finding.repair.empty() ? "" : "; repair: ", finding.repair.c_str());
+  }
+}
+
 void PrintReport(const berth::placement::HostReport& report) {
   std::printf("host %s: %zu cells, %zu devices, KVM %s\n", report.name.c_str(), report.cells.size(),
               report.devices.size(), report.can_run_guests ? "usable" : "not usable");
@@ -70,6 +79,7 @@ int Run(const Flags& flags) {
   if (!server.has_value()) return Fail(server.error());
   if (flags.check) {
     PrintReport((*server)->report());
+    PrintFindings((*server)->preflight());
     return 0;
   }
   if (berth::Status listening = (*server)->Listen(flags.listen); !listening.ok()) return Fail(listening);

@@ -1,5 +1,6 @@
 #include "compute-agent/service/placement_client.h"
 
+#include <google/protobuf/util/json_util.h>
 #include <grpcpp/client_context.h>
 
 #include <chrono>
@@ -57,6 +58,26 @@ Status PlacementClient::FinalizeClaim(const Uuid& consumer) {
   request.set_consumer(consumer.ToString());
   v1::FinalizeClaimResponse response;
   return wire::FromGrpc(stub_->FinalizeClaim(&context, request, &response), context);
+}
+
+std::string PlacementClient::ClaimText(const placement::Claim& claim) {
+  v1::Claim message;
+  wire::ClaimToProto(claim, &message);
+  std::string text;
+  return google::protobuf::util::MessageToJsonString(message, &text).ok() ? text : std::string();
+}
+
+Status PlacementClient::RestoreClaim(const std::string& encoded) {
+  v1::CreateClaimRequest request;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // of a later version
+  if (!google::protobuf::util::JsonStringToMessage(encoded, request.mutable_claim(), options).ok()) {
+    return DataLoss("the instance's record does not hold its claim");
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::CreateClaimResponse response;
+  return wire::FromGrpc(stub_->CreateClaim(&context, request, &response), context);
 }
 
 void PlacementClient::StartWatch(ClaimSink& sink) {

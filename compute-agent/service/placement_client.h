@@ -37,6 +37,10 @@ class PlacementClient final : public ClaimReporter, private placement::EventSink
   Result<std::vector<std::string>> ReportHost(const placement::HostReport& report);
   Status ReportStatus(const Uuid& consumer, const placement::InstanceStatus& status) override;
   Status FinalizeClaim(const Uuid& consumer) override;
+  std::string EncodeClaim(const placement::Claim& claim) const override { return ClaimText(claim); }
+  Status RestoreClaim(const std::string& encoded) override;
+  // The claim as JSON of its message.
+  static std::string ClaimText(const placement::Claim& claim);
 
   // Follows the claims of this host until StopWatch: a snapshot, then each change; after a loss it resumes
   // where it was, or begins with a new snapshot when placement no longer keeps the events. Call once; `sink`

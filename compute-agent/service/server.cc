@@ -59,6 +59,14 @@ class AgentServer::Reporter : public ClaimReporter {
     return client->FinalizeClaim(consumer);
   }
 
+  std::string EncodeClaim(const placement::Claim& claim) const override {
+    return PlacementClient::ClaimText(claim);
+  }
+  Status RestoreClaim(const std::string& encoded) override {
+    PlacementClient* client = client_;
+    return client == nullptr ? NotYet() : client->RestoreClaim(encoded);
+  }
+
  private:
   static Status NotYet() { return {StatusCode::kUnavailable, "placement is not connected yet"}; }
 
@@ -129,13 +137,20 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.root = options.root;
   reconciler.start_timeout = config.start_timeout;
   reconciler.shutdown_timeout = config.shutdown_timeout;
+  reconciler.policy = config.policy;
+  reconciler.unclaimed = config.unclaimed;
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
   HostInventory inventory = server->ReadHost();
+  std::string sysfs_root = options.root == "/" ? "" : options.root;
+  TRY_ASSIGN(CreatedVfs vfs, CreateVfs(inventory, config.host.sriov, sysfs_root));
+  server->vf_warnings_ = std::move(vfs.warnings);
+  if (vfs.changed) inventory = server->ReadHost();
   server->identity_.name = config.name.empty() ? inventory.facts.hostname : config.name;
   if (server->identity_.name.empty()) {
     return InvalidArgument("is needed: the hostname cannot be read", "name");
   }
+  server->settings_ = ReadHostSettings(server->root_);
   server->foreign_ = ForeignHugePages(inventory, server->reconciler_->OwnHugePages());
   server->used_devices_ = UsedDevices(config.state_dir + "/used-devices");
   TRY_ASSIGN(server->built_, server->BuildNow(inventory));
@@ -198,8 +213,11 @@ HostInventory AgentServer::ReadHost() const {
 
 Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const {
   TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
-  return BuildReport(inventory, options_.config.host, identity_,
-                     {.foreign = foreign_, .used = std::move(used)});
+  TRY_ASSIGN(BuiltReport built,
+             BuildReport(inventory, options_.config.host, identity_,
+                         {.foreign = foreign_, .used = std::move(used), .settings = settings_}));
+  built.report.warnings.insert(built.report.warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
+  return built;
 }
 
 // A claim on a one-time-use device may only end after placement knows that the device is used: it would be
@@ -211,7 +229,7 @@ Status AgentServer::AwaitUsedDevicesReported() {
     if (used_reported_.contains(address)) continue;
     look_now_ = true;
     changed_.notify_all();
-    return Unavailable("that device " + address.ToString() + " was used is not reported yet");
+    return Aborted("that device " + address.ToString() + " was used is not reported yet");
   }
   return OkStatus();
 }

@@ -40,6 +40,7 @@ class AgentServer {
 
   // What would be reported, for --check.
   const placement::HostReport& report() const { return built_.report; }
+  const PreflightReport& preflight() const { return built_.preflight; }
   // To be registered with the owner's gRPC server before Begin, unless Listen is used.
   grpc::Service& service() { return *service_; }
   // Serves on "host:port" of its own (port 0: any). kUnavailable: the address cannot be listened on.
@@ -67,7 +68,9 @@ class AgentServer {
   Root root_;
   HostIdentity identity_;
   PageCounts foreign_;  // huge pages that others used when the agent started
-  BuiltReport built_;   // of the reporting thread after Begin
+  HostSettings settings_;
+  std::vector<std::string> vf_warnings_;  // of making VFs, at the start
+  BuiltReport built_;                     // of the reporting thread after Begin
 
   ConsoleHub consoles_;
   // Forwards to the client that Begin makes; until then placement is unreachable.

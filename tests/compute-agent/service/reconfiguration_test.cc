@@ -143,6 +143,61 @@ TEST_F(Reconfiguration, AOneTimeUseDeviceIsWithheldAfterItsInstanceUntilSomebody
   EXPECT_TRUE(AwaitAssignable("0000:81:00.0"));
 }
 
+TEST_F(Reconfiguration, ExistingInstancesWithPciAllocationsWillHaveACorrespondingAllocationInPlacement) {
+  AddCard("0000:81:00.0");
+  ASSERT_EQ(Start(kCards), OkStatus());
+  ASSERT_TRUE(AwaitAssignable("0000:81:00.0"));
+  ASSERT_EQ(CreateInstance("vm", "0000:81:00.0"), OkStatus());
+  ASSERT_TRUE(AwaitState("vm", v1::INSTANCE_STATE_RUNNING));
+  v1::Claim before = Claims()[0];
+  std::vector<pid_t> vms = Vms();
+  agent_.reset();
+  ASSERT_TRUE(client_->ReleaseClaim("vm").has_value());
+  ASSERT_TRUE(client_->FinalizeClaim(before.consumer()).has_value());  // placement has lost the claim
+  ASSERT_TRUE(Claims().empty());
+
+  ASSERT_EQ(Start(kCards), OkStatus());
+
+  ASSERT_TRUE(AwaitState("vm", v1::INSTANCE_STATE_RUNNING));
+  EXPECT_EQ(Claims()[0].consumer(), before.consumer());
+  EXPECT_EQ(Claims()[0].devices(0).address(), "0000:81:00.0");
+  EXPECT_EQ(Claims()[0].spec().SerializeAsString(), before.spec().SerializeAsString());
+  EXPECT_EQ(Vms(), vms);
+}
+
+TEST_F(Reconfiguration, ContinuouslyAndOnlyIfNobodyElseHoldsTheDeviceByThen) {
+  AddCard("0000:81:00.0");
+  ASSERT_EQ(Start(kCards), OkStatus());
+  ASSERT_TRUE(AwaitAssignable("0000:81:00.0"));
+  ASSERT_EQ(CreateInstance("vm", "0000:81:00.0"), OkStatus());
+  ASSERT_TRUE(AwaitState("vm", v1::INSTANCE_STATE_RUNNING));
+  std::vector<pid_t> vms = Vms();
+  agent_.reset();
+  ASSERT_TRUE(client_->ReleaseClaim("vm").has_value());
+  ASSERT_TRUE(client_->FinalizeClaim(TestClaim("vm", 1, 1).consumer.ToString()).has_value());
+  ASSERT_EQ(CreateInstance("thief", "0000:81:00.0"), OkStatus());
+
+  ASSERT_EQ(Start(kCards), OkStatus());
+
+  // The VM is left alone, and the device is never held twice.
+  ASSERT_TRUE(AwaitState("thief", v1::INSTANCE_STATE_RUNNING));
+  EXPECT_EQ(Claims().size(), 1u);
+  EXPECT_EQ(Vms().size(), 2u);
+  EXPECT_EQ(::kill(vms.at(0), 0), 0);
+}
+
+TEST_F(Reconfiguration, VfsAreMadeFromTheConfiguration) {
+  host_.Device("0000:41:00.0").Id("8086", "1572").OnNode(0).TotalVfs(4);
+  EXPECT_EQ(Start("{sriov: [{address: \"0000:41:00.0\", vfs: 5}]}").ToString(),
+            "INVALID_ARGUMENT: sriov: 0000:41:00.0 can have 4 VFs, 5 are configured");
+  EXPECT_FALSE(Start("{sriov: [{address: \"0000:41:00\", vfs: 4}]}").ok());
+
+  ASSERT_EQ(Start("{sriov: [{address: \"0000:41:00.0\", vfs: 4}]}"), OkStatus());
+
+  EXPECT_EQ(ReadFile(host_.path().string() + "/sys/bus/pci/devices/0000:41:00.0/sriov_numvfs").value_or(""),
+            "4\n");
+}
+
 TEST_F(Reconfiguration, AHostThatIsDeletedFromPlacementWhileItsAgentRunsIsReportedAgain) {
   ASSERT_EQ(Start("{}"), OkStatus());
   ASSERT_TRUE(Await([&] { return Host().name() == "host1"; }));

@@ -14,6 +14,7 @@
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/memory_hotplug.h"
 #include "vmm/devices/platform.h"
+#include "vmm/devices/pvpanic.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
 #include "vmm/kvm/interrupt_routes.h"
@@ -28,6 +29,7 @@
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
+#include "vmm/virtio/balloon.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/mem.h"
 
@@ -38,8 +40,9 @@ struct BoardParts {
   Kvm* kvm = nullptr;
   const VmConfig* config = nullptr;
   const GuestMemory* memory = nullptr;
-  EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
-  SerialBackend* serial = nullptr;  // none when the port is off
+  EventLoop* loop = nullptr;         // of the devices; must not run while the board is built or destroyed
+  SerialBackend* serial = nullptr;   // none when the port is off
+  SerialBackend* console = nullptr;  // the same
   const std::vector<NetPort>* nets = nullptr;
   const HostPerformance* performance = nullptr;
   // What the machine remembers over resets: bytes requested of each zone's memory device, and the pieces of
@@ -54,6 +57,7 @@ struct BoardEvents {
   std::function<void()> on_power_off;
   std::function<void()> on_reset;
   std::function<void(std::string message)> on_failure;
+  std::function<void(GuestPanic)> on_panic;
   std::function<void(uint32_t vcpu)> on_vcpu_ejected;
   std::function<void(const std::string& id, std::shared_ptr<PciFunction> function)> on_device_removed;
 };
@@ -94,6 +98,14 @@ class Board {
   Result<PciPlace> PlugDisk(const DiskConfig& disk);
   Result<PciPlace> PlugNet(const NetPort& net);
   Status RequestDeviceRemoval(const std::string& id);
+  Status GrowDisk(const std::string& id, uint64_t bytes);
+  // A non-maskable interrupt to every vCPU that is there.
+  Status SendNmi();
+  // Virtio devices by id.
+  const std::map<std::string, std::shared_ptr<VirtioDevice>>& devices() const { return devices_; }
+  // The device has been removed.
+  void ForgetDevice(const std::string& id) { devices_.erase(id); }
+  VirtioBalloon* balloon() const { return balloon_.get(); }
 
   const CpuTopology& topology() const { return topology_; }
   const std::vector<std::unique_ptr<VcpuThread>>& vcpus() const { return vcpus_; }
@@ -110,6 +122,8 @@ class Board {
   Status AddHotplugControllers();
   Status AddVirtioDevices();
   Status AddMemoryDevices();
+  Status AddConsole();
+  Status AddPlainDevices();
   Result<PciPlace> AddDisk(const DiskConfig& disk);
   Result<PciPlace> AddNet(const NetPort& net);
   // Puts a device behind a PCI transport into the next free slot of a segment.
@@ -148,6 +162,8 @@ class Board {
   Bus mmio_;
   std::unique_ptr<PciTopology> pci_;
   std::vector<std::shared_ptr<VirtioMem>> memory_devices_;
+  std::shared_ptr<VirtioBalloon> balloon_;
+  std::map<std::string, std::shared_ptr<VirtioDevice>> devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

@@ -16,6 +16,7 @@
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/board.h"
+#include "vmm/machine/event_monitor.h"
 #include "vmm/machine/hotplug_requests.h"
 #include "vmm/memory/zoned_memory.h"
 
@@ -31,31 +32,36 @@ struct MachineEnd {
 // One virtual machine over all its boots: the memory and the serial port's far end stay, a reset gives them a
 // new board. Thread-safe, except that no call may come from a vCPU's thread or the device loop. The guest's
 // events, and the actions that are only asked for, are carried out on the `control` loop.
-class Machine final : public VmControl {
+class Machine {
  public:
   // Maps and binds the memory and opens what the configuration names. `on_end` runs on the control loop when
   // the guest has powered off or cannot go on, or an exit was asked for; the machine is shut down by then.
-  // `kvm` and `control` outlive the machine, which is destroyed when the control loop runs no more, or on it.
+  // `kvm`, `control` and `monitor` outlive the machine, which is destroyed when the control loop runs no
+  // more, or on it.
   static Result<std::unique_ptr<Machine>> Create(Kvm& kvm, VmConfig config, EventLoop& control,
-                                                 std::function<void(MachineEnd)> on_end);
-  ~Machine() override;
+                                                 std::function<void(MachineEnd)> on_end,
+                                                 EventMonitor* monitor = nullptr);
+  ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
   // Power on. kFailedPrecondition while it runs or is paused.
   Status Boot();
 
-  VmConfig config() override;
-  VmFacts Facts() override;
-  VmCounters Counters() override;
-  Status Perform(VmAction action) override;
-  Status Resize(const ResizeRequest& request) override;
-  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override;
-  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
+  // As VmControl says.
+  VmConfig config();
+  VmFacts Facts();
+  VmCounters Counters();
+  Status Perform(VmAction action);
+  Status Resize(const ResizeRequest& request);
+  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout);
+  Status ResizeDisk(const std::string& id, uint64_t bytes);
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json);
+  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 
  private:
-  Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end);
+  Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end,
+          EventMonitor* monitor);
 
   // With mutex_ held:
   Status StartBoard();  // builds a board and lets it run
@@ -66,6 +72,7 @@ class Machine final : public VmControl {
   BoardEvents EventsOf(uint32_t boot);
   void Reboot();
   void End(MachineEnd end);
+  void Tell(std::string_view source, std::string_view event, const EventMonitor::Properties& properties = {});
   // machine_hotplug.cc
   Status CheckVcpus(uint32_t wanted) const;
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
@@ -76,6 +83,8 @@ class Machine final : public VmControl {
   // Bytes of a zone that are there at boot.
   uint64_t BootRam(const std::string& zone) const;
   const MemoryRegion* FindArea(const std::string& zone) const;
+  Status CheckBalloon(uint64_t bytes, std::optional<uint64_t> ram) const;
+  void ResizeBalloon(uint64_t bytes, std::chrono::milliseconds timeout);
   uint64_t ActualOf(const std::string& subject) const;
   Result<PciPlace> Plug(std::string_view option, const VmConfig& with);
   void ForgetDevice(const std::string& id);
@@ -83,6 +92,7 @@ class Machine final : public VmControl {
   Kvm& kvm_;
   EventLoop& control_;
   const std::function<void(MachineEnd)> on_end_;
+  EventMonitor* const monitor_;                                 // may be null
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for tasks that outlive the machine
 
   std::mutex mutex_;  // guards what follows
@@ -96,6 +106,7 @@ class Machine final : public VmControl {
   std::unique_ptr<ZonedMemory> memory_;
   std::unique_ptr<EventLoop> devices_;
   std::shared_ptr<SerialBackend> serial_;
+  std::shared_ptr<SerialBackend> console_;
   std::vector<NetPort> nets_;
   std::unique_ptr<Board> board_;
   std::thread device_thread_;  // runs devices_ while there is a board

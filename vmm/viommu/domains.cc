@@ -106,6 +106,7 @@ Status IommuDomains::Map(uint32_t domain, const IommuMapping& mapping) {
     for (IommuEndpoint* undo : told) {
       if (Status undone = undo->Unmap(mapping); !undone.ok()) {
         LOG(kError, "iommu_mapping_not_undone", {{"error", undone}});
+        undo->Block();  // rather nothing than too much
       }
     }
     CHECK(target->second.mappings.Unmap(mapping.first, mapping.last).has_value());

@@ -61,10 +61,17 @@ Status VfioEndpoint::Bypass() {
   return Replace(MemoryRuns());
 }
 
+// There is no way back from here: what the kernel does not unmap at once is tried again.
 void VfioEndpoint::Block() {
-  if (Status status = Replace({}); !status.ok()) {
-    LOG(kError, "iommu_endpoint_not_blocked", {{"error", status}});
+  Status status;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    status = OkStatus();
+    for (const DmaRun& run : dma_.Mapped()) {
+      if (Status unmapped = dma_.Unmap(run.iova, run.size); !unmapped.ok()) status = unmapped;
+    }
+    if (status.ok()) return;
   }
+  LOG(kError, "iommu_endpoint_not_blocked", {{"error", status}});
 }
 
 Status VfioEndpoint::Map(const IommuMapping& mapping) {
@@ -73,7 +80,10 @@ Status VfioEndpoint::Map(const IommuMapping& mapping) {
     Status status = dma_.Map({runs[i]});
     if (status.ok()) continue;
     for (size_t undo = 0; undo < i; ++undo) {
-      if (Status undone = dma_.Unmap(runs[undo].iova, runs[undo].size); !undone.ok()) return undone;
+      if (Status undone = dma_.Unmap(runs[undo].iova, runs[undo].size); !undone.ok()) {
+        Block();
+        return undone;
+      }
     }
     return status;
   }

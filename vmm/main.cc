@@ -13,17 +13,15 @@
 #include "common/log.h"
 #include "common/unique_fd.h"
 #include "vmm/api/api_server.h"
-#include "vmm/boot/bzimage.h"
-#include "vmm/boot/image_source.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/config/command_line.h"
 #include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
-#include "vmm/config/validate.h"
 #include "vmm/config/version.h"
 #include "vmm/kvm/linux_kvm.h"
-#include "vmm/machine/machine.h"
-#include "vmm/memory/huge_pages.h"
+#include "vmm/machine/event_monitor.h"
+#include "vmm/machine/preflight.h"
+#include "vmm/machine/vmm.h"
 
 // Exit codes, also in docs/vmm.md.
 namespace berth::vmm {
@@ -63,13 +61,24 @@ Result<int> Run(CommandLine& line) {
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
   TRY_ASSIGN(auto control, EventLoop::Create());
   TRY_ASSIGN(auto kvm, OpenLinuxKvm());
-  TRY_ASSIGN(auto machine, Machine::Create(*kvm, std::move(line.config), *control, [&](MachineEnd end) {
-               if (end.kind == MachineEnd::Kind::kFailed) {
-                 LOG(kError, "guest_failed", {{"reason", end.message}});
-                 code = kGuestFailed;
-               }
-               control->Stop();
-             }));
+  std::unique_ptr<EventMonitor> monitor;
+  if (line.event_path.has_value()) {
+    TRY_ASSIGN(monitor, EventMonitor::Open(*line.event_path));
+  } else if (line.event_fd.has_value()) {
+    TRY_ASSIGN(monitor, EventMonitor::Inherit(*line.event_fd));
+  }
+  if (monitor != nullptr) monitor->Write("vmm", "starting");
+  Vmm vmm(
+      *kvm, *control,
+      [&](MachineEnd end) {
+        if (end.kind == MachineEnd::Kind::kFailed) {
+          LOG(kError, "guest_failed", {{"reason", end.message}});
+          code = kGuestFailed;
+        }
+        control->Stop();
+      },
+      monitor.get());
+  if (line.has_vm) TRY(vmm.CreateVm(std::move(line.config)));
   TRY(control->Add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
     if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
@@ -79,29 +88,23 @@ Result<int> Run(CommandLine& line) {
   }));
   std::unique_ptr<ApiServer> api;
   if (line.api_socket.has_value()) {
-    TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, *machine));
+    TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, vmm));
   }
-  TRY(machine->Boot());
+  if (line.has_vm) TRY(vmm.Boot());
   Status ran = control->Run();
   control->Remove(signals.get());
   TRY(ran);
   return code;
 }
 
-// What is not there, or not good enough, on this host. The configuration itself is valid.
-Status CheckHost(const VmConfig& config) {
-  TRY_ASSIGN(auto kvm, OpenLinuxKvm());
-  TRY(kvm->Probe());
-  TRY_ASSIGN(auto kernel, OpenImageFile(config.kernel));
-  TRY(ParseBzImage(*kernel));
-  if (config.initramfs.has_value()) TRY(OpenImageFile(*config.initramfs));
-  return HugePages().Preflight(EffectiveZones(config));
-}
-
+// Prints the machine, then what this host lacks for it.
 int Check(const CommandLine& line) {
-  std::fputs((line.json ? DescribeMachineJson(line.config) : DescribeMachine(line.config)).c_str(), stdout);
-  Status host = CheckHost(line.config);
-  return host.ok() ? kGuestPoweredOff : Fail(host);
+  auto kvm = OpenLinuxKvm();
+  const std::vector<Finding> findings = Preflight(line.config, kvm.has_value() ? kvm->get() : nullptr);
+  std::fputs((line.json ? DescribeMachineJson(line.config) + "\n" : DescribeMachine(line.config)).c_str(),
+             stdout);
+  if (!findings.empty()) std::fputs((line.json ? ToJson(findings) + "\n" : ToText(findings)).c_str(), stderr);
+  return HasErrors(findings) ? kCannotStart : kGuestPoweredOff;
 }
 
 int Main(int argc, char** argv) {

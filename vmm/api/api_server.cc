@@ -12,7 +12,7 @@
 
 #include "common/log.h"
 #include "vmm/api/connection.h"
-#include "vmm/api/unix_listener.h"
+#include "vmm/bus/unix_listener.h"
 
 namespace berth::vmm {
 

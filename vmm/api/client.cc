@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/api/router.h"
-#include "vmm/api/unix_listener.h"
+#include "vmm/bus/unix_listener.h"
 
 namespace berth::vmm {
 namespace {
@@ -62,7 +62,7 @@ Result<HttpResponse> ParseAnswer(const std::string& text) {
 }  // namespace
 
 Result<HttpResponse> CallApi(const std::string& socket_path, std::string_view method, std::string_view verb,
-                             std::chrono::milliseconds timeout) {
+                             std::chrono::milliseconds timeout, std::string_view body) {
   TRY_ASSIGN(UniqueFd fd, ConnectUnix(socket_path));
   timeval limit{timeout.count() / 1000, timeout.count() % 1000 * 1000};
   for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
@@ -70,7 +70,12 @@ Result<HttpResponse> CallApi(const std::string& socket_path, std::string_view me
       return ErrnoStatus("timeout", errno);
   }
   std::string request = std::string(method) + " " + std::string(kApiBase) + std::string(verb) +
-                        " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                        " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+  if (!body.empty()) {
+    request += "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  }
+  request += "\r\n";
+  request += body;
   TRY(SendAll(fd.get(), request));
   TRY_ASSIGN(std::string answer, ReceiveAll(fd.get()));
   return ParseAnswer(answer);

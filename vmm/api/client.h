@@ -13,7 +13,7 @@ namespace berth::vmm {
 // status is a response; a Status is an error of the connection (kNotFound: no such socket, kUnavailable:
 // nobody listens, kDeadlineExceeded) or an answer that is not HTTP (kDataLoss).
 Result<HttpResponse> CallApi(const std::string& socket_path, std::string_view method, std::string_view verb,
-                             std::chrono::milliseconds timeout);
+                             std::chrono::milliseconds timeout, std::string_view body = {});
 
 // JSON with line breaks, for people; text that is not JSON stays as it is.
 std::string IndentJson(const std::string& text);

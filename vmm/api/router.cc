@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "vmm/api/request_body.h"
@@ -17,6 +18,7 @@ struct Handler {
   ApiVerb verb;
   HttpResponse (*run)(VmControl&, const std::string& body);
   bool takes_body = false;
+  bool needs_vm = true;
 };
 
 HttpResponse Answer(const Json& json) {
@@ -79,7 +81,7 @@ HttpResponse Info(VmControl& control, const std::string&) {
     runtime["threads"].push_back({{"name", thread.name}, {"tid", thread.tid}});
   return Answer({{"config", Json::parse(ConfigToJson(control.config()))},
                  {"state", VmStateName(facts.state)},
-                 {"memory_actual_size", memory},
+                 {"memory_actual_size", memory - std::min(memory, facts.balloon)},
                  {"runtime", runtime}});
 }
 
@@ -106,16 +108,18 @@ HttpResponse Act(VmControl& control, const std::string&) {
 
 // A request with the fields of vm.resize, vm.resize-zone and vm.remove-device.
 HttpResponse Resize(VmControl& control, const std::string& body) {
-  Result<RequestBody> fields = RequestBody::Parse(body, {"desired_vcpus", "desired_ram", "timeout_ms"});
+  Result<RequestBody> fields =
+      RequestBody::Parse(body, {"desired_vcpus", "desired_ram", "desired_balloon", "timeout_ms"});
   if (!fields.has_value()) return Outcome(fields.error());
   ResizeRequest request;
   Status status = [&] {
     TRY_ASSIGN(const auto vcpus, fields->Number("desired_vcpus", UINT32_MAX));
     if (vcpus) request.vcpus = static_cast<uint32_t>(*vcpus);
     TRY_ASSIGN(request.ram, fields->Number("desired_ram", UINT64_MAX));
+    TRY_ASSIGN(request.balloon, fields->Number("desired_balloon", UINT64_MAX));
     TRY_ASSIGN(request.timeout, fields->Timeout());
-    if (!request.vcpus && !request.ram) {
-      return InvalidArgument("nothing to resize", "", "give desired_vcpus or desired_ram");
+    if (!request.vcpus && !request.ram && !request.balloon) {
+      return InvalidArgument("nothing to resize", "", "give desired_vcpus, desired_ram or desired_balloon");
     }
     return control.Resize(request);
   }();
@@ -157,8 +161,57 @@ HttpResponse Remove(VmControl& control, const std::string& body) {
   return Outcome(status);
 }
 
+HttpResponse Create(VmControl& control, const std::string& body) {
+  return Outcome(control.Create(body));
+}
+
+HttpResponse Boot(VmControl& control, const std::string&) {
+  return Outcome(control.Boot());
+}
+
+HttpResponse Delete(VmControl& control, const std::string&) {
+  return Outcome(control.Delete());
+}
+
+HttpResponse ResizeDisk(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"id", "desired_size"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Status status = [&]() -> Status {
+    TRY_ASSIGN(const std::string id, fields->Text("id"));
+    TRY_ASSIGN(const auto size, fields->Number("desired_size", INT64_MAX));
+    if (!size) return InvalidArgument("is missing", "desired_size");
+    return control.ResizeDisk(id, *size);
+  }();
+  return Outcome(status);
+}
+
+HttpResponse Preflight(VmControl& control, const std::string& body) {
+  Result<std::string> findings = control.Preflight(body);
+  if (!findings.has_value()) return Outcome(findings.error());
+  return {200, *std::move(findings), {}};
+}
+
+HttpResponse Accounting(VmControl& control, const std::string&) {
+  return {200, control.Accounting(), {}};
+}
+
+HttpResponse Placement(VmControl& control, const std::string&) {
+  return {200, control.Placement(), {}};
+}
+
 const Handler kHandlers[] = {
-    {{"vmm.ping", "GET", "version and process id"}, Ping},
+    {{"vmm.ping", "GET", "version and process id"}, Ping, false, false},
+    {{"vm.create", "PUT", "make a VM of a configuration"}, Create, true, false},
+    {{"vm.boot", "PUT", "power it on"}, Boot},
+    {{"vm.delete", "PUT", "stop it and let go of everything"}, Delete},
+    {{"vm.preflight", "PUT", "what this host lacks for a configuration, or for this VM"},
+     Preflight,
+     true,
+     false},
+    {{"vm.accounting", "GET", "memory on each node of the host"}, Accounting},
+    {{"vm.placement", "GET", "whether memory and vCPUs are where they were to be"}, Placement},
+    {{"vm.resize-disk", "PUT", "make a disk larger"}, ResizeDisk, true},
+    {{"vm.nmi", "PUT", "send an NMI to all vCPUs"}, Act<VmAction::kNmi>},
     {{"vm.info", "GET", "configuration, state, threads and memory"}, Info},
     {{"vm.counters", "GET", "what the devices have done"}, Counters},
     {{"vm.power-button", "PUT", "press the power button"}, Act<VmAction::kPowerButton>},
@@ -172,7 +225,7 @@ const Handler kHandlers[] = {
     {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, Add<kNet>, true},
     {{"vm.add-device", "PUT", "add a device of the host, as vm.create has it"}, Add<kHostDevice>, true},
     {{"vm.remove-device", "PUT", "ask the guest to let go of a device"}, Remove, true},
-    {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>},
+    {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>, false, false},
 };
 
 }  // namespace
@@ -200,6 +253,8 @@ HttpResponse Route(const HttpRequest& request, VmControl& control) {
       }
       if (!request.body.empty() && !handler.takes_body)
         return {400, ErrorBody("INVALID_ARGUMENT", std::string(target) + " takes no body", "body"), {}};
+      if (handler.needs_vm && !control.exists())
+        return Outcome(NotFound("no VM has been created").WithHint("make one by vm.create"));
       return handler.run(control, request.body);
     }
   }

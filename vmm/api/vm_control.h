@@ -62,6 +62,7 @@ struct VmFacts {
   VmState state = VmState::kCreated;
   std::vector<VcpuFacts> vcpus;
   std::vector<MemoryRegionFacts> memory_regions;
+  uint64_t balloon = 0;  // bytes that the guest has handed out
   std::vector<HotplugFacts> hotplug;
   std::vector<DeviceFacts> devices;
   std::vector<ThreadFacts> threads;  // others than vCPUs: "api", "devices", ...
@@ -72,6 +73,7 @@ using VmCounters = std::map<std::string, std::map<std::string, uint64_t>>;
 
 enum class VmAction {
   kPowerButton,  // press it; the guest decides
+  kNmi,          // to all vCPUs
   kPause,
   kResume,
   kReboot,    // reset and start again
@@ -82,7 +84,8 @@ enum class VmAction {
 // Sizes that the guest shall have. It does its part in its own time: VmFacts::hotplug tells how far it is.
 struct ResizeRequest {
   std::optional<uint32_t> vcpus;
-  std::optional<uint64_t> ram;  // all of it, that of the boot included
+  std::optional<uint64_t> ram;      // all of it, that of the boot included
+  std::optional<uint64_t> balloon;  // of it, what the guest hands out
   std::chrono::milliseconds timeout{60000};
 };
 
@@ -96,18 +99,32 @@ struct AddedDevice {
 class VmControl {
  public:
   virtual ~VmControl() = default;
+  // Whether there is a VM: nothing below that concerns one is called without.
+  virtual bool exists() = 0;
+  // `json`: as of vm.create. kInvalidArgument with all errors, kAlreadyExists.
+  virtual Status Create(std::string_view json) = 0;
+  virtual Status Boot() = 0;
+  // Stops it, and lets go of everything.
+  virtual Status Delete() = 0;
   // As it is now, with what was added and resized.
   virtual VmConfig config() = 0;
   virtual VmFacts Facts() = 0;
   virtual VmCounters Counters() = 0;
-  // Returns when the action has happened, for kPowerButton, kReboot and kExit when it has been asked for.
-  // kFailedPrecondition when the state does not allow it; the message names the state.
+  // Returns when the action has happened, for kPowerButton, kNmi, kReboot and kExit when it has been asked
+  // for. kFailedPrecondition when the state does not allow it; the message names the state.
   virtual Status Perform(VmAction action) = 0;
   // kInvalidArgument for a size that the machine cannot have, kFailedPrecondition when the state does not
   // allow it, kResourceExhausted when the host has not enough. Nothing is asked of the guest then.
   virtual Status Resize(const ResizeRequest& request) = 0;
   // `ram`: all of the zone's, that of the boot included.
   virtual Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) = 0;
+  // Makes a disk's file, and the disk, larger.
+  virtual Status ResizeDisk(const std::string& id, uint64_t bytes) = 0;
+  // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON.
+  virtual Result<std::string> Preflight(std::string_view json) = 0;
+  // Bytes on each node of the host, and whether everything is where it was to be; as JSON.
+  virtual std::string Accounting() = 0;
+  virtual std::string Placement() = 0;
   // `option`: "disk" or "net"; `json`: the device as vm.create has it.
   virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) = 0;
   // Asks the guest to let go of a device.

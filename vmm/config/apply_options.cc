@@ -115,6 +115,7 @@ void ApplySerial(const OptionValues& values, SerialConfig& serial, ConfigErrors&
   if (values.word == "off") serial.mode = Mode::kOff;
   if (values.word == "null") serial.mode = Mode::kNull;
   if (values.word == "tty") serial.mode = Mode::kTty;
+  if (values.word == "pty") serial = {Mode::kPty, ""};
   const auto* file = values.Get<std::string>("file");
   const auto* socket = values.Get<std::string>("socket");
   if (file != nullptr && socket != nullptr) {
@@ -139,6 +140,24 @@ SgxEpcConfig MakeSgxSection(const OptionValues& values) {
   Set(values, "size", section.size);
   Set(values, "prefault", section.prefault);
   return section;
+}
+
+VsockConfig MakeVsock(const OptionValues& values) {
+  VsockConfig vsock;
+  vsock.id = "vsock0";
+  Set(values, "cid", vsock.cid);
+  Set(values, "socket", vsock.socket);
+  Set(values, "id", vsock.id);
+  Set(values, "pci_segment", vsock.pci_segment);
+  return vsock;
+}
+
+BalloonConfig MakeBalloon(const OptionValues& values) {
+  BalloonConfig balloon;
+  Set(values, "size", balloon.size);
+  Set(values, "deflate_on_oom", balloon.deflate_on_oom);
+  Set(values, "free_page_reporting", balloon.free_page_reporting);
+  return balloon;
 }
 
 DiskConfig MakeDisk(const OptionValues& values) {
@@ -184,6 +203,7 @@ void GenerateDeviceIds(VmConfig& config) {
   std::set<std::string> taken;
   for (const MemoryZoneConfig& zone : config.memory_zones) taken.insert(zone.id);
   for (const SgxEpcConfig& section : config.sgx_epc) taken.insert(section.id);
+  if (config.vsock) taken.insert(config.vsock->id);
   for (const DiskConfig& disk : config.disks) taken.insert(disk.id);
   for (const NetConfig& net : config.nets) taken.insert(net.id);
   for (const DeviceConfig& device : config.devices) taken.insert(device.id);
@@ -207,6 +227,9 @@ void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& err
   if (name == "rng" && values.word == "off") config.rng.clear();
   if (name == "rng") Set(values, "src", config.rng);
   if (name == "serial") ApplySerial(values, config.serial, errors);
+  if (name == "console") ApplySerial(values, config.console, errors);
+  if (name == "vsock") config.vsock = MakeVsock(values);
+  if (name == "balloon") config.balloon = MakeBalloon(values);
 }
 
 }  // namespace

@@ -126,6 +126,23 @@ void ApplyText(std::string_view name, const std::string& value, CommandLine& lin
   }
 }
 
+void ApplyMonitor(const OptionValues& values, CommandLine& line, ConfigErrors& errors) {
+  constexpr uint64_t kFirstInherited = 3;
+  const auto* path = values.Get<std::string>("path");
+  const auto* fd = values.Get<uint64_t>("fd");
+  if ((path != nullptr) == (fd != nullptr)) {
+    errors.push_back(
+        {"InvalidValue", values.label, "path", "", "needs a path or a descriptor", "path= or fd=", ""});
+  } else if (fd != nullptr && (*fd < kFirstInherited || *fd > INT32_MAX)) {
+    errors.push_back({"InvalidValue", values.label, "fd", std::to_string(*fd),
+                      "descriptors 0 to 2 are reserved", "3 and above", ""});
+  } else if (fd != nullptr) {
+    line.event_fd = static_cast<int>(*fd);
+  } else {
+    line.event_path = *path;
+  }
+}
+
 void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors& errors) {
   std::vector<OptionValues> options;
   for (const auto& [spec, texts] : found) {
@@ -137,7 +154,17 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
         options.push_back(ReadOptionString(*spec, std::move(label), texts[i], errors));
     }
   }
+  for (const OptionValues& values : options) {
+    if (values.spec->name == "event-monitor") ApplyMonitor(values, line, errors);
+  }
   ApplyOptions(options, line.config, errors);
+}
+
+// Options that say nothing of a VM.
+bool IsOptionOfProcess(std::string_view name) {
+  constexpr std::string_view kNames[] = {"api-socket", "log-file", "log-level", "event-monitor",
+                                         "json",       "seccomp",  "landlock",  "landlock-rules"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 }  // namespace
@@ -157,9 +184,13 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
     if (!errors.empty()) return tl::unexpected(std::move(errors));
     return line;
   }
+  line.config.pvpanic = given("pvpanic");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
-  AppendValidation(line.config, errors);
+  line.has_vm = !given("api-socket") || line.action == CommandLine::Action::kCheck ||
+                std::any_of(found.begin(), found.end(),
+                            [](const auto& entry) { return !IsOptionOfProcess(entry.first->name); });
+  if (line.has_vm) AppendValidation(line.config, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return line;
 }

@@ -15,8 +15,12 @@ struct CommandLine {
   enum class Action { kRun, kCheck, kHelp, kVersion };
   Action action = Action::kRun;
   VmConfig config;  // validated, unless action is kHelp or kVersion
+  // Whether any option describes a VM. Without one, and with an API socket, the VM comes by vm.create.
+  bool has_vm = true;
   std::optional<std::string> api_socket;
   std::optional<std::string> log_file;
+  std::optional<std::string> event_path;  // of --event-monitor: one of both
+  std::optional<int> event_fd;
   LogLevel log_level = LogLevel::kInfo;
   bool json = false;  // errors and the result of --check as JSON
 };

@@ -129,7 +129,17 @@ std::string DescribeMachine(const VmConfig& config) {
   for (const DeviceConfig& device : config.devices)
     text += Row("device " + device.id, "host device " + device.path + OnSegment(device.pci_segment));
   text += Row("rng", config.rng.empty() ? "off" : config.rng);
-  return text + Row("serial", DescribeSerial(config.serial));
+  text += Row("serial", DescribeSerial(config.serial));
+  if (config.console.mode != SerialConfig::Mode::kOff) text += Row("console", DescribeSerial(config.console));
+  if (config.vsock) {
+    text += Row("vsock " + config.vsock->id, "address " + std::to_string(config.vsock->cid) + " at " +
+                                                 config.vsock->socket + OnSegment(config.vsock->pci_segment));
+  }
+  if (config.balloon) {
+    text += Row("balloon", config.balloon->size.ToString() + " at boot" +
+                               (config.balloon->free_page_reporting ? ", free page reporting" : ""));
+  }
+  return text + (config.pvpanic ? Row("pvpanic", "on") : "");
 }
 
 }  // namespace berth::vmm

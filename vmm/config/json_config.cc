@@ -146,16 +146,18 @@ class Reader {
     if (name == "net") return ReadList("net", value);
     if (name == "devices") return ReadList("device", value);
     if (name == "rng") return ReadObject("rng", "rng", value);
-    if (name == "serial") return ReadSerial(value);
-    if (name == "console") return ReadConsole(value);
-    static const std::set<std::string, std::less<>> kLater = {"balloon",
-                                                              "fs",
+    if (name == "serial" || name == "console") return ReadPort(name.c_str(), value);
+    if (name == "balloon") return ReadObject("balloon", "balloon", value);
+    if (name == "vsock") return ReadObject("vsock", "vsock", value);
+    if (name == "pvpanic" && value.is_boolean()) {
+      config.pvpanic = value.get<bool>();
+      return;
+    }
+    static const std::set<std::string, std::less<>> kLater = {"fs",
                                                               "generic_vhost_user",
                                                               "pmem",
                                                               "user_devices",
                                                               "vdpa",
-                                                              "vsock",
-                                                              "pvpanic",
                                                               "iommu",
                                                               "watchdog",
                                                               "debug_console",
@@ -260,9 +262,9 @@ class Reader {
     result.values.emplace(key->name, *std::move(typed));
   }
 
-  void ReadSerial(const Json& value) {
-    if (!IsObject("serial", value)) return;
-    OptionValues result{FindOption("serial"), "serial", "", {}};
+  void ReadPort(const char* port, const Json& value) {
+    if (!IsObject(port, value)) return;
+    OptionValues result{FindOption(port), port, "", {}};
     std::string mode =
         value.contains("mode") && value["mode"].is_string() ? value["mode"].get<std::string>() : "";
     Json rest = value;
@@ -270,30 +272,23 @@ class Reader {
     if (mode == "Off") result.word = "off";
     if (mode == "Null") result.word = "null";
     if (mode == "Tty") result.word = "tty";
+    if (mode == "Pty") result.word = "pty";
+    if (mode == "Pty") rest.erase("file");  // what vm.info tells of the last one
     const char* wanted = mode == "File" ? "file" : mode == "Socket" ? "socket" : nullptr;
     if (result.word.empty() && wanted == nullptr)
-      Report("InvalidValue", "serial", "mode", value.value("mode", Json()), "unknown mode",
-             "Off, Null, Tty, File, Socket");
+      Report("InvalidValue", port, "mode", value.value("mode", Json()), "unknown mode",
+             "Off, Null, Tty, Pty, File, Socket");
     for (const auto& [name, item] : rest.items()) {
       if (item.is_null()) continue;
       if (wanted == nullptr || name != wanted) {
-        Report("InvalidValue", "serial", name, item, "does not go with the mode", "");
+        Report("InvalidValue", port, name, item, "does not go with the mode", "");
       } else {
         ReadKey(*result.spec, name, item, result);
       }
     }
     if (wanted != nullptr && !rest.contains(wanted))
-      errors_.push_back({"MissingKey", "serial", wanted, "", "required key is missing", "", ""});
+      errors_.push_back({"MissingKey", port, wanted, "", "required key is missing", "", ""});
     options_.push_back(std::move(result));
-  }
-
-  void ReadConsole(const Json& value) {
-    if (!IsObject("console", value)) return;
-    for (const auto& [name, item] : value.items()) {
-      if (item.is_null() || (name == "mode" && item == "Off")) continue;
-      Report("NotSupported", "console", name, item, "not supported: not carried out by this version",
-             "mode Off");
-    }
   }
 
   bool IsObject(const std::string& label, const Json& value) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "vmm/config/config_error.h"
+#include "vmm/config/option_values.h"
 #include "vmm/config/vm_config.h"
 
 // VmConfig as JSON, in the layout of Cloud Hypervisor's vm.create as far as this version goes:
@@ -28,5 +29,8 @@ ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
 // vm.create. The whole is validated; the device is the last of its list, with an id.
 ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
                                         std::string_view text);
+
+// One occurrence of an option as the object of vm.create that means the same.
+std::string OptionToJson(const OptionValues& values);
 
 }  // namespace berth::vmm

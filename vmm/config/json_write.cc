@@ -87,7 +87,7 @@ Json SerialJson(const SerialConfig& serial) {
     case SerialConfig::Mode::kSocket:
       return {{"mode", "Socket"}, {"socket", serial.path}};
     case SerialConfig::Mode::kPty:
-      return {{"mode", "Pty"}};
+      return serial.path.empty() ? Json({{"mode", "Pty"}}) : Json({{"mode", "Pty"}, {"file", serial.path}});
   }
   CHECK(false);
 }
@@ -121,7 +121,19 @@ Json ConfigJson(const VmConfig& config) {
   }
   json["rng"] = config.rng.empty() ? Json() : Json({{"src", config.rng}});
   json["serial"] = SerialJson(config.serial);
-  json["console"] = {{"mode", "Off"}};
+  json["console"] = SerialJson(config.console);
+  if (const auto& balloon = config.balloon) {
+    json["balloon"] = {{"size", balloon->size.bytes()},
+                       {"deflate_on_oom", balloon->deflate_on_oom},
+                       {"free_page_reporting", balloon->free_page_reporting}};
+  }
+  if (const auto& vsock = config.vsock) {
+    json["vsock"] = {{"cid", vsock->cid},
+                     {"socket", vsock->socket},
+                     {"id", vsock->id},
+                     {"pci_segment", vsock->pci_segment}};
+  }
+  if (config.pvpanic) json["pvpanic"] = true;
   return json;
 }
 
@@ -134,6 +146,30 @@ Json OrNull(const std::optional<T>& value) {
 
 std::string ConfigToJson(const VmConfig& config) {
   return Dump(ConfigJson(config));
+}
+
+std::string OptionToJson(const OptionValues& values) {
+  Json json = Json::object();
+  for (const auto& [name, value] : values.values) {
+    const std::string key(FindKey(*values.spec, name)->json_name);
+    std::visit(
+        [&](const auto& typed) {
+          using T = std::decay_t<decltype(typed)>;
+          if constexpr (std::is_same_v<T, CpuSet>) {
+            json[key] = typed.ToVector();
+          } else if constexpr (std::is_same_v<T, TupleList>) {
+            for (auto [left, right] : typed)
+              json[key].push_back({{"destination", left}, {"distance", right}});
+          } else if constexpr (std::is_same_v<T, AffinityList>) {
+            for (const auto& [vcpu, cpus] : typed)
+              json[key].push_back({{"vcpu", vcpu}, {"host_cpus", cpus.ToVector()}});
+          } else {
+            json[key] = typed;
+          }
+        },
+        value);
+  }
+  return Dump(json);
 }
 
 std::string DescribeMachineJson(const VmConfig& config) {

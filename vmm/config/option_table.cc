@@ -161,8 +161,26 @@ constexpr KeySpec kSerialKeys[] = {
     {"file", "file", kString, "append the output to a file"},
     {"socket", "socket", kString, "listen on a UNIX socket"},
 };
-constexpr WordSpec kSerialWords[] = {{"off"}, {"null"}, {"tty"}, {"pty", kNotYet}};
-constexpr WordSpec kConsoleWords[] = {{"off"}, {"null", kNotYet}, {"tty", kNotYet}, {"pty", kNotYet}};
+constexpr WordSpec kPortWords[] = {{"off"}, {"null"}, {"tty"}, {"pty"}};
+constexpr KeySpec kBalloonKeys[] = {
+    Required("size", "size", kBytes, "what the guest is asked to hand out at boot; 0 for nothing yet"),
+    {"deflate_on_oom", "deflate_on_oom", kToggle, "the guest takes pages back when it runs out [off]"},
+    {"free_page_reporting", "free_page_reporting", kToggle,
+     "the guest reports pages that it does not use, which the host then need not keep [off]"},
+    Refused("statistics", "statistics", kToggle, kNotYet),
+};
+constexpr KeySpec kVsockKeys[] = {
+    Required("cid", "cid", kInteger, "the guest's address, from 3"),
+    Required("socket", "socket", kString,
+             "UNIX socket for connections to the guest; those from it go to SOCKET_PORT"),
+    {"id", "id", kString, "name of the device [vsock0]"},
+    kSegmentKey,
+    kIommuKey,
+};
+constexpr KeySpec kMonitorKeys[] = {
+    {"path", "path", kString, "append to a file, or write to a FIFO"},
+    {"fd", "fd", kInteger, "write to an inherited descriptor"},
+};
 
 constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool repeatable = false,
                            std::string_view reason = kNotYet) {
@@ -186,9 +204,14 @@ constexpr std::array kOptions = {
     OptionSpec{"net", Form::kKeys, "KEYS...", "a virtio network device", true, kNetKeys},
     OptionSpec{"device", Form::kKeys, "KEYS...", "a device of the host", true, kDeviceKeys},
     OptionSpec{"rng", Form::kKeys, "off|KEYS", "virtio random number device", false, kRngKeys, kRngWords},
-    OptionSpec{"serial", Form::kKeys, "off|null|tty|KEY", "serial port COM1 [tty]", false, kSerialKeys,
-               kSerialWords},
-    OptionSpec{"console", Form::kKeys, "off", "virtio console [off]", false, {}, kConsoleWords},
+    OptionSpec{"serial", Form::kKeys, "off|null|tty|pty|KEY", "serial port COM1 [tty]", false, kSerialKeys,
+               kPortWords},
+    OptionSpec{"console", Form::kKeys, "off|null|tty|pty|KEY", "virtio console [off]", false, kSerialKeys,
+               kPortWords},
+    OptionSpec{"balloon", Form::kKeys, "KEYS", "virtio memory balloon", false, kBalloonKeys},
+    OptionSpec{"vsock", Form::kKeys, "KEYS", "virtio sockets between guest and host", false, kVsockKeys},
+    OptionSpec{"pvpanic", Form::kFlag, "", "a device by which the guest reports that it has crashed"},
+    OptionSpec{"event-monitor", Form::kKeys, "KEY", "write events as JSON lines", false, kMonitorKeys},
     OptionSpec{"api-socket", Form::kText, "PATH", "serve the API on this UNIX socket"},
     OptionSpec{"log-file", Form::kText, "PATH", "append the log to a file [standard error]"},
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
@@ -198,16 +221,12 @@ constexpr std::array kOptions = {
     OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, 'v'},
     Later("firmware", Form::kText),
     Later("user-device", Form::kKeys, true),
-    Later("vsock"),
-    Later("balloon"),
     Later("fs", Form::kKeys, true, "share files over the network or by a disk: there is no virtio-fs device"),
     Later("pmem", Form::kKeys, true, "use --disk: there is no persistent memory device"),
     Later("vdpa", Form::kKeys, true),
     Later("tpm", Form::kKeys, false, "there is no TPM device"),
     Later("watchdog", Form::kFlag),
-    Later("pvpanic", Form::kFlag),
     Later("debug-console"),
-    Later("event-monitor"),
     Later("seccomp", Form::kText),
     Later("landlock", Form::kFlag),
     Later("landlock-rules", Form::kKeys, true),

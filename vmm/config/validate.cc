@@ -94,6 +94,7 @@ std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   if (config.vsock) ids.push_back(config.vsock->id);
   if (!config.rng.empty()) ids.push_back("rng0");
   if (config.balloon) ids.push_back("balloon0");
+  if (config.pvpanic) ids.push_back("pvpanic0");
   if (config.console.mode != SerialConfig::Mode::kOff) ids.push_back("console0");
   return ids;
 }

@@ -41,19 +41,50 @@ void CheckPath(const std::string& path, const std::string& label, const char* ke
   }
 }
 
-void CheckSerial(const SerialConfig& serial, ConfigErrors& errors) {
+void CheckSerial(const SerialConfig& serial, const char* option, ConfigErrors& errors) {
   using Mode = SerialConfig::Mode;
   constexpr size_t kMaxSocketPath = 107;  // sun_path, without the final zero
   bool with_path = serial.mode == Mode::kFile || serial.mode == Mode::kSocket;
   const char* key = serial.mode == Mode::kFile ? "file" : "socket";
   if (with_path && serial.path.empty()) {
-    errors.push_back({"MissingKey", "serial", key, "", "needs a path", "", ""});
+    errors.push_back({"MissingKey", option, key, "", "needs a path", "", ""});
   }
   if (serial.mode == Mode::kSocket && serial.path.size() > kMaxSocketPath) {
-    errors.push_back({"InvalidValue", "serial", key, serial.path, "path of a socket is too long",
+    errors.push_back({"InvalidValue", option, key, serial.path, "path of a socket is too long",
                       "up to " + std::to_string(kMaxSocketPath) + " bytes", ""});
   }
-  CheckPath(serial.path, "serial", key, errors);
+  CheckPath(serial.path, option, key, errors);
+}
+
+void CheckVsock(const VsockConfig& vsock, ConfigErrors& errors) {
+  constexpr uint32_t kFirstCid = 3;            // 0 to 2 are the hypervisor, the local host and the host
+  constexpr size_t kMaxSocketPath = 107 - 11;  // "_4294967295" is appended
+  if (vsock.cid < kFirstCid || vsock.cid == UINT32_MAX) {
+    errors.push_back({"InvalidCid", "vsock", "cid", std::to_string(vsock.cid), "a reserved address",
+                      "3 to 4294967294", ""});
+  }
+  if (vsock.socket.size() > kMaxSocketPath) {
+    errors.push_back({"InvalidValue", "vsock", "socket", vsock.socket, "path of a socket is too long",
+                      "up to " + std::to_string(kMaxSocketPath) + " bytes", ""});
+  }
+  CheckPath(vsock.socket, "vsock", "socket", errors);
+}
+
+void CheckBalloon(const VmConfig& config, ConfigErrors& errors) {
+  if (!config.balloon) return;
+  std::optional<ByteSize> ram = ByteSize();
+  for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
+    if (ram) ram = ram->Plus(zone.size);
+  }
+  const ByteSize size = config.balloon->size;
+  if (ram && size > *ram) {
+    errors.push_back({"BalloonLargerThanRam", "balloon", "size", size.ToString(),
+                      "larger than the guest's memory", "up to " + ram->ToString(), ""});
+  }
+  if (!size.IsMultipleOf(KiB(4))) {
+    errors.push_back(
+        {"InvalidValue", "balloon", "size", size.ToString(), "not whole pages", "multiples of 4K", ""});
+  }
 }
 
 void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
@@ -200,7 +231,15 @@ void CheckCpus(const CpusConfig& cpus, ConfigErrors& errors) {
 }
 
 void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
-  CheckSerial(config.serial, errors);
+  CheckSerial(config.serial, "serial", errors);
+  CheckSerial(config.console, "console", errors);
+  if (config.serial.mode == SerialConfig::Mode::kTty && config.console.mode == SerialConfig::Mode::kTty) {
+    errors.push_back({"InvalidValue", "console", "", "tty",
+                      "standard input and output belong to the serial port", "",
+                      "use --serial off, or another place for one of them"});
+  }
+  CheckBalloon(config, errors);
+  if (config.vsock) CheckVsock(*config.vsock, errors);
   CheckDisks(config.disks, errors);
   CheckNets(config.nets, errors);
   CheckAssignedDevices(config.devices, errors);
@@ -227,6 +266,7 @@ void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
   for (size_t i = 0; i < config.disks.size(); ++i) check(config.disks[i].id, "disk", i);
   for (size_t i = 0; i < config.nets.size(); ++i) check(config.nets[i].id, "net", i);
   for (size_t i = 0; i < config.devices.size(); ++i) check(config.devices[i].id, "device", i);
+  if (config.vsock) check(config.vsock->id, "vsock", 0);
 }
 
 }  // namespace berth::vmm

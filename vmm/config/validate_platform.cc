@@ -72,6 +72,7 @@ void CheckPlatform(const VmConfig& config, ConfigErrors& errors) {
   if (config.vsock) count(config.vsock->pci_segment, "vsock");
   used[0] += config.rng.empty() ? 0 : 1;
   used[0] += config.balloon ? 1 : 0;
+  used[0] += config.pvpanic ? 1 : 0;
   used[0] += config.console.mode == SerialConfig::Mode::kOff ? 0 : 1;
   if (config.memory.hotplug_method == HotplugMethod::kVirtioMem) {
     for (const MemoryZoneConfig& zone : EffectiveZones(config)) used[0] += zone.hotplug_size ? 1 : 0;

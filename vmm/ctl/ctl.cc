@@ -6,6 +6,7 @@
 #include "vmm/api/client.h"
 #include "vmm/api/router.h"
 #include "vmm/config/version.h"
+#include "vmm/ctl/verb_body.h"
 
 namespace berth::vmm {
 namespace {
@@ -17,6 +18,7 @@ constexpr int kUsage = 2;
 struct Request {
   std::string socket;
   std::string verb;
+  std::vector<std::string> arguments;  // behind the verb
   bool compact = false;
   bool help = false;
   bool version = false;
@@ -25,8 +27,10 @@ struct Request {
 std::string HelpText() {
   std::string text =
       "berth-vmmctl: talks to a running berth-vmm\n\n"
-      "usage: berth-vmmctl --api-socket PATH [--compact] VERB\n\n"
-      "example: berth-vmmctl --api-socket /run/vm1.sock vm.info\n\n"
+      "usage: berth-vmmctl --api-socket PATH [--compact] VERB [ARGUMENT...]\n\n"
+      "examples: berth-vmmctl --api-socket /run/vm1.sock info\n"
+      "          berth-vmmctl --api-socket /run/vm1.sock resize --cpus 4 --memory 2G\n"
+      "          berth-vmmctl --api-socket /run/vm1.sock add-disk path=data.img,id=data\n\n"
       "  --api-socket PATH   the VMM's socket\n"
       "  --compact           print JSON on one line\n"
       "  -h, --help          print this text\n"
@@ -37,12 +41,25 @@ std::string HelpText() {
     row.resize(22, ' ');
     text += row + std::string(verb.help) + "\n";
   }
+  text +=
+      "\narguments:\n"
+      "  create FILE, preflight [FILE]        a configuration as JSON; - is standard input\n"
+      "  resize [--cpus N] [--memory SIZE] [--balloon SIZE] [--timeout MS]\n"
+      "  resize-zone --id ID --size SIZE [--timeout MS]\n"
+      "  resize-disk --disk ID --size SIZE\n"
+      "  add-disk KEYS, add-net KEYS          as the options --disk and --net of berth-vmm\n"
+      "  remove-device ID [--timeout MS]\n"
+      "  or the request's JSON object itself\n";
   return text;
 }
 
 std::optional<std::string> ReadArguments(const std::vector<std::string>& arguments, Request& request) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
+    if (!request.verb.empty() && argument != "--compact") {
+      request.arguments.push_back(argument);
+      continue;
+    }
     constexpr std::string_view kSocket = "--api-socket";
     if (argument == kSocket) {
       if (++i == arguments.size()) return "--api-socket needs a path";
@@ -57,8 +74,6 @@ std::optional<std::string> ReadArguments(const std::vector<std::string>& argumen
       request.version = true;
     } else if (argument.starts_with("-")) {
       return "unknown option " + argument;
-    } else if (!request.verb.empty()) {
-      return "more than one verb: " + request.verb + ", " + argument;
     } else {
       request.verb = argument;
     }
@@ -79,7 +94,12 @@ const ApiVerb* FindVerb(const std::string& name) {
 }
 
 int Call(const Request& request, const ApiVerb& verb, std::ostream& out, std::ostream& err) {
-  Result<HttpResponse> response = CallApi(request.socket, verb.method, verb.name, kTimeout);
+  Result<std::string> arguments = VerbBody(verb.name, request.arguments);
+  if (!arguments.has_value()) {
+    err << "berth-vmmctl: " << verb.name << ": " << arguments.error().message() << " (see --help)\n";
+    return kUsage;
+  }
+  Result<HttpResponse> response = CallApi(request.socket, verb.method, verb.name, kTimeout, *arguments);
   if (!response.has_value()) {
     err << "berth-vmmctl: " << response.error().ToString() << "\n";
     return kFailed;

@@ -47,6 +47,7 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
   }
 
   Status OpenTty();
+  Status OpenPty();
   Status OpenFile(const std::string& path);
   Status Listen(const std::string& path);
 
@@ -63,6 +64,7 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
     PostToLoop(&StreamBackend::Flush);
   }
   void InputRoom() override { PostToLoop(&StreamBackend::DeliverInput); }
+  std::string terminal() const override { return terminal_path_; }
 
  private:
   void PostToLoop(void (StreamBackend::*member)()) {
@@ -93,6 +95,8 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
   bool input_watched_ = false;
   std::vector<uint8_t> unread_;      // input that the port had no room for
   std::optional<termios> terminal_;  // to be restored
+  std::string terminal_path_;        // of a pseudo terminal
+  UniqueFd terminal_slave_;          // kept open: without any user its other end could not be read
 };
 
 // An open file description of our own on a standard stream, so that O_NONBLOCK does not leak to whoever
@@ -119,6 +123,26 @@ Status StreamBackend::OpenTty() {
     settings.c_oflag = output_flags;
     tcsetattr(STDIN_FILENO, TCSANOW, &settings);
   }
+  return OkStatus();
+}
+
+Status StreamBackend::OpenPty() {
+  output_.reset(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
+  char name[64];
+  if (!output_.valid() || grantpt(output_.get()) != 0 || unlockpt(output_.get()) != 0 ||
+      ptsname_r(output_.get(), name, sizeof name) != 0) {
+    return ErrnoStatus("pseudo terminal", errno);
+  }
+  terminal_path_ = name;
+  terminal_slave_.reset(open(name, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!terminal_slave_.valid()) return ErrnoStatus("pseudo terminal " + terminal_path_, errno);
+  termios settings{};
+  if (tcgetattr(terminal_slave_.get(), &settings) == 0) {
+    cfmakeraw(&settings);
+    tcsetattr(terminal_slave_.get(), TCSANOW, &settings);
+  }
+  input_.reset(fcntl(output_.get(), F_DUPFD_CLOEXEC, 3));
+  if (!input_.valid()) return ErrnoStatus("pseudo terminal " + terminal_path_, errno);
   return OkStatus();
 }
 
@@ -255,6 +279,9 @@ Result<std::shared_ptr<SerialBackend>> OpenSerialBackend(const SerialConfig& con
   switch (config.mode) {
     case SerialConfig::Mode::kTty:
       TRY(backend->OpenTty());
+      break;
+    case SerialConfig::Mode::kPty:
+      TRY(backend->OpenPty());
       break;
     case SerialConfig::Mode::kFile:
       TRY(backend->OpenFile(config.path));

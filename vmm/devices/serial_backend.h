@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
@@ -24,11 +25,13 @@ class SerialBackend : public SerialSink {
 
   // Where input goes. To be called once, before the loop runs or on its thread.
   virtual void SetReceiver(Receiver receiver) = 0;
+  // The other end of a pseudo terminal ("/dev/pts/3"), else empty.
+  virtual std::string terminal() const { return {}; }
 };
 
-// Opens what `config` names: standard output and input, a file (created or truncated), nothing, or a
-// listening UNIX socket (an abandoned socket file in its place is replaced). Errors name the path. `loop`
-// must outlive the backend. kOff gives kInvalidArgument: there is no port to connect.
+// Opens what `config` names: standard output and input, a new pseudo terminal, a file (created or truncated),
+// nothing, or a listening UNIX socket (an abandoned socket file in its place is replaced). Errors name the
+// path. `loop` must outlive the backend. kOff gives kInvalidArgument: there is no port to connect.
 Result<std::shared_ptr<SerialBackend>> OpenSerialBackend(const SerialConfig& config, EventLoop& loop);
 
 // Joins the two: output of the port goes to the backend already, input from now on also comes back.

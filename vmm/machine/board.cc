@@ -14,10 +14,12 @@
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 #include "vmm/virtio/block.h"
+#include "vmm/virtio/console.h"
 #include "vmm/virtio/disk_file.h"
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/pci_transport.h"
 #include "vmm/virtio/rng.h"
+#include "vmm/virtio/vsock.h"
 
 namespace berth::vmm {
 namespace {
@@ -27,6 +29,19 @@ uint64_t MonotonicNanoseconds() {
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
+
+// The console's far end is what a serial port's is.
+class BackendSink final : public ConsoleSink {
+ public:
+  explicit BackendSink(SerialBackend& backend) : backend_(backend) {}
+  void Write(std::span<const uint8_t> data) override {
+    for (uint8_t byte : data) backend_.Put(byte);
+  }
+  void InputRoom() override { backend_.InputRoom(); }
+
+ private:
+  SerialBackend& backend_;
+};
 
 }  // namespace
 
@@ -139,9 +154,10 @@ Status Board::AddHotplugControllers() {
 
 Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id,
                                   uint32_t segment) {
-  TRY_ASSIGN(auto transport,
-             VirtioPciTransport::Create(std::move(device), *parts_.memory, *routes_, *io_events_));
-  return pci_->Add(std::move(transport), id, segment);
+  TRY_ASSIGN(auto transport, VirtioPciTransport::Create(device, *parts_.memory, *routes_, *io_events_));
+  TRY_ASSIGN(const PciPlace place, pci_->Add(std::move(transport), id, segment));
+  devices_.emplace(id, std::move(device));
+  return place;
 }
 
 Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
@@ -165,7 +181,36 @@ Status Board::AddVirtioDevices() {
     if (!device.has_value()) return std::move(device).error().WithField("rng");
     TRY(AddVirtio(*std::move(device), "rng0"));
   }
+  TRY(AddPlainDevices());
   return AddMemoryDevices();
+}
+
+Status Board::AddPlainDevices() {
+  const VmConfig& config = *parts_.config;
+  if (parts_.console != nullptr) TRY(AddConsole());
+  if (config.vsock.has_value()) {
+    TRY_ASSIGN(auto vsock, VirtioVsock::Create(config.vsock->cid, config.vsock->socket, *parts_.loop));
+    TRY(AddVirtio(std::move(vsock), config.vsock->id, config.vsock->pci_segment));
+  }
+  if (config.balloon.has_value()) {
+    balloon_ = VirtioBalloon::Create(
+        {config.balloon->size.bytes(), config.balloon->deflate_on_oom, config.balloon->free_page_reporting},
+        *parts_.loop);
+    TRY(AddVirtio(balloon_, "balloon0"));
+  }
+  if (config.pvpanic) TRY(pci_->Add(MakePvpanic(events_.on_panic), "pvpanic0", 0));
+  return OkStatus();
+}
+
+Status Board::AddConsole() {
+  // The backend outlives the board.
+  auto device = VirtioConsole::Create(std::make_shared<BackendSink>(*parts_.console), *parts_.loop);
+  parts_.console->SetReceiver([weak = std::weak_ptr(device)](std::span<const uint8_t> data) {
+    auto console = weak.lock();
+    return console ? console->Receive(data) : data.size();
+  });
+  TRY(AddVirtio(std::move(device), "console0"));
+  return OkStatus();
 }
 
 Status Board::AddMemoryDevices() {

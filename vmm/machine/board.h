@@ -14,6 +14,7 @@
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/memory_hotplug.h"
 #include "vmm/devices/platform.h"
+#include "vmm/devices/pvpanic.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
 #include "vmm/devices/shared_pin.h"
@@ -30,6 +31,7 @@
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
+#include "vmm/virtio/balloon.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/mem.h"
 
@@ -40,8 +42,9 @@ struct BoardParts {
   Kvm* kvm = nullptr;
   const VmConfig* config = nullptr;
   const GuestMemory* memory = nullptr;
-  EventLoop* loop = nullptr;        // of the devices; must not run while the board is built or destroyed
-  SerialBackend* serial = nullptr;  // none when the port is off
+  EventLoop* loop = nullptr;         // of the devices; must not run while the board is built or destroyed
+  SerialBackend* serial = nullptr;   // none when the port is off
+  SerialBackend* console = nullptr;  // the same
   const std::vector<NetPort>* nets = nullptr;
   AssignedDevices* assigned = nullptr;  // none: no devices of the host
   const HostPerformance* performance = nullptr;
@@ -57,6 +60,7 @@ struct BoardEvents {
   std::function<void()> on_power_off;
   std::function<void()> on_reset;
   std::function<void(std::string message)> on_failure;
+  std::function<void(GuestPanic)> on_panic;
   std::function<void(uint32_t vcpu)> on_vcpu_ejected;
   std::function<void(const std::string& id, std::shared_ptr<PciFunction> function)> on_device_removed;
   // The host wants an assigned device back; repeated until it is. On the device loop's thread.
@@ -103,6 +107,14 @@ class Board {
   // Without asking the guest, as if somebody had pulled the card.
   void TakeDeviceAway(const std::string& id) { pci_->TakeAway(id); }
   Status RequestDeviceRemoval(const std::string& id);
+  Status GrowDisk(const std::string& id, uint64_t bytes);
+  // A non-maskable interrupt to every vCPU that is there.
+  Status SendNmi();
+  // Virtio devices by id.
+  const std::map<std::string, std::shared_ptr<VirtioDevice>>& devices() const { return devices_; }
+  // The device has been removed.
+  void ForgetDevice(const std::string& id) { devices_.erase(id); }
+  VirtioBalloon* balloon() const { return balloon_.get(); }
 
   const CpuTopology& topology() const { return topology_; }
   const std::vector<std::unique_ptr<VcpuThread>>& vcpus() const { return vcpus_; }
@@ -121,6 +133,8 @@ class Board {
   Status AddAssignedDevices();
   AssignedDeviceSlots SlotsForAssigned();
   Status AddMemoryDevices();
+  Status AddConsole();
+  Status AddPlainDevices();
   Result<PciPlace> AddDisk(const DiskConfig& disk);
   Result<PciPlace> AddNet(const NetPort& net);
   // Puts a device behind a PCI transport into the next free slot of a segment.
@@ -160,6 +174,8 @@ class Board {
   Bus mmio_;
   std::unique_ptr<PciTopology> pci_;
   std::vector<std::shared_ptr<VirtioMem>> memory_devices_;
+  std::shared_ptr<VirtioBalloon> balloon_;
+  std::map<std::string, std::shared_ptr<VirtioDevice>> devices_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

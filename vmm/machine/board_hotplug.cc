@@ -3,6 +3,7 @@
 
 #include "vmm/bus/layout.h"
 #include "vmm/machine/board.h"
+#include "vmm/virtio/block.h"
 
 // What comes and goes while the guest runs.
 namespace berth::vmm {
@@ -76,6 +77,25 @@ Result<PciPlace> Board::PlugNet(const NetPort& net) {
 Result<PciPlace> Board::PlugAssigned(const std::string& id) {
   TRY_ASSIGN(const PciPlace place, parts_.assigned->PlugInto(SlotsForAssigned(), id));
   return Announce(place, id);
+}
+
+Status Board::GrowDisk(const std::string& id, uint64_t bytes) {
+  auto device = devices_.find(id);
+  auto* disk = device == devices_.end() ? nullptr : dynamic_cast<VirtioBlock*>(device->second.get());
+  if (disk == nullptr) return NotFound("no disk " + id, "id");
+  return disk->Grow(bytes);
+}
+
+Status Board::SendNmi() {
+  // Delivery mode "NMI" to each local APIC; the vector means nothing.
+  constexpr uint64_t kMsiBase = 0xfee00000;
+  constexpr uint32_t kDeliverNmi = 4 << 8;
+  for (const auto& vcpu : vcpus_) {
+    if (!cpu_hotplug_->enabled(vcpu->id())) continue;
+    const uint64_t apic_id = topology_.vcpus[vcpu->id()].apic_id;
+    TRY(vm_->SignalMsi({kMsiBase | apic_id << 12, kDeliverNmi}));
+  }
+  return OkStatus();
 }
 
 Status Board::RequestDeviceRemoval(const std::string& id) {

@@ -11,6 +11,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "vmm/config/validate.h"
+#include "vmm/machine/preflight.h"
 
 namespace berth::vmm {
 namespace {
@@ -33,8 +34,13 @@ std::vector<ThreadFacts> OtherThreads() {
 
 }  // namespace
 
-Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end)
-    : kvm_(kvm), control_(control), on_end_(std::move(on_end)), config_(std::move(config)) {
+Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end,
+                 EventMonitor* monitor)
+    : kvm_(kvm),
+      control_(control),
+      on_end_(std::move(on_end)),
+      monitor_(monitor),
+      config_(std::move(config)) {
   config_.cpus.max = MaxVcpus(config_.cpus);  // stays when boot changes
   if (config_.memory.hotplug_method != HotplugMethod::kVirtioMem) return;
   for (const MemoryZoneConfig& zone : EffectiveZones(config_)) {
@@ -44,12 +50,26 @@ Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<vo
 
 Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end,
-                                                 const VfioSource& vfio) {
-  std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end)));
+                                                 EventMonitor* monitor, const VfioSource& vfio) {
+  std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
+  TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
+  }
+  if (machine->config_.console.mode != SerialConfig::Mode::kOff) {
+    Result<std::shared_ptr<SerialBackend>> console =
+        OpenSerialBackend(machine->config_.console, *machine->devices_);
+    if (!console.has_value()) return std::move(console).error().WithContext("console");
+    machine->console_ = *std::move(console);
+  }
+  // What a terminal is called is known only now; vm.info tells.
+  if (machine->serial_ && !machine->serial_->terminal().empty()) {
+    machine->config_.serial.path = machine->serial_->terminal();
+  }
+  if (machine->console_ && !machine->console_->terminal().empty()) {
+    machine->config_.console.path = machine->console_->terminal();
   }
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_,
@@ -85,17 +105,22 @@ Status Machine::Perform(VmAction action) {
       TRY(Require(VmState::kRunning, "power-button"));
       board_->PressPowerButton();
       return OkStatus();
+    case VmAction::kNmi:
+      TRY(Require(VmState::kRunning, "nmi"));
+      return board_->SendNmi();
     case VmAction::kPause:
       TRY(Require(VmState::kRunning, "pause"));
       board_->Pause();
       state_ = VmState::kPaused;
       LOG(kInfo, "vm_paused");
+      Tell("vm", "paused");
       return OkStatus();
     case VmAction::kResume:
       TRY(Require(VmState::kPaused, "resume"));
       board_->Run();
       state_ = VmState::kRunning;
       LOG(kInfo, "vm_resumed");
+      Tell("vm", "resumed");
       return OkStatus();
     case VmAction::kReboot:
       if (board_ == nullptr) return Require(VmState::kRunning, "reboot");
@@ -105,6 +130,7 @@ Status Machine::Perform(VmAction action) {
       if (board_ == nullptr) return Require(VmState::kRunning, "shutdown");
       StopBoard();
       LOG(kInfo, "vm_shut_down");
+      Tell("vm", "shutdown");
       return OkStatus();
     case VmAction::kExit:
       Post(boots_, [this] { End({MachineEnd::Kind::kPoweredOff, {}}); });
@@ -137,6 +163,7 @@ VmFacts Machine::Facts() {
            region.plug ? region.plug->plugged() : region.size, region.host_numa_node});
     }
   }
+  if (board_ != nullptr && board_->balloon() != nullptr) facts.balloon = board_->balloon()->actual();
   facts.hotplug = requests_.Look(HotplugRequests::Clock::now(),
                                  [this](const std::string& subject) { return ActualOf(subject); });
   if (board_ != nullptr) {
@@ -154,16 +181,26 @@ VmCounters Machine::Counters() {
   for (const auto& vcpu : board_->vcpus()) {
     counters["vcpu" + std::to_string(vcpu->id())]["exits"] = vcpu->exits();
   }
+  for (const auto& [id, device] : board_->devices()) {
+    for (const auto& [name, value] : device->Counters()) counters[id][std::string(name)] = value;
+  }
   return counters;
 }
 
+void Machine::Tell(std::string_view source, std::string_view event,
+                   const EventMonitor::Properties& properties) {
+  if (monitor_ != nullptr) monitor_->Write(source, event, properties);
+}
+
 Status Machine::StartBoard() {
+  Tell("vm", "booting");
   BoardParts parts;
   parts.kvm = &kvm_;
   parts.config = &config_;
   parts.memory = &memory_->memory();
   parts.loop = devices_.get();
   parts.serial = serial_.get();
+  parts.console = console_.get();
   parts.nets = &nets_;
   parts.assigned = assigned_.get();
   parts.performance = &performance_;
@@ -178,6 +215,7 @@ Status Machine::StartBoard() {
   board_->Run();
   state_ = VmState::kRunning;
   LOG(kInfo, "vm_booted", {{"boot", boots_}, {"vcpus", config_.cpus.boot}});
+  Tell("vm", "booted", {{"boot", std::to_string(boots_)}});
   return OkStatus();
 }
 
@@ -206,6 +244,12 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
   events.on_failure = [this, boot](std::string message) {
     Post(boot, [this, message = std::move(message)] { End({MachineEnd::Kind::kFailed, message}); });
   };
+  events.on_panic = [this, boot](GuestPanic panic) {
+    Post(boot, [this, panic] {
+      LOG(kWarning, "guest_panic", {{"kind", panic == GuestPanic::kPanicked ? "panic" : "crash_loaded"}});
+      Tell("guest", "panic", {{"kind", panic == GuestPanic::kPanicked ? "panic" : "crash_loaded"}});
+    });
+  };
   events.on_vcpu_ejected = [this, boot](uint32_t vcpu) {
     Post(boot, [this, vcpu] {
       if (board_ != nullptr) board_->ParkVcpu(vcpu);
@@ -214,10 +258,12 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
   // The function is let go of on the control loop: a vCPU must not wait for a device's thread.
   events.on_device_removed = [this, boot](const std::string& id, std::shared_ptr<PciFunction> function) {
     Post(boot, [this, id, function = std::move(function)]() mutable {
+      if (board_ != nullptr) board_->ForgetDevice(id);
       function.reset();
       ForgetDevice(id);
       wanted_.erase(id);
       LOG(kInfo, "device_removed", {{"id", id}});
+      Tell("vm", "device_removed", {{"id", id}});
     });
   };
   events.on_device_wanted = [this, boot](const std::string& id) {
@@ -230,6 +276,7 @@ void Machine::Reboot() {
   if (board_ == nullptr) return;
   StopBoard();
   LOG(kInfo, "vm_reset");
+  Tell("vm", "reset");
   if (Status status = StartBoard(); !status.ok()) {
     End({MachineEnd::Kind::kFailed, "reset: " + status.ToString()});
   }
@@ -238,6 +285,7 @@ void Machine::Reboot() {
 void Machine::End(MachineEnd end) {
   StopBoard();
   state_ = VmState::kShutdown;
+  Tell("vm", end.kind == MachineEnd::Kind::kPoweredOff ? "powered_off" : "failed", {{"reason", end.message}});
   on_end_(std::move(end));
 }
 

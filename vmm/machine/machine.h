@@ -17,6 +17,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/board.h"
+#include "vmm/machine/event_monitor.h"
 #include "vmm/machine/hotplug_requests.h"
 #include "vmm/memory/zoned_memory.h"
 
@@ -32,32 +33,37 @@ struct MachineEnd {
 // One virtual machine over all its boots: the memory and the serial port's far end stay, a reset gives them a
 // new board. Thread-safe, except that no call may come from a vCPU's thread or the device loop. The guest's
 // events, and the actions that are only asked for, are carried out on the `control` loop.
-class Machine final : public VmControl {
+class Machine {
  public:
   // Maps and binds the memory and opens what the configuration names. `on_end` runs on the control loop when
   // the guest has powered off or cannot go on, or an exit was asked for; the machine is shut down by then.
-  // `kvm` and `control` outlive the machine, which is destroyed when the control loop runs no more, or on it.
+  // `kvm`, `control` and `monitor` outlive the machine, which is destroyed when the control loop runs no
+  // more, or on it.
   static Result<std::unique_ptr<Machine>> Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end,
+                                                 EventMonitor* monitor = nullptr,
                                                  const VfioSource& vfio = KernelVfio());
-  ~Machine() override;
+  ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
   // Power on. kFailedPrecondition while it runs or is paused.
   Status Boot();
 
-  VmConfig config() override;
-  VmFacts Facts() override;
-  VmCounters Counters() override;
-  Status Perform(VmAction action) override;
-  Status Resize(const ResizeRequest& request) override;
-  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override;
-  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
+  // As VmControl says.
+  VmConfig config();
+  VmFacts Facts();
+  VmCounters Counters();
+  Status Perform(VmAction action);
+  Status Resize(const ResizeRequest& request);
+  Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout);
+  Status ResizeDisk(const std::string& id, uint64_t bytes);
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json);
+  Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 
  private:
-  Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end);
+  Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end,
+          EventMonitor* monitor);
 
   // With mutex_ held:
   Status StartBoard();  // builds a board and lets it run
@@ -70,6 +76,7 @@ class Machine final : public VmControl {
   // The host wants the device back, and says so again and again: the guest is asked first.
   void GiveDeviceBack(const std::string& id);
   void End(MachineEnd end);
+  void Tell(std::string_view source, std::string_view event, const EventMonitor::Properties& properties = {});
   // machine_hotplug.cc
   Status CheckVcpus(uint32_t wanted) const;
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
@@ -80,6 +87,8 @@ class Machine final : public VmControl {
   // Bytes of a zone that are there at boot.
   uint64_t BootRam(const std::string& zone) const;
   const MemoryRegion* FindArea(const std::string& zone) const;
+  Status CheckBalloon(uint64_t bytes, std::optional<uint64_t> ram) const;
+  void ResizeBalloon(uint64_t bytes, std::chrono::milliseconds timeout);
   uint64_t ActualOf(const std::string& subject) const;
   Result<PciPlace> Plug(std::string_view option, const VmConfig& with);
   void ForgetDevice(const std::string& id);
@@ -87,6 +96,7 @@ class Machine final : public VmControl {
   Kvm& kvm_;
   EventLoop& control_;
   const std::function<void(MachineEnd)> on_end_;
+  EventMonitor* const monitor_;                                 // may be null
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for tasks that outlive the machine
 
   std::mutex mutex_;  // guards what follows
@@ -102,6 +112,7 @@ class Machine final : public VmControl {
   std::map<std::string, std::chrono::steady_clock::time_point> wanted_;  // since when, by id
   std::unique_ptr<EventLoop> devices_;
   std::shared_ptr<SerialBackend> serial_;
+  std::shared_ptr<SerialBackend> console_;
   std::vector<NetPort> nets_;
   std::unique_ptr<Board> board_;
   std::thread device_thread_;  // runs devices_ while there is a board

@@ -15,6 +15,7 @@ namespace {
 
 constexpr char kVcpus[] = "vcpus";
 constexpr char kMemory[] = "memory";
+constexpr char kBalloon[] = "balloon";
 constexpr std::string_view kZone = "zone ";
 constexpr std::string_view kDevice = "device ";
 
@@ -131,12 +132,35 @@ Status Machine::RequestMemory(const MemoryRegion& area, uint64_t wanted, std::ch
   return OkStatus();
 }
 
+Status Machine::CheckBalloon(uint64_t bytes, std::optional<uint64_t> ram) const {
+  if (!config_.balloon) {
+    return InvalidArgument("this VM has no balloon", "desired_balloon",
+                           "give --balloon when the VM is created");
+  }
+  uint64_t most = 0;
+  for (const MemoryRegion& run : memory_->memory().PresentRuns()) most += run.size;
+  most = ram.value_or(most);
+  if (bytes % 4096 == 0 && bytes <= most) return OkStatus();
+  return InvalidArgument(
+      "a balloon of " + Size(bytes) + "; it can have 0 to " + Size(most) + " in pages of 4K",
+      "desired_balloon");
+}
+
+void Machine::ResizeBalloon(uint64_t bytes, std::chrono::milliseconds timeout) {
+  config_.balloon->size = ByteSize(bytes);
+  if (board_ == nullptr) return;
+  board_->balloon()->Request(bytes);
+  requests_.Begin(kBalloon, bytes, timeout, HotplugRequests::Clock::now());
+}
+
 Status Machine::Resize(const ResizeRequest& request) {
   std::lock_guard lock(mutex_);
   if (request.vcpus) TRY(CheckVcpus(*request.vcpus));
   if (request.ram) TRY(CheckMemory(*request.ram));
+  if (request.balloon) TRY(CheckBalloon(*request.balloon, request.ram));
   if (request.ram) TRY(ResizeMemory(*request.ram, request.timeout));
   if (request.vcpus) TRY(ResizeVcpus(*request.vcpus, request.timeout));
+  if (request.balloon) ResizeBalloon(*request.balloon, request.timeout);
   LOG(kInfo, "vm_resize_requested", {{"vcpus", config_.cpus.boot}, {"ram", request.ram.value_or(0)}});
   return OkStatus();
 }
@@ -165,6 +189,7 @@ Status Machine::ResizeZone(const std::string& zone, uint64_t ram, std::chrono::m
 uint64_t Machine::ActualOf(const std::string& subject) const {
   if (board_ == nullptr) return 0;
   if (subject == kVcpus) return board_->vcpus_present();
+  if (subject == kBalloon) return board_->balloon()->actual();
   if (subject == kMemory || subject.starts_with(kZone)) {
     const std::string zone = subject == kMemory ? kDefaultZoneId : subject.substr(kZone.size());
     const MemoryRegion* area = FindArea(zone);
@@ -218,6 +243,7 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
   }
   config_ = *std::move(with);
   LOG(kInfo, "device_added", {{"id", added.id}, {"place", added.place.value_or("")}});
+  Tell("vm", "device_added", {{"id", added.id}, {"bdf", added.place.value_or("")}});
   return added;
 }
 
@@ -255,6 +281,13 @@ void Machine::GiveDeviceBack(const std::string& id) {
   if (now - since->second < kPatience) return;
   LOG(kWarning, "device_taken_away", {{"id", id}, {"seconds", kPatience.count()}});
   board_->TakeDeviceAway(id);
+}
+
+Status Machine::ResizeDisk(const std::string& id, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  if (board_ == nullptr)
+    return FailedPrecondition("resize-disk: the VM is " + std::string(VmStateName(state_)));
+  return board_->GrowDisk(id, bytes);
 }
 
 void Machine::ForgetDevice(const std::string& id) {

@@ -65,6 +65,22 @@ GuestMemory::Piece GuestMemory::Find(Gpa gpa, uint64_t size) const {
   return piece;
 }
 
+std::optional<MemoryRegion> GuestMemory::PartAt(Gpa gpa, uint64_t size) const {
+  const Piece piece = Find(gpa, size);
+  if (piece.region == nullptr || piece.length < size) return std::nullopt;
+  return piece.region->Part(piece.offset, size);
+}
+
+std::optional<MemoryRegion> GuestMemory::PartAtHost(const uint8_t* host, uint64_t size) const {
+  for (const auto* regions : {&regions_, &hotplug_}) {
+    for (const MemoryRegion& region : *regions) {
+      if (host < region.host || host >= region.host + region.size) continue;
+      return PartAt(region.base + static_cast<uint64_t>(host - region.host), size);
+    }
+  }
+  return std::nullopt;
+}
+
 Result<std::span<uint8_t>> GuestMemory::Span(Gpa gpa, uint64_t size) const {
   const Piece piece = Find(gpa, size);
   if (piece.region == nullptr || piece.length < size) return NotRam(gpa, size);

@@ -73,6 +73,10 @@ class GuestMemory {
   // The range as host addresses, in order; one piece unless it crosses regions.
   Result<std::vector<std::span<uint8_t>>> Spans(Gpa gpa, uint64_t size) const;
 
+  // The piece of RAM that a range is, if it lies in one region; by its guest or its host address.
+  std::optional<MemoryRegion> PartAt(Gpa gpa, uint64_t size) const;
+  std::optional<MemoryRegion> PartAtHost(const uint8_t* host, uint64_t size) const;
+
   template <class T>
   Result<T> ReadObject(Gpa gpa) const {
     static_assert(std::is_trivially_copyable_v<T>);

@@ -80,6 +80,7 @@ VirtioBlock::VirtioBlock(DiskFile disk, std::string id, EventLoop& loop, std::un
     : disk_(std::move(disk)),
       id_(std::move(id)),
       loop_(loop),
+      capacity_(disk_.size() / kSector),
       config_(kConfigBytes, 0),
       worker_(std::move(worker)) {
   const uint32_t sectors_per_block = disk_.block_size() / kSector;
@@ -108,6 +109,7 @@ std::span<const uint16_t> VirtioBlock::queue_sizes() const {
 }
 
 void VirtioBlock::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
+  std::lock_guard lock(config_mutex_);
   for (size_t i = 0; i < data.size(); ++i) data[i] = offset + i < config_.size() ? config_[offset + i] : 0;
 }
 
@@ -117,12 +119,43 @@ Status VirtioBlock::Activate(VirtioActivation activation) {
   stopping_ = false;
   active_ = std::move(activation);
   Status added = loop_.Add(kick, EPOLLIN, [this](uint32_t) { Serve(); });
-  if (!added.ok()) active_.reset();
-  return added;
+  if (!added.ok()) {
+    active_.reset();
+    return added;
+  }
+  std::lock_guard lock(config_mutex_);
+  interrupt_ = active_->interrupt;
+  return OkStatus();
+}
+
+Status VirtioBlock::Grow(uint64_t bytes) {
+  std::lock_guard lock(config_mutex_);
+  if (bytes % kSector != 0 || bytes / kSector < capacity_) {
+    return InvalidArgument("disk " + id_ + " of " + std::to_string(capacity_ * kSector) +
+                               " bytes can only become larger, by whole sectors of 512; not " +
+                               std::to_string(bytes),
+                           "desired_size");
+  }
+  TRY(disk_.Grow(bytes));
+  capacity_ = bytes / kSector;
+  Put<uint64_t>(config_, kCapacityAt, bytes / kSector);
+  if (interrupt_ != nullptr) interrupt_->SignalConfig();
+  return OkStatus();
+}
+
+VirtioDevice::CounterList VirtioBlock::Counters() const {
+  return {{"read_bytes", read_bytes_},
+          {"read_ops", read_ops_},
+          {"write_bytes", write_bytes_},
+          {"write_ops", write_ops_}};
 }
 
 void VirtioBlock::Reset() {
   if (!active_) return;
+  {
+    std::lock_guard lock(config_mutex_);
+    interrupt_ = nullptr;
+  }
   stopping_ = true;
   loop_.Remove(active_->queues[0].kick_fd);
   active_.reset();
@@ -181,7 +214,7 @@ uint8_t VirtioBlock::Execute(uint32_t type, uint64_t sector, const DescriptorCha
 }
 
 bool VirtioBlock::Inside(uint64_t sector, uint64_t bytes) const {
-  const uint64_t capacity = disk_.size() / kSector;
+  const uint64_t capacity = capacity_;
   return bytes % kSector == 0 && sector <= capacity && bytes / kSector <= capacity - sector;
 }
 
@@ -198,6 +231,8 @@ uint8_t VirtioBlock::Transfer(bool write, uint64_t sector, const ByteList& data,
     if (!moved.ok()) return Finish(moved);
     done += chunk;
   }
+  (write ? write_bytes_ : read_bytes_) += length;
+  ++(write ? write_ops_ : read_ops_);
   // Without the flush feature the driver takes every completed write for durable (virtio 1.2, 5.2.6.2).
   if (write && !(active_->features & kFlush)) return Finish(disk_.Flush());
   return kOk;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,11 @@ class VirtioBlock : public VirtioDevice {
   static std::shared_ptr<VirtioBlock> CreateOn(EventLoop& loop, DiskFile disk, const std::string& id);
   ~VirtioBlock() override { Reset(); }
 
+  // Makes file and disk larger, and tells the driver. Thread-safe. kInvalidArgument for a smaller size, or
+  // one that is not whole sectors.
+  Status Grow(uint64_t bytes);
+  CounterList Counters() const override;
+
   uint16_t type() const override { return kVirtioBlock; }
   uint64_t features() const override;
   std::span<const uint16_t> queue_sizes() const override;
@@ -53,7 +59,11 @@ class VirtioBlock : public VirtioDevice {
   DiskFile disk_;
   const std::string id_;
   EventLoop& loop_;
+  std::atomic<uint64_t> capacity_;   // sectors
+  mutable std::mutex config_mutex_;  // guards config_ and interrupt_
   std::vector<uint8_t> config_;
+  VirtioInterrupt* interrupt_ = nullptr;  // while active
+  std::atomic<uint64_t> read_bytes_{0}, read_ops_{0}, write_bytes_{0}, write_ops_{0};
   std::optional<VirtioActivation> active_;
   DescriptorChain chain_;
   std::vector<iovec> buffers_;

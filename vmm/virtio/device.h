@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -18,7 +20,7 @@ inline constexpr uint16_t kVirtioConsole = 3;
 inline constexpr uint16_t kVirtioRng = 4;
 inline constexpr uint16_t kVirtioBalloon = 5;
 inline constexpr uint16_t kVirtioVsock = 19;
-inline constexpr uint16_t kVirtioMem = 24;
+inline constexpr uint16_t kVirtioMemory = 24;
 
 // virtio 1.2, 6: features that do not depend on the type.
 inline constexpr uint64_t kVirtioIndirect = uint64_t{1} << 28;
@@ -66,6 +68,9 @@ class VirtioDevice {
   virtual void WriteConfig(uint64_t offset, std::span<const uint8_t> data) = 0;
   // Starts work. On error the device stays as it was.
   virtual Status Activate(VirtioActivation activation) = 0;
+  // What it has done since it was made: name -> value. Thread-safe.
+  using CounterList = std::vector<std::pair<std::string_view, uint64_t>>;
+  virtual CounterList Counters() const { return {}; }
   // Stops all work: when it returns, neither queues nor guest memory are touched and no interrupt is raised.
   virtual void Reset() = 0;
 };

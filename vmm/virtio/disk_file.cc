@@ -153,6 +153,20 @@ Status DiskFile::TransferAligned(bool write, uint64_t position, std::vector<iove
   return OkStatus();
 }
 
+Status DiskFile::Grow(uint64_t bytes) {
+  struct stat info{};
+  if (fstat(fd_.get(), &info) != 0) return ErrnoStatus("disk " + path_, errno);
+  if (S_ISBLK(info.st_mode)) {
+    const off_t end = lseek(fd_.get(), 0, SEEK_END);
+    if (end >= 0 && static_cast<uint64_t>(end) >= bytes) return OkStatus();
+    return InvalidArgument("block device " + path_ + " has " + std::to_string(end) + " bytes",
+                           "desired_size");
+  }
+  if (readonly_) return FailedPrecondition("disk " + path_ + " is read-only", "id");
+  if (ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus("extend " + path_, errno);
+  return OkStatus();
+}
+
 Status DiskFile::Flush() {
   if (readonly_ || fdatasync(fd_.get()) == 0) return OkStatus();
   return ErrnoStatus("flush of " + path_, errno);

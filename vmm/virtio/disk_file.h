@@ -31,6 +31,9 @@ class DiskFile {
   Status Read(uint64_t position, std::vector<iovec>& buffers);
   Status Write(uint64_t position, std::vector<iovec>& buffers);
   Status Flush();
+  // Makes the file larger; the new part reads as zeros. A block device must have the size already. May be
+  // called while another thread reads and writes, who must not look at size() then.
+  Status Grow(uint64_t bytes);
   // Frees the range's storage; it then reads as zeros. kUnimplemented where the file system cannot.
   Status Discard(uint64_t position, uint64_t length);
   // Makes the range read as zeros, freeing storage if `may_free`.

@@ -29,7 +29,7 @@ class VirtioMem : public VirtioDevice {
   uint64_t plugged() const { return area_.plug->plugged(); }
   const std::string& zone() const { return area_.zone; }
 
-  uint16_t type() const override { return kVirtioMem; }
+  uint16_t type() const override { return kVirtioMemory; }
   uint64_t features() const override;
   std::span<const uint16_t> queue_sizes() const override;
   void ReadConfig(uint64_t offset, std::span<uint8_t> data) override;

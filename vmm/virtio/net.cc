@@ -51,6 +51,11 @@ uint64_t VirtioNet::features() const {
   return kMac | kStatus | kMergeBuffers | (tap_.offloads ? kOffloads : 0);
 }
 
+VirtioDevice::CounterList VirtioNet::Counters() const {
+  return {
+      {"rx_bytes", rx_bytes_}, {"rx_frames", rx_frames_}, {"tx_bytes", tx_bytes_}, {"tx_frames", tx_frames_}};
+}
+
 std::span<const uint16_t> VirtioNet::queue_sizes() const {
   return kQueueSizes;
 }
@@ -122,7 +127,11 @@ uint32_t VirtioNet::Send(const DescriptorChain& chain) {
   chain.readable.AppendIovecs(0, bytes, buffers_);
   if (buffers_.size() > kVectorsMax) return 0;
   // The kernel checks header and packet itself. What it does not take is lost, as on any network.
-  static_cast<void>(!writev(tap_.fd.get(), buffers_.data(), static_cast<int>(buffers_.size())));
+  const ssize_t sent = writev(tap_.fd.get(), buffers_.data(), static_cast<int>(buffers_.size()));
+  if (sent > 0) {
+    tx_bytes_ += static_cast<uint64_t>(sent) - kVirtioNetHeaderBytes;
+    ++tx_frames_;
+  }
   return 0;  // a transmitted buffer has nothing written to it
 }
 
@@ -138,6 +147,8 @@ void VirtioNet::Receive() {
     auto delivered = Deliver();
     if (!delivered) return Fail(delivered.error());
     if (!*delivered) return WatchTap(false);
+    rx_bytes_ += packet_bytes_ - kVirtioNetHeaderBytes;
+    ++rx_frames_;
     packet_bytes_ = 0;
   }
   // More may wait, and the tap, watched by level, brings us back.

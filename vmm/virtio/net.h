@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,6 +32,8 @@ class VirtioNet : public VirtioDevice {
   // `loop` must outlive the device.
   static std::shared_ptr<VirtioNet> Create(Tap tap, const MacAddress& mac, EventLoop& loop);
   ~VirtioNet() override { Reset(); }
+
+  CounterList Counters() const override;
 
   uint16_t type() const override { return kVirtioNet; }
   uint64_t features() const override;
@@ -61,6 +64,7 @@ class VirtioNet : public VirtioDevice {
   Tap tap_;
   EventLoop& loop_;
   std::array<uint8_t, 8> config_{};
+  std::atomic<uint64_t> rx_bytes_{0}, rx_frames_{0}, tx_bytes_{0}, tx_frames_{0};
   std::optional<VirtioActivation> active_;
   // What follows belongs to the loop's thread while the device is active.
   bool tap_watched_ = false;

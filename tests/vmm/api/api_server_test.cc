@@ -10,7 +10,7 @@
 
 #include "tests/vmm/api/fake_vm_control.h"
 #include "vmm/api/client.h"
-#include "vmm/api/unix_listener.h"
+#include "vmm/bus/unix_listener.h"
 #include "vmm/ctl/ctl.h"
 
 namespace berth::vmm {
@@ -262,6 +262,41 @@ TEST_F(ApiServerTest, TheControlProgramSaysWhatIsWrong) {
   EXPECT_EQ(out.str(), "");
   EXPECT_EQ(RunCtl({"--help"}, out, err), 0);
   EXPECT_NE(out.str().find("vm.power-button"), std::string::npos);
+}
+
+TEST_F(ApiServerTest, TheControlProgramMakesBodiesOfItsArguments) {
+  Start();
+  std::ostringstream out;
+  std::ostringstream err;
+  auto call = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--api-socket", path_});
+    return RunCtl(arguments, out, err);
+  };
+  EXPECT_EQ(call({"resize", "--cpus", "4", "--memory", "1G", "--timeout", "7"}), 0) << err.str();
+  EXPECT_EQ(call({"resize-zone", "--id", "m0", "--size", "2M"}), 0) << err.str();
+  EXPECT_EQ(call({"add-disk", "path=\"a,b\",readonly=on"}), 0) << err.str();
+  EXPECT_NE(out.str().find("0000:00:05.0"), std::string::npos);
+  EXPECT_EQ(call({"remove-device", "disk7"}), 0) << err.str();
+  EXPECT_EQ(call({"vm.resize", R"({"desired_vcpus":2})"}), 0) << err.str();
+  EXPECT_EQ(call({"resize-disk", "--disk", "d", "--size", "1K"}), 0) << err.str();
+  EXPECT_EQ(vm_.calls(), (std::vector<std::string>{"resize 4 1073741824 7", "zone m0 2097152 60000",
+                                                   R"(add disk {"path":"a,b","readonly":true})",
+                                                   "remove disk7 60000", "resize 2 0 60000", "disk d 1024"}));
+  EXPECT_EQ(err.str(), "");
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"resize", "--cpus"},
+                                             {"resize", "--cpu", "4"},
+                                             {"resize", "4"},
+                                             {"resize", "--memory", "1KMG"},
+                                             {"resize-zone", "--id", "m0"},
+                                             {"add-disk"},
+                                             {"add-disk", "pth=a"},
+                                             {"remove-device"},
+                                             {"remove-device", "a", "b"},
+                                             {"create"},
+                                             {"create", "/nonexistent"},
+                                             {"info", "x"}})
+    EXPECT_EQ(call(wrong), 2) << wrong[0];
 }
 
 }  // namespace

@@ -13,6 +13,20 @@ class FakeVmControl : public VmControl {
  public:
   FakeVmControl() { config_.kernel = "vmlinuz"; }
 
+  bool exists() override { return present; }
+  Status Create(std::string_view json) override { return Note("create " + std::string(json)); }
+  Status Boot() override { return Note("boot"); }
+  Status Delete() override { return Note("delete"); }
+  Status ResizeDisk(const std::string& id, uint64_t bytes) override {
+    return Note("disk " + id + " " + std::to_string(bytes));
+  }
+  Result<std::string> Preflight(std::string_view json) override {
+    if (json == "bad") return InvalidArgument("bad");
+    return std::string("[]");
+  }
+  std::string Accounting() override { return R"({"nodes":[]})"; }
+  std::string Placement() override { return R"({"placed":true})"; }
+
   VmConfig config() override { return config_; }
 
   VmFacts Facts() override {
@@ -81,8 +95,15 @@ class FakeVmControl : public VmControl {
   }
 
   bool fail_reboot = false;
+  bool present = true;
 
  private:
+  Status Note(std::string call) {
+    std::lock_guard lock(mutex_);
+    calls_.push_back(std::move(call));
+    return OkStatus();
+  }
+
   VmConfig config_;
   std::mutex mutex_;  // guards what follows
   VmState state_ = VmState::kRunning;

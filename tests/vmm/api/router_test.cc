@@ -91,6 +91,31 @@ TEST(Router, BadBodiesNeverReachTheMachine) {
   EXPECT_TRUE(vm.calls().empty());
 }
 
+TEST(Router, AVmIsCreatedBootedAndDeleted) {
+  FakeVmControl vm;
+  EXPECT_EQ(Called(vm, "PUT", "vm.create", R"({"payload":{}})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.boot").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.delete").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize-disk", R"({"id":"d","desired_size":512})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.resize-disk", R"({"id":"d"})").status, 400);
+  EXPECT_EQ(Called(vm, "PUT", "vm.nmi").status, 204);
+  EXPECT_EQ(vm.calls(),
+            (std::vector<std::string>{R"(create {"payload":{}})", "boot", "delete", "disk d 512"}));
+}
+
+TEST(Router, WithoutAVmOnlyWhatNeedsNoneIsServed) {
+  FakeVmControl vm;
+  vm.present = false;
+  for (const char* verb : {"vm.info", "vm.counters", "vm.accounting", "vm.placement"})
+    EXPECT_EQ(Called(vm, "GET", verb).status, 404) << verb;
+  for (const char* verb : {"vm.boot", "vm.delete", "vm.pause", "vm.reboot"})
+    EXPECT_EQ(Called(vm, "PUT", verb).status, 404) << verb;
+  EXPECT_EQ(Called(vm, "GET", "vmm.ping").status, 200);
+  EXPECT_EQ(Called(vm, "PUT", "vm.preflight", "{}").body, "[]");
+  EXPECT_EQ(Called(vm, "PUT", "vm.preflight", "bad").status, 400);
+  EXPECT_EQ(Called(vm, "PUT", "vmm.shutdown").status, 204);
+}
+
 TEST(Router, AWrongStateIsAConflictThatSaysWhy) {
   FakeVmControl vm;
   EXPECT_EQ(Called(vm, "PUT", "vm.pause").status, 204);

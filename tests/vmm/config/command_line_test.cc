@@ -148,16 +148,31 @@ TEST(CommandLine, ReportsAllErrorsTogether) {
 }
 
 TEST(CommandLine, WhatIsNotCarriedOutIsRefusedWithTheReason) {
-  ConfigErrors errors = Refused({"--cpus", "boot=1,kvm_hyperv=on", "--platform", "iommu_segments=[0]",
-                                 "--tpm", "socket=/tmp/tpm", "--serial", "pty"});
+  ConfigErrors errors = Refused(
+      {"--cpus", "boot=1,kvm_hyperv=on", "--platform", "iommu_segments=[0]", "--tpm", "socket=/tmp/tpm"});
 
-  ASSERT_EQ(Codes(errors),
-            (std::vector<std::string>{"NotSupported", "NotSupported", "NotSupported", "NotSupported"}))
+  ASSERT_EQ(Codes(errors), (std::vector<std::string>{"NotSupported", "NotSupported", "NotSupported"}))
       << ToText(errors);
   EXPECT_EQ(errors[0].option, "tpm");
   EXPECT_EQ(errors[0].message, "not supported: there is no TPM device");
   EXPECT_EQ(errors[1].key, "kvm_hyperv");
   EXPECT_EQ(errors[1].message, "not supported: only Linux guests are supported");
+}
+
+TEST(CommandLine, ReadsConsoleBalloonPanicAndEvents) {
+  CommandLine line = Accepted({"--console", "pty", "--serial", "off", "--balloon",
+                               "size=64M,deflate_on_oom=on,free_page_reporting=on", "--pvpanic",
+                               "--event-monitor", "path=/tmp/events"});
+  EXPECT_EQ(line.config.console.mode, SerialConfig::Mode::kPty);
+  EXPECT_EQ(line.config.balloon, (BalloonConfig{MiB(64), true, true}));
+  EXPECT_TRUE(line.config.pvpanic);
+  EXPECT_EQ(line.event_path, "/tmp/events");
+  EXPECT_EQ(Accepted({"--event-monitor", "fd=7"}).event_fd, 7);
+  EXPECT_EQ(Codes(Refused({"--event-monitor", "fd=2"})), (std::vector<std::string>{"InvalidValue"}));
+  EXPECT_EQ(Codes(Refused({"--event-monitor", "fd=7,path=x"})), (std::vector<std::string>{"InvalidValue"}));
+  EXPECT_EQ(Codes(Refused({"--console", "tty"})), (std::vector<std::string>{"InvalidValue"})) << "two owners";
+  EXPECT_EQ(Codes(Refused({"--balloon", "size=1G"})), (std::vector<std::string>{"BalloonLargerThanRam"}));
+  EXPECT_EQ(Codes(Refused({"--balloon", "size=6000"})), (std::vector<std::string>{"InvalidValue"}));
 }
 
 TEST(CommandLine, ReadsTheMemoryDocumentsExamplesOfHotplug) {
@@ -238,6 +253,24 @@ TEST(CommandLine, RefusesOptionsThatStandTwiceOrWithoutValue) {
 
 TEST(CommandLine, AnAttachedValueMayBeginWithDashes) {
   EXPECT_EQ(Accepted({"--cmdline=-- single"}).config.cmdline, "-- single");
+}
+
+TEST(CommandLine, ReadsSocketsOfTheGuest) {
+  CommandLine line = Accepted({"--vsock", "cid=7,socket=/tmp/v"});
+  EXPECT_EQ(line.config.vsock, (VsockConfig{7, "/tmp/v", "vsock0", 0}));
+  EXPECT_EQ(Codes(Refused({"--vsock", "cid=2,socket=/tmp/v"})), (std::vector<std::string>{"InvalidCid"}));
+  EXPECT_EQ(Codes(Refused({"--vsock", "cid=3,socket=/" + std::string(96, 'x')})),
+            (std::vector<std::string>{"InvalidValue"}));
+  EXPECT_EQ(Codes(Refused({"--vsock", "socket=/tmp/v"})), (std::vector<std::string>{"MissingKey"}));
+}
+
+TEST(CommandLine, AnApiSocketAloneWaitsForAVm) {
+  ConfigResult<CommandLine> line = ParseCommandLine(std::vector<std::string>{"--api-socket", "/tmp/api"});
+  ASSERT_TRUE(line.has_value());
+  EXPECT_FALSE(line->has_vm);
+  EXPECT_EQ(Codes(Refused({"--api-socket", "/tmp/api", "--cpus", "boot=2"}, false)),
+            (std::vector<std::string>{"KernelMissing"}));
+  EXPECT_EQ(Codes(Refused({"--log-level", "info"}, false)), (std::vector<std::string>{"KernelMissing"}));
 }
 
 TEST(CommandLine, HelpAndVersionNeedNoMachine) {

@@ -82,7 +82,7 @@ TEST(JsonConfig, DefaultsAreThoseOfTheCommandLine) {
 TEST(JsonConfig, ReportsAllErrorsTogether) {
   ConfigErrors errors = Refused(
       R"({"payload":{"kernel":1},"cpus":{"boot_vcpus":-1,"kvm_hyperv":true},"memory":{"size":"1G","colour":1},)"
-      R"("numa":[{"cpus":[]}],"disks":[3],"vsock":{"cid":3},"spam":1,"serial":{"mode":"Loud"}})");
+      R"("numa":[{"cpus":[]}],"disks":[3],"tpm":{"socket":"x"},"spam":1,"serial":{"mode":"Loud"}})");
 
   std::vector<std::string> found;
   for (const ConfigError& error : errors) found.push_back(error.code + " " + error.option + " " + error.key);
@@ -90,7 +90,7 @@ TEST(JsonConfig, ReportsAllErrorsTogether) {
                        "InvalidValue cpus boot", "NotSupported cpus kvm_hyperv", "InvalidValue disk[0] ",
                        "UnknownOption memory colour", "InvalidValue memory size", "InvalidValue numa[0] cpus",
                        "MissingKey numa[0] guest_numa_id", "InvalidValue kernel ", "InvalidValue serial mode",
-                       "UnknownOption spam ", "NotSupported vsock "}))
+                       "UnknownOption spam ", "NotSupported tpm "}))
       << ToText(errors);
 }
 
@@ -102,7 +102,9 @@ TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
       R"("hotplug_size":1073741824,"hotplugged_size":134217728,"reserve":false}]},"numa":[{"guest_numa_id":0,)"
       R"("cpus":[0,1,2,3,4,5,6,7],"memory_zones":["a"],"pci_segments":[1],"sgx_epc_sections":["e"]}],)"
       R"("platform":{"num_pci_segments":2},"pci_segments":[{"pci_segment":1,"mmio64_aperture_weight":3}],)"
-      R"("sgx_epc":[{"id":"e","size":4096,"prefault":true}]})";
+      R"("sgx_epc":[{"id":"e","size":4096,"prefault":true}],"console":{"mode":"Socket","socket":"/c"},)"
+      R"("balloon":{"size":4096,"free_page_reporting":true},"pvpanic":true,)"
+      R"("vsock":{"cid":7,"socket":"/v","id":"v"}})";
   ConfigResult<VmConfig> config = ConfigFromJson(text);
   ASSERT_TRUE(config.has_value()) << ToText(config.error());
   EXPECT_EQ(config->cpus.topology, (CpuTopologyConfig{2, 2, 1, 2}));

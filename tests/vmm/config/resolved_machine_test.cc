@@ -110,9 +110,10 @@ TEST(ResolvedMachine, IsDescribedForPrograms) {
       json.find(R"({"zone":"b","base":4294967296,"size":1073741824,"guest_numa_id":2,"host_numa_node":1})"),
       std::string::npos)
       << json;
-  EXPECT_NE(json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],"device":null,)"
-                      R"("distances":[15,10,30]})"),
-            std::string::npos)
+  EXPECT_NE(
+      json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],"device":null,)"
+                R"("distances":[15,10,30]})"),
+      std::string::npos)
       << json;
 }
 

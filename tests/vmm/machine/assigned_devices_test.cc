@@ -55,7 +55,7 @@ class AssignedDevicesTest : public testing::Test {
           end_ = std::move(end);
           loop_->Stop();
         },
-        source);
+        nullptr, source);
     if (!machine.has_value()) return machine.error();
     machine_ = *std::move(machine);
     return OkStatus();

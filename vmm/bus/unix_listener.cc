@@ -1,4 +1,4 @@
-#include "vmm/api/unix_listener.h"
+#include "vmm/bus/unix_listener.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,12 +41,12 @@ Status RemoveStaleSocket(const std::string& path) {
 
 }  // namespace
 
-Result<UniqueFd> ConnectUnix(const std::string& path) {
+Result<UniqueFd> ConnectUnix(const std::string& path, bool now) {
   TRY_ASSIGN(sockaddr_un address, Address(path));
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (now ? SOCK_NONBLOCK : 0), 0));
   if (!fd.valid()) return ErrnoStatus("socket", errno);
   if (connect(fd.get(), Generic(address), sizeof address) != 0) {
-    if (errno == ECONNREFUSED) return Unavailable(path + ": nobody listens there");
+    if (errno == ECONNREFUSED || errno == EAGAIN) return Unavailable(path + ": nobody listens there");
     return ErrnoStatus(path, errno);
   }
   return fd;

@@ -32,6 +32,7 @@ class UnixListener {
 };
 
 // Connects to a listening UNIX socket. kNotFound, kUnavailable (nobody listens), kPermissionDenied...
-Result<UniqueFd> ConnectUnix(const std::string& path);
+// With `now`, the descriptor does not block, and a listener that is busy is kUnavailable as well.
+Result<UniqueFd> ConnectUnix(const std::string& path, bool now = false);
 
 }  // namespace berth::vmm

@@ -1,0 +1,124 @@
+#include "vmm/ctl/verb_body.h"
+
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "common/byte_size.h"
+#include "common/file.h"
+#include "vmm/config/json_config.h"
+#include "vmm/config/option_values.h"
+
+namespace berth::vmm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+enum class Kind { kText, kNumber, kSize };
+struct Flag {
+  std::string_view name;   // "--cpus"
+  std::string_view field;  // of the body
+  Kind kind;
+  bool required = false;
+};
+struct VerbSpec {
+  std::string_view verb;
+  std::vector<Flag> flags;
+  std::string_view positional = {};  // field of an argument without a flag, which is required
+};
+
+const std::vector<VerbSpec>& Specs() {
+  static const Flag kTimeout = {"--timeout", "timeout_ms", Kind::kNumber};
+  static const std::vector<VerbSpec> specs = {
+      {"vm.resize",
+       {{"--cpus", "desired_vcpus", Kind::kNumber},
+        {"--memory", "desired_ram", Kind::kSize},
+        {"--balloon", "desired_balloon", Kind::kSize},
+        kTimeout}},
+      {"vm.resize-zone",
+       {{"--id", "id", Kind::kText, true}, {"--size", "desired_ram", Kind::kSize, true}, kTimeout}},
+      {"vm.resize-disk",
+       {{"--disk", "id", Kind::kText, true}, {"--size", "desired_size", Kind::kSize, true}}},
+      {"vm.remove-device", {kTimeout}, "id"},
+  };
+  return specs;
+}
+
+Result<Json> Value(const Flag& flag, const std::string& text) {
+  const std::string name(flag.name);
+  if (flag.kind == Kind::kText) return Json(text);
+  if (flag.kind == Kind::kSize) {
+    Result<ByteSize> size = ByteSize::Parse(text);
+    if (!size.has_value()) return std::move(size).error().WithContext(name);
+    return Json(size->bytes());
+  }
+  uint64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return InvalidArgument(name + ": '" + text + "' is not a number");
+  }
+  return Json(number);
+}
+
+Result<std::string> Flags(const VerbSpec& spec, const std::vector<std::string>& arguments) {
+  Json body = Json::object();
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (!argument.starts_with("--")) {
+      if (spec.positional.empty() || body.contains(spec.positional)) {
+        return InvalidArgument("unexpected argument " + argument);
+      }
+      body[std::string(spec.positional)] = argument;
+      continue;
+    }
+    const Flag* flag = nullptr;
+    for (const Flag& candidate : spec.flags) {
+      if (candidate.name == argument) flag = &candidate;
+    }
+    if (flag == nullptr) return InvalidArgument("unknown option " + argument);
+    if (++i == arguments.size()) return InvalidArgument(argument + " needs a value");
+    TRY_ASSIGN(body[std::string(flag->field)], Value(*flag, arguments[i]));
+  }
+  for (const Flag& flag : spec.flags) {
+    if (flag.required && !body.contains(flag.field))
+      return InvalidArgument(std::string(flag.name) + " is missing");
+  }
+  if (!spec.positional.empty() && !body.contains(spec.positional)) {
+    return InvalidArgument("the " + std::string(spec.positional) + " is missing");
+  }
+  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<std::string> Device(std::string_view option, const std::vector<std::string>& arguments) {
+  if (arguments.size() != 1)
+    return InvalidArgument("needs one device, as --" + std::string(option) + " has it");
+  ConfigErrors errors;
+  const OptionValues values =
+      ReadOptionString(*FindOption(option), std::string(option), arguments[0], errors);
+  if (errors.empty()) return OptionToJson(values);
+  std::string text = ToText(errors);
+  while (text.ends_with('\n')) text.pop_back();
+  return InvalidArgument(text);
+}
+
+Result<std::string> File(const std::vector<std::string>& arguments, bool required) {
+  if (arguments.empty() && !required) return std::string();
+  if (arguments.size() != 1) return InvalidArgument("needs one file with a configuration as JSON");
+  return ReadFile(arguments[0] == "-" ? "/dev/stdin" : arguments[0], kMaxJsonConfig);
+}
+
+}  // namespace
+
+Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments) {
+  if (arguments.size() == 1 && arguments[0].starts_with("{")) return arguments[0];
+  if (verb == "vm.create" || verb == "vm.preflight") return File(arguments, verb == "vm.create");
+  if (verb == "vm.add-disk") return Device("disk", arguments);
+  if (verb == "vm.add-net") return Device("net", arguments);
+  for (const VerbSpec& spec : Specs()) {
+    if (spec.verb == verb) return Flags(spec, arguments);
+  }
+  if (arguments.empty()) return std::string();
+  return InvalidArgument(std::string(verb) + " takes no arguments, not " + arguments[0]);
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/status.h"
+
+namespace berth::vmm {
+
+// The body of a verb's request from what stands behind the verb on the command line:
+//   vm.create FILE, vm.preflight [FILE]     JSON as of vm.create; "-" is standard input
+//   vm.resize [--cpus N] [--memory SIZE] [--balloon SIZE] [--timeout MS]
+//   vm.resize-zone --id ID --size SIZE [--timeout MS]
+//   vm.resize-disk --disk ID --size SIZE
+//   vm.add-disk KEY=VALUE,... and vm.add-net KEY=VALUE,...   as the options --disk and --net
+//   vm.remove-device ID [--timeout MS]
+// Any of them also takes one JSON object, beginning with '{'. Other verbs take nothing. kInvalidArgument says
+// what is wrong.
+Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments);
+
+}  // namespace berth::vmm

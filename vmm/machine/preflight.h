@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "vmm/config/vm_config.h"
+#include "vmm/kvm/kvm.h"
+
+namespace berth::vmm {
+
+// One thing that this host lacks for a valid configuration, or does worse than it could.
+struct Finding {
+  enum class Severity { kError, kWarning };
+  Severity severity = Severity::kError;
+  std::string code;     // stable name: "HugePagesMissing"
+  std::string option;   // that is concerned
+  std::string message;  // what is wrong, with what is needed and what there is
+  std::string hint;     // what to do, or empty
+
+  friend bool operator==(const Finding&, const Finding&) = default;
+};
+
+// Looks at everything before anything is opened for good, and reports all of it: KVM, kernel and initramfs,
+// huge pages and limits, host nodes, CPUs, backing files, disks, SGX, and where vCPUs and their memory lie.
+// `kvm` may be null when there is none; `root`: of /sys, /proc and /dev.
+std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root = "/");
+
+// Whether SGX sections can be given to the guest, when there are any.
+Status CheckSgx(const VmConfig& config, const std::string& root = "/");
+
+// "error HugePagesMissing memory: ... (hint)", a line each.
+std::string ToText(const std::vector<Finding>& findings);
+// An array of {severity, code, option, message, hint}.
+std::string ToJson(const std::vector<Finding>& findings);
+bool HasErrors(const std::vector<Finding>& findings);
+
+}  // namespace berth::vmm

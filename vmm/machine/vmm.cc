@@ -1,0 +1,194 @@
+#include "vmm/machine/vmm.h"
+
+#include <sched.h>
+
+#include <chrono>
+#include <future>
+#include <utility>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "vmm/config/json_config.h"
+#include "vmm/config/validate.h"
+#include "vmm/machine/accounting.h"
+#include "vmm/machine/preflight.h"
+#include "vmm/memory/prefault.h"
+
+namespace berth::vmm {
+namespace {
+
+Status AsStatus(const ConfigErrors& errors) {
+  std::string text = ToText(errors);
+  while (text.ends_with('\n')) text.pop_back();
+  return InvalidArgument(text, errors[0].key);
+}
+
+CpuSet AllowedCpus(pid_t tid) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  CpuSet cpus;
+  if (::sched_getaffinity(tid, sizeof mask, &mask) != 0) return cpus;
+  for (uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &mask)) cpus.Add(cpu);
+  }
+  return cpus;
+}
+
+constexpr char kNone[] = "no VM has been created";
+
+}  // namespace
+
+std::shared_ptr<Machine> Vmm::machine() {
+  std::lock_guard lock(mutex_);
+  return machine_;
+}
+
+bool Vmm::exists() {
+  std::lock_guard lock(mutex_);
+  return config_.has_value() || machine_ != nullptr;
+}
+
+Result<std::shared_ptr<Machine>> Vmm::Booted(std::string_view action) {
+  std::lock_guard lock(mutex_);
+  if (machine_ != nullptr) return machine_;
+  if (!config_) return NotFound(kNone);
+  return FailedPrecondition(std::string(action) + ": the VM is Created, must have booted");
+}
+
+Status Vmm::CreateVm(VmConfig config) {
+  std::lock_guard lock(mutex_);
+  if (config_ || machine_ != nullptr)
+    return AlreadyExists("there is a VM already").WithHint("delete it first");
+  config_ = std::move(config);
+  LOG(kInfo, "vm_created");
+  if (monitor_ != nullptr) monitor_->Write("vm", "created");
+  return OkStatus();
+}
+
+Status Vmm::Create(std::string_view json) {
+  ConfigResult<VmConfig> config = ConfigFromJson(json);
+  if (!config.has_value()) return AsStatus(config.error());
+  return CreateVm(*std::move(config));
+}
+
+Status Vmm::Boot() {
+  std::lock_guard lock(mutex_);
+  if (machine_ != nullptr) return machine_->Boot();
+  if (!config_) return NotFound(kNone);
+  TRY_ASSIGN(auto machine, Machine::Create(kvm_, *config_, control_, on_end_, monitor_));
+  // A machine that could not boot is made anew by the next attempt.
+  if (Status booted = machine->Boot(); !booted.ok()) return booted;
+  machine_ = std::move(machine);
+  config_.reset();
+  return OkStatus();
+}
+
+Status Vmm::Delete() {
+  std::shared_ptr<Machine> gone;
+  {
+    std::lock_guard lock(mutex_);
+    if (!config_ && machine_ == nullptr) return NotFound(kNone);
+    config_.reset();
+    gone = std::move(machine_);
+  }
+  if (monitor_ != nullptr) monitor_->Write("vm", "deleted");
+  LOG(kInfo, "vm_deleted");
+  if (gone == nullptr) return OkStatus();
+  // A machine is destroyed on the control loop, where its last tasks run.
+  auto done = std::make_shared<std::promise<void>>();
+  std::future<void> destroyed = done->get_future();
+  control_.Post([machine = std::move(gone), done]() mutable {
+    machine.reset();
+    done->set_value();
+  });
+  constexpr std::chrono::seconds kLongest{30};
+  if (destroyed.wait_for(kLongest) == std::future_status::ready) return OkStatus();
+  return Status(StatusCode::kDeadlineExceeded, "the VM is still being taken apart");
+}
+
+VmConfig Vmm::config() {
+  std::unique_lock lock(mutex_);
+  if (machine_ == nullptr) return config_.value_or(VmConfig());
+  std::shared_ptr<Machine> machine = machine_;
+  lock.unlock();
+  return machine->config();
+}
+
+VmFacts Vmm::Facts() {
+  std::shared_ptr<Machine> machine = this->machine();
+  return machine == nullptr ? VmFacts() : machine->Facts();
+}
+
+VmCounters Vmm::Counters() {
+  std::shared_ptr<Machine> machine = this->machine();
+  return machine == nullptr ? VmCounters() : machine->Counters();
+}
+
+Status Vmm::Perform(VmAction action) {
+  if (action == VmAction::kExit && machine() == nullptr) {
+    control_.Post([this] { on_end_({MachineEnd::Kind::kPoweredOff, {}}); });
+    return OkStatus();
+  }
+  TRY_ASSIGN(auto machine, Booted("action"));
+  return machine->Perform(action);
+}
+
+Status Vmm::Resize(const ResizeRequest& request) {
+  TRY_ASSIGN(auto machine, Booted("resize"));
+  return machine->Resize(request);
+}
+
+Status Vmm::ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) {
+  TRY_ASSIGN(auto machine, Booted("resize-zone"));
+  return machine->ResizeZone(zone, ram, timeout);
+}
+
+Status Vmm::ResizeDisk(const std::string& id, uint64_t bytes) {
+  TRY_ASSIGN(auto machine, Booted("resize-disk"));
+  return machine->ResizeDisk(id, bytes);
+}
+
+Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json) {
+  {
+    std::lock_guard lock(mutex_);
+    if (machine_ == nullptr && config_) {
+      ConfigResult<VmConfig> with = ConfigWithDevice(*config_, option, json);
+      if (!with.has_value()) return AsStatus(with.error());
+      config_ = *std::move(with);
+      return AddedDevice{option == "disk" ? config_->disks.back().id : config_->nets.back().id, std::nullopt};
+    }
+  }
+  TRY_ASSIGN(auto machine, Booted("add a device"));
+  return machine->AddDevice(option, json);
+}
+
+Status Vmm::RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) {
+  TRY_ASSIGN(auto machine, Booted("remove-device"));
+  return machine->RemoveDevice(id, timeout);
+}
+
+Result<std::string> Vmm::Preflight(std::string_view json) {
+  if (json.empty()) {
+    if (!exists())
+      return NotFound(kNone, "body").WithHint("give the configuration to look at, as of vm.create");
+    return ToJson(vmm::Preflight(config(), &kvm_));
+  }
+  ConfigResult<VmConfig> config = ConfigFromJson(json);
+  if (!config.has_value()) return AsStatus(config.error());
+  return ToJson(vmm::Preflight(*config, &kvm_));
+}
+
+std::string Vmm::Accounting() {
+  return AccountJson(
+      CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), Facts().memory_regions));
+}
+
+std::string Vmm::Placement() {
+  const VmFacts facts = Facts();
+  const MemoryAccount account =
+      CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), facts.memory_regions);
+  return PlacementJson(config(), facts, account, AllowedCpus,
+                       [](uint32_t node) { return CpusOfHostNode(node); });
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,441 @@
+#include "vmm/virtio/vsock.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "vmm/virtio/event_fd.h"
+#include "vmm/virtio/serve_queue.h"
+
+namespace berth::vmm {
+namespace {
+
+enum Operation : uint16_t {
+  kRequest = 1,
+  kResponse = 2,
+  kReset = 3,
+  kShutdown = 4,
+  kData = 5,
+  kCreditUpdate = 6,
+  kCreditRequest = 7,
+};
+constexpr uint16_t kStream = 1;
+constexpr uint32_t kShutdownReceive = 1 << 0;
+constexpr uint32_t kShutdownSend = 1 << 1;
+constexpr uint16_t kQueueSizes[] = {256, 256, 16};
+constexpr uint32_t kBudget = 64;
+constexpr size_t kGreetingMax = 32;   // "CONNECT 4294967295\n"
+constexpr size_t kRefusalsMax = 256;  // a guest that sends without reading loses the rest
+constexpr uint32_t kPacketMax = 64 << 10;
+
+constexpr uint32_t Bit(uint16_t operation) {
+  return 1u << operation;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<VirtioVsock>> VirtioVsock::Create(uint32_t cid, const std::string& path,
+                                                         EventLoop& loop) {
+  Result<UnixListener> listener = UnixListener::Open(path);
+  if (!listener.has_value()) return std::move(listener).error().WithField("vsock.socket");
+  return std::shared_ptr<VirtioVsock>(new VirtioVsock(cid, path, *std::move(listener), loop));
+}
+
+std::span<const uint16_t> VirtioVsock::queue_sizes() const {
+  return kQueueSizes;
+}
+
+void VirtioVsock::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
+  const uint64_t cid = cid_;
+  uint8_t bytes[sizeof cid];
+  std::memcpy(bytes, &cid, sizeof cid);
+  for (size_t i = 0; i < data.size(); ++i) data[i] = offset + i < sizeof bytes ? bytes[offset + i] : 0;
+}
+
+Status VirtioVsock::Activate(VirtioActivation activation) {
+  for (uint16_t queue : {kReceiveQueue, kTransmitQueue}) {
+    if (!activation.queues[queue].ring) return InvalidArgument("the driver has not enabled both data queues");
+  }
+  active_ = std::move(activation);
+  failed_ = false;
+  Status status =
+      loop_.Add(active_->queues[kTransmitQueue].kick_fd, EPOLLIN, [this](uint32_t) { Transmit(); });
+  if (status.ok()) {
+    status = loop_.Add(active_->queues[kReceiveQueue].kick_fd, EPOLLIN, [this](uint32_t) {
+      DrainEvent(active_->queues[kReceiveQueue].kick_fd);
+      Pump();
+    });
+  }
+  if (status.ok()) status = loop_.Add(listener_.fd(), EPOLLIN, [this](uint32_t) { Accept(); });
+  if (!status.ok()) Reset();
+  return status;
+}
+
+void VirtioVsock::CloseAll() {
+  loop_.Remove(listener_.fd());
+  for (uint16_t queue : {kReceiveQueue, kTransmitQueue}) loop_.Remove(active_->queues[queue].kick_fd);
+  // No callback runs any more that would add one.
+  for (auto& [fd, connection] : greeting_) loop_.Remove(fd);
+  for (auto& [ports, connection] : connections_) loop_.Remove(connection.fd.get());
+  greeting_.clear();
+  connections_.clear();
+  refusals_.clear();
+}
+
+void VirtioVsock::Reset() {
+  if (!active_) return;
+  if (!failed_) CloseAll();
+  active_.reset();
+}
+
+void VirtioVsock::Fail(const Status& reason) {
+  CloseAll();
+  failed_ = true;
+  active_->interrupt->Fail(reason);
+}
+
+// ---- From the host
+// ------------------------------------------------------------------------------------------
+
+void VirtioVsock::Accept() {
+  UniqueFd fd = listener_.Accept();
+  if (!fd.valid() || greeting_.size() + connections_.size() >= kConnectionsMax) return;
+  const int number = fd.get();
+  Connection connection;
+  connection.fd = std::move(fd);
+  connection.state = State::kGreeting;
+  if (!loop_.Add(number, EPOLLIN, [this, number](uint32_t) { Greet(number); }).ok()) return;
+  greeting_.emplace(number, std::move(connection));
+}
+
+// Reads "CONNECT PORT\n" and not a byte more.
+void VirtioVsock::Greet(int fd) {
+  auto found = greeting_.find(fd);
+  if (found == greeting_.end()) return;
+  Connection& connection = found->second;
+  char byte = 0;
+  ssize_t count = 0;
+  while ((count = ::read(fd, &byte, 1)) == 1 && byte != '\n' && connection.greeting.size() < kGreetingMax) {
+    connection.greeting += byte;
+  }
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  constexpr std::string_view kConnect = "CONNECT ";
+  const std::string_view text = connection.greeting;
+  uint32_t port = 0;
+  bool good = count == 1 && byte == '\n' && text.starts_with(kConnect);
+  if (good) {
+    auto [end, error] = std::from_chars(text.data() + kConnect.size(), text.data() + text.size(), port);
+    good = error == std::errc() && end == text.data() + text.size();
+  }
+  loop_.Remove(fd);
+  Connection next = std::move(connection);
+  greeting_.erase(found);
+  if (!good) return;
+  while (connections_.contains({next_port_, port})) ++next_port_;
+  next.ports = {next_port_++, port};
+  if (next_port_ == 0) next_port_ = 1u << 30;
+  next.state = State::kRequested;
+  next.control = Bit(kRequest);
+  connections_.emplace(next.ports, std::move(next));
+  Pump();
+}
+
+void VirtioVsock::OnSocket(Ports ports, uint32_t events) {
+  auto found = connections_.find(ports);
+  if (found == connections_.end()) return;
+  Connection& connection = found->second;
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) connection.readable = true;
+  if (events & EPOLLOUT) FlushToHost(connection);
+  Pump();
+}
+
+// Asks for the events that would change something.
+void VirtioVsock::Watch(Connection& connection) {
+  uint32_t events = 0;
+  if (connection.state == State::kConnected && !connection.readable && !connection.host_done)
+    events |= EPOLLIN;
+  if (!connection.to_host.empty()) events |= EPOLLOUT;
+  if (events == connection.watched) return;
+  // A hang-up is reported even without asking: what has nothing to wait for is not watched at all.
+  const int fd = connection.fd.get();
+  if (connection.watched == 0) {
+    if (!loop_.Add(fd, events, [this, ports = connection.ports](uint32_t ready) { OnSocket(ports, ready); })
+             .ok())
+      return;
+  } else if (events == 0) {
+    loop_.Remove(fd);
+  } else if (!loop_.Modify(fd, events).ok()) {
+    return;
+  }
+  connection.watched = events;
+}
+
+void VirtioVsock::Drop(Ports ports) {
+  auto found = connections_.find(ports);
+  if (found == connections_.end()) return;
+  if (found->second.watched != 0) loop_.Remove(found->second.fd.get());
+  connections_.erase(found);
+}
+
+// ---- From the guest
+// -----------------------------------------------------------------------------------------
+
+void VirtioVsock::Transmit() {
+  auto& [ring, kick] = active_->queues[kTransmitQueue];
+  DrainEvent(kick);
+  auto more = ServeQueue(
+      *ring, transmit_chain_, kBudget, [this](const DescriptorChain& chain) { return Handle(chain); },
+      [this] { active_->interrupt->SignalQueue(kTransmitQueue); });
+  if (!more) return Fail(more.error());
+  if (*more) SignalEvent(kick);
+  Pump();
+}
+
+Result<uint32_t> VirtioVsock::Handle(const DescriptorChain& chain) {
+  VsockHeader header;
+  if (chain.readable.CopyOut(0, {reinterpret_cast<uint8_t*>(&header), sizeof header}) != sizeof header) {
+    return InvalidArgument("vsock packet without a whole header");
+  }
+  // The length that the header tells must be there.
+  if (header.length > chain.readable.size() - sizeof header) {
+    return InvalidArgument("vsock packet of " + std::to_string(header.length) + " bytes has " +
+                           std::to_string(chain.readable.size() - sizeof header));
+  }
+  Serve(header, chain);
+  return 0;
+}
+
+void VirtioVsock::Serve(const VsockHeader& header, const DescriptorChain& chain) {
+  // What is not from this guest to the host, or no stream, cannot be answered to anyone else.
+  if (header.destination_cid != kHostCid || header.source_cid != cid_) return;
+  if (header.type != kStream) return RefuseLater(header);
+  const Ports ports{header.destination_port, header.source_port};
+  auto found = connections_.find(ports);
+  if (header.operation == kRequest) {
+    if (found != connections_.end()) {
+      Drop(ports);
+      return RefuseLater(header);
+    }
+    return Connect(header);
+  }
+  if (found == connections_.end()) {
+    if (header.operation != kReset) RefuseLater(header);
+    return;
+  }
+  Connection& connection = found->second;
+  connection.peer_buffer = header.buffer_size;
+  connection.peer_forwarded = header.forwarded;
+  switch (header.operation) {
+    case kResponse: {
+      if (connection.state != State::kRequested) break;
+      connection.state = State::kConnected;
+      const std::string answer = "OK " + std::to_string(ports.first) + "\n";
+      connection.to_host.assign(answer.begin(), answer.end());
+      connection.ours = answer.size();
+      FlushToHost(connection);
+      break;
+    }
+    case kReset:
+      return Drop(ports);
+    case kShutdown:
+      if (header.flags & kShutdownSend) connection.guest_done = true;
+      if (header.flags & kShutdownReceive) connection.host_done = true;
+      if (connection.guest_done && connection.to_host.empty()) ::shutdown(connection.fd.get(), SHUT_WR);
+      if (connection.guest_done && connection.host_done) connection.control |= Bit(kReset);
+      break;
+    case kData:
+      TakeData(connection, header, chain);
+      break;
+    case kCreditRequest:
+      connection.control |= Bit(kCreditUpdate);
+      break;
+    default:
+      break;  // a credit update, or nothing that is known
+  }
+}
+
+void VirtioVsock::Connect(const VsockHeader& header) {
+  if (connections_.size() + greeting_.size() >= kConnectionsMax) return RefuseLater(header);
+  Result<UniqueFd> fd = ConnectUnix(path_ + "_" + std::to_string(header.destination_port), /*now=*/true);
+  if (!fd.has_value()) return RefuseLater(header);
+  Connection connection;
+  connection.fd = *std::move(fd);
+  connection.ports = {header.destination_port, header.source_port};
+  connection.peer_buffer = header.buffer_size;
+  connection.peer_forwarded = header.forwarded;
+  connection.control = Bit(kResponse);
+  connections_.emplace(connection.ports, std::move(connection));
+}
+
+void VirtioVsock::TakeData(Connection& connection, const VsockHeader& header, const DescriptorChain& chain) {
+  const bool room = header.length <= kBufferBytes - connection.to_host.size();
+  if (connection.state != State::kConnected || connection.guest_done || !room) {
+    // Data before the connection, after its end, or beyond the credit.
+    const Ports ports = connection.ports;
+    RefuseLater(header);
+    return Drop(ports);
+  }
+  const size_t before = connection.to_host.size();
+  connection.to_host.resize(before + header.length);
+  chain.readable.CopyOut(sizeof header, std::span(connection.to_host).subspan(before));
+  FlushToHost(connection);
+}
+
+void VirtioVsock::FlushToHost(Connection& connection) {
+  while (!connection.to_host.empty()) {
+    const ssize_t count = ::send(connection.fd.get(), connection.to_host.data(), connection.to_host.size(),
+                                 MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) break;
+    if (count <= 0) {
+      connection.to_host.clear();
+      connection.control |= Bit(kReset);
+      break;
+    }
+    const size_t ours = std::min(connection.ours, static_cast<size_t>(count));
+    connection.ours -= ours;
+    connection.forwarded += static_cast<uint32_t>(static_cast<size_t>(count) - ours);
+    connection.to_host.erase(connection.to_host.begin(), connection.to_host.begin() + count);
+  }
+  if (connection.forwarded - connection.told_forwarded >= kBufferBytes / 4)
+    connection.control |= Bit(kCreditUpdate);
+  if (connection.to_host.empty() && connection.guest_done) ::shutdown(connection.fd.get(), SHUT_WR);
+}
+
+void VirtioVsock::RefuseLater(const VsockHeader& header) {
+  if (refusals_.size() >= kRefusalsMax) return;
+  VsockHeader answer;
+  answer.source_cid = header.destination_cid;
+  answer.destination_cid = header.source_cid;
+  answer.source_port = header.destination_port;
+  answer.destination_port = header.source_port;
+  answer.type = header.type;
+  answer.operation = kReset;
+  refusals_.push_back(answer);
+}
+
+// ---- To the guest
+// -------------------------------------------------------------------------------------------
+
+VsockHeader VirtioVsock::HeaderOf(const Connection& connection, uint16_t operation) const {
+  VsockHeader header;
+  header.source_cid = kHostCid;
+  header.destination_cid = cid_;
+  header.source_port = connection.ports.first;
+  header.destination_port = connection.ports.second;
+  header.type = kStream;
+  header.operation = operation;
+  header.buffer_size = kBufferBytes;
+  header.forwarded = connection.forwarded;
+  return header;
+}
+
+void VirtioVsock::Put(const DescriptorChain& chain, const VsockHeader& header, uint32_t& written) {
+  chain.writable.CopyIn(0, {reinterpret_cast<const uint8_t*>(&header), sizeof header});
+  written = sizeof header;
+}
+
+void VirtioVsock::Pump() {
+  if (!active_ || failed_) return;
+  SplitQueue& ring = *active_->queues[kReceiveQueue].ring;
+  bool pushed = false;
+  for (uint32_t i = 0; i < kBudget; ++i) {
+    Result<bool> popped = ring.Pop(receive_chain_);
+    if (!popped.has_value()) return Fail(popped.error());
+    if (!*popped) {
+      if (!ring.EnableNotifications()) break;
+      continue;
+    }
+    if (receive_chain_.writable.size() < sizeof(VsockHeader)) {
+      return Fail(InvalidArgument("vsock buffer that cannot hold a header"));
+    }
+    uint32_t written = 0;
+    if (!Next(receive_chain_, written)) {
+      ring.Unpop();
+      break;
+    }
+    ring.Push(receive_chain_.head, written);
+    pushed = true;
+    // Others have their turn before the rest.
+    if (i + 1 == kBudget) SignalEvent(active_->queues[kReceiveQueue].kick_fd);
+  }
+  if (pushed && ring.NeedsInterrupt()) active_->interrupt->SignalQueue(kReceiveQueue);
+  for (auto& [ports, connection] : connections_) Watch(connection);
+}
+
+bool VirtioVsock::Next(const DescriptorChain& chain, uint32_t& written) {
+  if (!refusals_.empty()) {
+    Put(chain, refusals_.front(), written);
+    refusals_.pop_front();
+    return true;
+  }
+  // In turn, starting behind the one that was served last.
+  for (size_t i = connections_.size(); i > 0; --i) {
+    auto next = connections_.upper_bound(last_served_);
+    if (next == connections_.end()) next = connections_.begin();
+    last_served_ = next->first;
+    Connection& connection = next->second;
+    if (SendControl(connection, chain, written) || SendData(connection, chain, written)) return true;
+  }
+  return false;
+}
+
+bool VirtioVsock::SendControl(Connection& connection, const DescriptorChain& chain, uint32_t& written) {
+  for (uint16_t operation : {kRequest, kResponse, kCreditUpdate}) {
+    if (!(connection.control & Bit(operation)) || connection.control & Bit(kReset)) continue;
+    connection.control &= ~Bit(operation);
+    connection.told_forwarded = connection.forwarded;
+    Put(chain, HeaderOf(connection, operation), written);
+    return true;
+  }
+  if (connection.control & Bit(kReset)) {
+    Put(chain, HeaderOf(connection, kReset), written);
+    Drop(connection.ports);
+    return true;
+  }
+  if (!(connection.control & Bit(kShutdown))) return false;
+  connection.control &= ~Bit(kShutdown);
+  VsockHeader header = HeaderOf(connection, kShutdown);
+  header.flags = kShutdownReceive | kShutdownSend;
+  Put(chain, header, written);
+  return true;
+}
+
+bool VirtioVsock::SendData(Connection& connection, const DescriptorChain& chain, uint32_t& written) {
+  if (connection.state != State::kConnected || !connection.readable || connection.host_done) return false;
+  // A guest that gives away less room than it has said has a credit that wrapped: then it gets nothing.
+  const uint32_t credit = connection.Credit();
+  if (credit == 0 || credit > connection.peer_buffer) return false;
+  const uint64_t room = std::min<uint64_t>({credit, kPacketMax, chain.writable.size() - sizeof(VsockHeader)});
+  if (room == 0) return false;
+  buffers_.clear();
+  chain.writable.AppendIovecs(sizeof(VsockHeader), room, buffers_);
+  constexpr size_t kVectorsMax = 1024;
+  const ssize_t count =
+      ::readv(connection.fd.get(), buffers_.data(), static_cast<int>(std::min(buffers_.size(), kVectorsMax)));
+  if (count < 0) {
+    connection.readable = errno == EINTR;
+    if (errno != EAGAIN && errno != EINTR) connection.control |= Bit(kReset);
+    return errno == EAGAIN || errno == EINTR ? false : SendControl(connection, chain, written);
+  }
+  if (count == 0) {  // the other side sends no more
+    connection.readable = false;
+    connection.host_done = true;
+    connection.control |= Bit(kShutdown);
+    return SendControl(connection, chain, written);
+  }
+  VsockHeader header = HeaderOf(connection, kData);
+  header.length = static_cast<uint32_t>(count);
+  connection.sent += header.length;
+  connection.told_forwarded = connection.forwarded;
+  Put(chain, header, written);
+  written += header.length;
+  return true;
+}
+
+}  // namespace berth::vmm

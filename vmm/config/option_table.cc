@@ -28,6 +28,9 @@ constexpr KeySpec Required(std::string_view name, std::string_view json_name, Va
                            std::string_view help) {
   return {name, json_name, type, help, true};
 }
+constexpr KeySpec Wide(std::string_view name, std::string_view json_name, std::string_view help) {
+  return {name, json_name, kInteger, help, false, UINT64_MAX};
+}
 constexpr KeySpec kSegmentKey = {"pci_segment", "pci_segment", kInteger, "PCI segment [0]"};
 constexpr KeySpec kIommuKey = Refused("iommu", "iommu", kToggle, kNoIommu);
 constexpr KeySpec kBusDeviceKey = Refused("pci_device_id", "pci_device_id", kInteger, kNotYet);
@@ -113,13 +116,17 @@ constexpr KeySpec kDiskKeys[] = {
     kSegmentKey,
     kIommuKey,
     kBusDeviceKey,
-    Refused("num_queues", "num_queues", kInteger, kNotYet, "request queues [1]"),
-    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    {"num_queues", "num_queues", kInteger, "request queues, each with a thread [1]"},
+    {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
     Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
     Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
-    Refused("bw_size", "bw_size", kInteger, kNotYet),
-    Refused("ops_size", "ops_size", kInteger, kNotYet),
-    Refused("serial", "serial", kString, kNotYet, "serial number that the guest reads [id]"),
+    Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
+    Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
+    Wide("bw_refill_time", "bw_refill_time", "milliseconds in which bw_size is refilled"),
+    Wide("ops_size", "ops_size", "rate limit: requests (packets) in one refill time"),
+    Wide("ops_one_time_burst", "ops_one_time_burst", "requests beyond it, once [0]"),
+    Wide("ops_refill_time", "ops_refill_time", "milliseconds in which ops_size is refilled"),
+    {"serial", "serial", kString, "serial number that the guest reads [id]"},
     Refused("rate_limit_group", "rate_limit_group", kString, kNotYet),
     Refused("queue_affinity", "queue_affinity", kString, kNotYet),
     Refused("backing_files", "backing_files", kToggle, "images are raw, not layered"),
@@ -134,15 +141,20 @@ constexpr KeySpec kNetKeys[] = {
     Refused("ip", "ip", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("mask", "mask", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("host_mac", "host_mac", kString, "configure the interface outside: the VMM sets no addresses"),
-    Refused("num_queues", "num_queues", kInteger, kNotYet, "receive and transmit queues together [2]"),
-    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    Refused("num_queues", "num_queues", kInteger,
+            "one pair of queues; several are not carried out by this version"),
+    {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
     Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
     Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
     Refused("vhost_mode", "vhost_mode", kString, kNotYet),
     Refused("fd", "fds", kIntegerList, kNotYet),
-    Refused("mtu", "mtu", kInteger, kNotYet, "MTU that the guest is told"),
-    Refused("bw_size", "bw_size", kInteger, kNotYet),
-    Refused("ops_size", "ops_size", kInteger, kNotYet),
+    {"mtu", "mtu", kInteger, "MTU that the guest is told, 1280 to 65535"},
+    Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
+    Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
+    Wide("bw_refill_time", "bw_refill_time", "milliseconds in which bw_size is refilled"),
+    Wide("ops_size", "ops_size", "rate limit: requests (packets) in one refill time"),
+    Wide("ops_one_time_burst", "ops_one_time_burst", "requests beyond it, once [0]"),
+    Wide("ops_refill_time", "ops_refill_time", "milliseconds in which ops_size is refilled"),
 };
 constexpr KeySpec kRngKeys[] = {
     Required("src", "src", kString, "source of the randomness [/dev/urandom]"),

@@ -29,6 +29,13 @@ uint64_t MonotonicNanoseconds() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+RateLimitSettings SettingsOf(const RateLimits& limits) {
+  auto bucket = [](const RateLimit& limit) {
+    return RateLimitSettings::Bucket{limit.size, limit.one_time_burst, limit.refill_ms};
+  };
+  return {bucket(limits.bandwidth), bucket(limits.operations)};
+}
+
 // The console's far end is what a serial port's is.
 class BackendSink final : public ConsoleSink {
  public:
@@ -161,13 +168,24 @@ Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const st
 Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
   if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
-  TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
+  VirtioBlock::Options options;
+  options.id = disk.id;
+  options.serial = disk.serial.value_or("");
+  options.queues = static_cast<uint16_t>(disk.num_queues);
+  options.queue_size = static_cast<uint16_t>(disk.queue_size);
+  options.limits = SettingsOf(disk.limits);
+  TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
   return AddVirtio(std::move(device), disk.id, disk.pci_segment);
 }
 
 Result<PciPlace> Board::AddNet(const NetPort& net) {
   TRY_ASSIGN(Tap tap, net.ShareTap());
-  return AddVirtio(VirtioNet::Create(std::move(tap), net.mac, *parts_.loop), net.id, net.pci_segment);
+  VirtioNet::Options options;
+  if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
+  options.queue_size = static_cast<uint16_t>(net.queue_size);
+  options.limits = SettingsOf(net.limits);
+  TRY_ASSIGN(auto device, VirtioNet::Create(std::move(tap), net.mac, *parts_.loop, options));
+  return AddVirtio(std::move(device), net.id, net.pci_segment);
 }
 
 Status Board::AddVirtioDevices() {

@@ -192,7 +192,7 @@ constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool 
 }
 
 constexpr std::array kOptions = {
-    OptionSpec{"kernel", Form::kText, "FILE", "bzImage to boot"},
+    OptionSpec{"kernel", Form::kText, "FILE", "kernel to boot: a bzImage, or a vmlinux with a PVH entry"},
     OptionSpec{"initramfs", Form::kText, "FILE", "initial RAM file system"},
     OptionSpec{"cmdline", Form::kText, "TEXT", "kernel command line"},
     OptionSpec{"cpus", Form::kKeys, "KEYS", "vCPUs", false, kCpuKeys},

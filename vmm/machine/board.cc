@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "vmm/boot/image_source.h"
-#include "vmm/boot/linux_loader.h"
+#include "vmm/boot/pvh_loader.h"
 #include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
 #include "vmm/config/resolved_machine.h"
@@ -314,7 +314,7 @@ Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
   boot.cmdline = config.cmdline;
   TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
   TRY(WriteResetVector(*parts_.memory));
-  TRY_ASSIGN(BootEntry entry, LoadLinux(*parts_.memory, boot));
+  TRY_ASSIGN(BootEntry entry, LoadKernel(*parts_.memory, boot));
   TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
   return boot_vcpu.SetState(BootState(reset, entry));
 }

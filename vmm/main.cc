@@ -18,6 +18,7 @@
 #include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/version.h"
+#include "vmm/jail/landlock.h"
 #include "vmm/kvm/linux_kvm.h"
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/preflight.h"
@@ -58,6 +59,8 @@ Result<UniqueFd> CatchSignals() {
 // order of destruction backwards: the API's thread ends before the machine that it asks.
 Result<int> Run(CommandLine& line) {
   int code = kGuestPoweredOff;
+  // Before anything is opened and any thread is started: it holds for all of them.
+  if (line.landlock) TRY(ApplyLandlock(LandlockRules(line)));
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
   TRY_ASSIGN(auto control, EventLoop::Create());
   TRY_ASSIGN(auto kvm, OpenLinuxKvm());

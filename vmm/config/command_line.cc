@@ -156,6 +156,10 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
   }
   for (const OptionValues& values : options) {
     if (values.spec->name == "event-monitor") ApplyMonitor(values, line, errors);
+    const auto* path = values.Get<std::string>("path");
+    const auto* access = values.Get<std::string>("access");
+    if (values.spec->name == "landlock-rules" && path != nullptr && access != nullptr)
+      line.landlock_rules.push_back({*path, *access == "rw"});
   }
   ApplyOptions(options, line.config, errors);
 }
@@ -185,6 +189,7 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
     return line;
   }
   line.config.pvpanic = given("pvpanic");
+  line.landlock = given("landlock");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
   line.has_vm = !given("api-socket") || line.action == CommandLine::Action::kCheck ||

@@ -10,6 +10,12 @@
 
 namespace berth::vmm {
 
+// A path that the process may use beside those of the VM's own options.
+struct LandlockRule {
+  std::string path;
+  bool write = false;
+};
+
 // What the command line of berth-vmm asks for.
 struct CommandLine {
   enum class Action { kRun, kCheck, kHelp, kVersion };
@@ -21,6 +27,8 @@ struct CommandLine {
   std::optional<std::string> log_file;
   std::optional<std::string> event_path;  // of --event-monitor: one of both
   std::optional<int> event_fd;
+  bool landlock = false;
+  std::vector<LandlockRule> landlock_rules;
   LogLevel log_level = LogLevel::kInfo;
   bool json = false;  // errors and the result of --check as JSON
 };

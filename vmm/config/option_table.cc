@@ -181,6 +181,15 @@ constexpr KeySpec kVsockKeys[] = {
     kSegmentKey,
     kIommuKey,
 };
+constexpr KeySpec kLandlockKeys[] = {
+    Required("path", "path", kString, "a file, or a folder with all below it"),
+    {.name = "access",
+     .json_name = "access",
+     .type = kString,
+     .help = "r or rw",
+     .required = true,
+     .allowed_words = "r, rw"},
+};
 constexpr KeySpec kMonitorKeys[] = {
     {"path", "path", kString, "append to a file, or write to a FIFO"},
     {"fd", "fd", kInteger, "write to an inherited descriptor"},
@@ -218,6 +227,10 @@ constexpr std::array kOptions = {
     OptionSpec{"api-socket", Form::kText, "PATH", "serve the API on this UNIX socket"},
     OptionSpec{"log-file", Form::kText, "PATH", "append the log to a file [standard error]"},
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
+    OptionSpec{"landlock", Form::kFlag, "",
+               "confine the process to the files that its options name (Landlock)"},
+    OptionSpec{"landlock-rules", Form::kKeys, "KEYS...", "further files, for devices that are added later",
+               true, kLandlockKeys},
     OptionSpec{"check", Form::kFlag, "", "validate, print the resolved machine and stop"},
     OptionSpec{"json", Form::kFlag, "", "print errors and the result of --check as JSON"},
     OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
@@ -232,8 +245,6 @@ constexpr std::array kOptions = {
     Later("watchdog", Form::kFlag),
     Later("debug-console"),
     Later("seccomp", Form::kText),
-    Later("landlock", Form::kFlag),
-    Later("landlock-rules", Form::kKeys, true),
     Later("restore"),
     Later("rate-limit-group", Form::kKeys, true),
     Later("igvm", Form::kText, false, kConfidential),

@@ -181,6 +181,18 @@ constexpr KeySpec kVsockKeys[] = {
     kSegmentKey,
     kIommuKey,
 };
+constexpr KeySpec kJailKeys[] = {
+    {"uid", "uid", kInteger, "user to become, who must be able to open /dev/kvm, the TAPs and the images"},
+    {"gid", "gid", kInteger, "group to become"},
+    {"cgroup", "cgroup", kString, "control group (version 2), made when it is not there: /berth/vm1"},
+    {"cpus", "cpus", kIntegerList, "host CPUs of the control group"},
+    {"nodes", "nodes", kIntegerList, "host NUMA nodes of the control group"},
+    {"memory", "memory", kBytes, "its limit of ordinary memory"},
+    {"hugepages_2m", "hugepages_2m", kBytes, "its limit of huge pages of 2M"},
+    {"hugepages_1g", "hugepages_1g", kBytes, "its limit of huge pages of 1G"},
+    {"processes", "processes", kInteger, "its limit of threads"},
+    {"open_files", "open_files", kInteger, "limit of open files, from 64 [2048]"},
+};
 constexpr KeySpec kLandlockKeys[] = {
     Required("path", "path", kString, "a file, or a folder with all below it"),
     {.name = "access",
@@ -227,6 +239,8 @@ constexpr std::array kOptions = {
     OptionSpec{"api-socket", Form::kText, "PATH", "serve the API on this UNIX socket"},
     OptionSpec{"log-file", Form::kText, "PATH", "append the log to a file [standard error]"},
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
+    OptionSpec{"jail", Form::kKeys, "KEYS",
+               "drop privileges and enter a control group before anything is opened", false, kJailKeys},
     OptionSpec{"landlock", Form::kFlag, "",
                "confine the process to the files that its options name (Landlock)"},
     OptionSpec{"landlock-rules", Form::kKeys, "KEYS...", "further files, for devices that are added later",

@@ -78,6 +78,8 @@ equal "CPUs of node 0" "0-1" "$(guest 'before node 0 cpus ')"
 equal "CPUs of node 2" "4-5" "$(guest 'before node 2 cpus ')"
 equal "node of the disk on segment 1" 1 "$(guest 'disk on node ')"
 
+equal "host CPUs of the disk's thread, near node 1" "2-3" \
+    "$(awk '/Cpus_allowed_list/ { print $2 }' "$(grep -l '^blk-disk0$' /proc/$pid/task/*/comm | sed 's/comm$/status/')")"
 equal "m0 below its size at boot" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((100 * MiB))}")"
 equal "m0 above its area" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((500 * MiB))}")"
 equal "m0 misaligned" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((192 * MiB + 4096))}")"

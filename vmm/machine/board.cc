@@ -10,6 +10,7 @@
 #include "vmm/bus/layout.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/machine/acpi_input.h"
+#include "vmm/memory/prefault.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 #include "vmm/virtio/block.h"
@@ -34,6 +35,20 @@ RateLimitSettings SettingsOf(const RateLimits& limits) {
     return RateLimitSettings::Bucket{limit.size, limit.one_time_burst, limit.refill_ms};
   };
   return {bucket(limits.bandwidth), bucket(limits.operations)};
+}
+
+// CPUs of the host node that the memory of a PCI segment's guest node lies on; empty when that is not known.
+CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
+  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
+  if (segment >= segments.size() || !segments[segment].guest_numa_id) return {};
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
+  for (const MemoryZoneConfig& zone : config.memory_zones) {
+    auto node = nodes.find(zone.id);
+    if (node == nodes.end() || node->second != *segments[segment].guest_numa_id || !zone.host_numa_node)
+      continue;
+    return CpusOfHostNode(*zone.host_numa_node);
+  }
+  return {};
 }
 
 // The console's far end is what a serial port's is.
@@ -174,6 +189,7 @@ Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   options.queues = static_cast<uint16_t>(disk.num_queues);
   options.queue_size = static_cast<uint16_t>(disk.queue_size);
   options.limits = SettingsOf(disk.limits);
+  options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
   TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
   return AddVirtio(std::move(device), disk.id, disk.pci_segment);
 }

@@ -46,12 +46,13 @@ RateLimitSettings Share(RateLimitSettings limits, uint64_t queues) {
 Result<std::shared_ptr<VirtioBlock>> VirtioBlock::Create(DiskFile disk, const Options& options) {
   std::shared_ptr<VirtioBlock> self(new VirtioBlock(options));
   for (uint16_t queue = 1; queue < options.queues; ++queue) {
-    TRY_ASSIGN(auto worker, WorkerLoop::Start("blk" + std::to_string(queue) + "-" + options.id));
+    TRY_ASSIGN(auto worker,
+               WorkerLoop::Start("blk" + std::to_string(queue) + "-" + options.id, options.cpus));
     EventLoop& loop = worker->loop();
     TRY_ASSIGN(DiskFile shared, disk.Share());
     TRY(self->AddLane(std::move(shared), std::move(worker), loop));
   }
-  TRY_ASSIGN(auto worker, WorkerLoop::Start("blk-" + options.id));
+  TRY_ASSIGN(auto worker, WorkerLoop::Start("blk-" + options.id, options.cpus));
   EventLoop& loop = worker->loop();
   TRY(self->AddLane(std::move(disk), std::move(worker), loop));
   self->FillConfig();

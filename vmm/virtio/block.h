@@ -30,6 +30,7 @@ class VirtioBlock : public VirtioDevice {
     uint16_t queues = 1;
     uint16_t queue_size = kQueueSize;
     RateLimitSettings limits = {};  // of the whole disk: each queue has an equal share
+    CpuSet cpus = {};               // of the threads, as a hint
   };
   // Fails when no thread or no descriptor can be had.
   static Result<std::shared_ptr<VirtioBlock>> Create(DiskFile disk, const Options& options);

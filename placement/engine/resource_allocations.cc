@@ -112,7 +112,13 @@ Status ConsumerWriter::Prepare() {
     TRY(Ensure(input));
   }
   for (const ConsumerInput& input : inputs_) {
+    std::set<std::pair<Uuid, std::string>> places;
     for (const AllocationInput& allocation : input.allocations) {
+      if (!places.emplace(allocation.provider, allocation.resource_class).second) {
+        return Refuse(Refusal::kBadRequest, "Allocation of " + allocation.resource_class +
+                                                " of resource provider '" + allocation.provider.ToString() +
+                                                "' is named twice.");
+      }
       if (engine_.view().FindProvider(allocation.provider)) continue;
       return Refuse(Refusal::kBadRequest, "Allocation for resource provider '" +
                                               allocation.provider.ToString() + "' that does not exist.");
@@ -274,7 +280,12 @@ Status ResourceEngine::Do(const Reshape& command, ClaimBinder& binder) {
   // First the union of old and new, so that old allocations and new ones have their inventories.
   for (size_t i = 0; i < command.providers.size(); ++i) {
     const auto& item = command.providers[i];
+    std::set<std::string> named;
     for (const InventoryInput& input : item.inventories) {
+      if (!named.insert(input.resource_class).second) {
+        return Refuse(Refusal::kBadRequest,
+                      "Inventory of class " + input.resource_class + " is named twice.");
+      }
       Result<Inventory> inventory = MakeInventory(input);
       if (!inventory) {
         return Refuse(Refusal::kBadRequest, "malformed reshaper data: " + inventory.status().message());

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "placement/engine/resource_engine.h"
@@ -74,7 +75,11 @@ Status ResourceEngine::Do(const SetInventories& command, Outcome& outcome) {
   }
   std::vector<Inventory> inventories;
   Status unknown;
+  std::set<std::string> named;
   for (const InventoryInput& input : command.inventories) {
+    if (!named.insert(input.resource_class).second) {
+      return Refuse(Refusal::kBadRequest, "Inventory of class " + input.resource_class + " is named twice.");
+    }
     Result<Inventory> inventory = MakeInventory(input);
     if (!inventory && unknown.ok()) unknown = inventory.status();
     Inventory numbers{.resource_class = {}, .total = input.total, .reserved = input.reserved};

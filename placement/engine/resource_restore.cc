@@ -155,18 +155,24 @@ Status ResourceEngine::RestoreTrees(const db::Contents& contents) {
 }
 
 Status ResourceEngine::RestoreConsumers(const db::Contents& contents) {
-  std::vector<std::shared_ptr<const Consumer>> all;
-  std::unordered_map<Uuid, bool> known;
-  all.reserve(contents.consumers.size() + contents.claims.size());
-  for (const auto& consumer : contents.consumers) {
-    known.emplace(consumer->uuid, true);
-    all.push_back(consumer);
+  std::vector<std::shared_ptr<const Consumer>> all = contents.consumers;
+  auto before = [](const auto& a, const auto& b) { return a->uuid < b->uuid; };
+  if (!std::is_sorted(all.begin(), all.end(), before)) std::sort(all.begin(), all.end(), before);
+  if (std::adjacent_find(all.begin(), all.end(),
+                         [](const auto& a, const auto& b) { return a->uuid == b->uuid; }) != all.end()) {
+    return DataLoss("a stored consumer is there twice");
   }
-  if (known.size() != contents.consumers.size()) return DataLoss("a stored consumer is there twice");
+  const size_t stored = all.size();
+  auto known = [&](const Uuid& uuid) {
+    auto end = all.begin() + static_cast<ptrdiff_t>(stored);
+    auto at =
+        std::lower_bound(all.begin(), end, uuid, [](const auto& c, const Uuid& id) { return c->uuid < id; });
+    return at != end && (*at)->uuid == uuid;
+  };
   std::unordered_map<Uuid, const HostReport*> hosts;
   for (const db::HostRecord& host : contents.hosts) hosts[host.effective->uuid] = host.effective.get();
   for (const auto& claim : contents.claims) {
-    if (known.contains(claim->consumer)) continue;
+    if (known(claim->consumer)) continue;
     if (claim->external) return DataLoss("stored claim \"" + claim->name + "\" has no consumer");
     auto consumer = InstanceConsumer(*hosts[claim->host], *claim);
     if (!consumer->allocations.empty()) all.push_back(std::move(consumer));

@@ -189,8 +189,12 @@ void ResourceDraft::RemoveConsumer(const Uuid& uuid) {
 }
 
 const Consumer* ResourceDraft::AddConsumers(const std::vector<std::shared_ptr<const Consumer>>& consumers) {
-  std::unordered_map<TreeSlot, std::vector<ProviderTree::UsageChange>> changes;
-  std::unordered_map<Uuid, std::vector<Uuid>> holders;
+  // By slot: what changes in the tree, and who holds something of which of its providers.
+  struct Load {
+    std::vector<ProviderTree::UsageChange> changes;
+    std::vector<std::pair<uint32_t, Uuid>> holders;
+  };
+  std::vector<Load> loads(view_.slots());
   std::map<std::tuple<ProjectId, UserId, ConsumerTypeId>, UsageGroup> groups;
   for (const auto& consumer : consumers) {
     ProviderRef at;
@@ -200,18 +204,29 @@ const Consumer* ResourceDraft::AddConsumers(const std::vector<std::shared_ptr<co
       if (!at || at.uuid() != allocation.provider) {
         at = view_.FindProvider(allocation.provider);
         if (!at) return consumer.get();
-        holders[allocation.provider].push_back(consumer->uuid);
+        loads[at.slot].holders.emplace_back(at.index, consumer->uuid);
       }
       if (at.tree->Find(at.index, allocation.resource_class).inventory == nullptr) return consumer.get();
-      changes[at.slot].push_back({at.index, allocation.resource_class, allocation.amount});
+      loads[at.slot].changes.push_back({at.index, allocation.resource_class, allocation.amount});
       AddTo(group, allocation.resource_class, allocation.amount);
     }
     touched_.consumers.push_back(consumer->uuid);
     view_.allocation_count_ += consumer->allocations.size();
     view_.consumers_.Add(edit_, consumer);
   }
-  for (const auto& [slot, list] : changes) ReplaceTree(slot, view_.trees_[slot]->WithUsage(list, {}));
-  for (const auto& [provider, list] : holders) AddHolders(provider, list);
+  for (TreeSlot slot = 0; slot < loads.size(); ++slot) {
+    Load& load = loads[slot];
+    if (load.changes.empty()) continue;
+    ReplaceTree(slot, view_.trees_[slot]->WithUsage(load.changes, {}));
+    std::sort(load.holders.begin(), load.holders.end());
+    std::vector<Uuid> holders;
+    for (size_t i = 0; i < load.holders.size(); ++i) {
+      holders.push_back(load.holders[i].second);
+      if (i + 1 < load.holders.size() && load.holders[i + 1].first == load.holders[i].first) continue;
+      AddHolders(view_.trees_[slot]->uuid(load.holders[i].first), holders);
+      holders.clear();
+    }
+  }
   for (auto& [key, group] : groups) {
     std::tie(group.project, group.user, group.type) = key;
     MergeGroup(group, 1);

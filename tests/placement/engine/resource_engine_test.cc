@@ -421,6 +421,16 @@ TEST_F(ResourceEngineTest, AHostsTreeIsItsAgents) {
   EXPECT_EQ(At(1).tree->aggregates(0).size(), 1U);
 }
 
+TEST_F(ResourceEngineTest, NothingIsNamedTwice) {
+  Provide(1);
+  EXPECT_EQ(Refused(SetInventories{Id(1), {}, {Inv("VCPU", 8), Inv("VCPU", 9)}}),
+            "bad_request: Inventory of class VCPU is named twice.");
+  Stock(1, {Inv("VCPU", 8)});
+
+  EXPECT_EQ(Refused(Allocate(9, {}, {{Id(1), "VCPU", 1}, {Id(1), "VCPU", 2}})),
+            "bad_request: Allocation of VCPU of resource provider '" + Uuid1(1) + "' is named twice.");
+}
+
 TEST_F(ResourceEngineTest, AStoreFromBeforeTheModelGetsIt) {
   ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
   Claim claim = FloatingClaim(1, 2, 64);

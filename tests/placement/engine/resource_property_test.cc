@@ -7,6 +7,7 @@
 #include "placement/engine/engine.h"
 #include "placement/engine/refusal.h"
 #include "placement/model/projection.h"
+#include "tests/placement/engine/naive_resources.h"
 #include "tests/placement/model/random_claims.h"
 
 // The Placement model, with hosts beside it, against a model of maps that knows the rules in their shortest
@@ -22,49 +23,6 @@ constexpr uint32_t kCommands = 1000;
 constexpr uint8_t kProviders = 8;  // of clients: Id(200) and up
 constexpr uint8_t kConsumers = 12;
 constexpr uint8_t kHosts = 2;
-
-using Key = std::pair<Uuid, std::string>;  // provider, class
-
-struct NaiveProvider {
-  std::string name;
-  Uuid parent;
-  uint64_t generation = 0;
-  std::map<std::string, InventoryInput> inventories;
-  std::set<std::string> traits;
-  std::set<Uuid> aggregates;
-};
-struct NaiveConsumer {
-  uint64_t generation = 0;
-  std::map<Key, int64_t> allocations;
-};
-
-// Clients' providers and the consumers that REST made. What lies on hosts' trees it takes from the engine's
-// word.
-struct Naive {
-  std::map<Uuid, NaiveProvider> providers;
-  std::map<Uuid, NaiveConsumer> consumers;
-
-  int64_t Used(const Key& key, const std::set<Uuid>& without = {}) const {
-    int64_t sum = 0;
-    for (const auto& [uuid, consumer] : consumers) {
-      auto at = consumer.allocations.find(key);
-      if (at != consumer.allocations.end() && !without.contains(uuid)) sum += at->second;
-    }
-    return sum;
-  }
-  bool Below(const Uuid& provider, const Uuid& root) const {
-    for (Uuid at = provider; !at.is_nil(); at = providers.at(at).parent) {
-      if (at == root) return true;
-    }
-    return false;
-  }
-  bool HasName(const std::string& name, const Uuid& but) const {
-    for (const auto& [uuid, provider] : providers) {
-      if (uuid != but && provider.name == name) return true;
-    }
-    return false;
-  }
-};
 
 class ResourceHistory {
  public:

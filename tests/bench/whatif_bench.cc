@@ -53,10 +53,9 @@ int Bench(const std::string& text, int times, unsigned threads) {
       "{\"bench\":\"whatif\",\"cpus\":%u,\"threads\":%u,\"scenarios\":%.0f,\"bytes_per_scenario\":%.0f,"
       "\"bad\":%lu,\"undecided\":%lu,\"seconds\":%.3f,\"scenarios_per_s\":%.0f,\"cpu_us_per_scenario\":%.2f,"
       "\"answer_bytes\":%zu}\n",
-      std::thread::hardware_concurrency(), threads, lines,
-      static_cast<double>(text.size()) * times / lines, static_cast<unsigned long>(totals->bad_lines),
-      static_cast<unsigned long>(totals->undecided), took.count(), lines / took.count(), cpu * 1e6 / lines,
-      bytes);
+      std::thread::hardware_concurrency(), threads, lines, static_cast<double>(text.size()) * times / lines,
+      static_cast<unsigned long>(totals->bad_lines), static_cast<unsigned long>(totals->undecided),
+      took.count(), lines / took.count(), cpu * 1e6 / lines, bytes);
   return 0;
 }
 

@@ -228,9 +228,8 @@ TEST(ResolveNames, UnknownExtraSpecIsRefusedWithNameValueAndNearest) {
 }
 
 TEST(ResolveNames, KnownButUnsupportedOnesAreRefusedByName) {
-  for (const char* name :
-       {"hw:viommu_model", "hw:locked_memory",
-        "trait:CUSTOM_X", "resources1:VGPU", "quota:cpu_shares", "hw:cpu_realtime"}) {
+  for (const char* name : {"hw:viommu_model", "hw:locked_memory", "trait:CUSTOM_X", "resources1:VGPU",
+                           "quota:cpu_shares", "hw:cpu_realtime"}) {
     auto result = Resolve({{name, "true"}});
     ASSERT_FALSE(result.has_value()) << name;
     EXPECT_EQ(result.error().message(),

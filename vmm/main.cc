@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@
 #include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/version.h"
+#include "vmm/jail/jail.h"
+#include "vmm/jail/landlock.h"
 #include "vmm/kvm/linux_kvm.h"
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/preflight.h"
@@ -54,10 +57,30 @@ Result<UniqueFd> CatchSignals() {
   return fd;
 }
 
+JailConfig JailOf(const JailOptions& options) {
+  JailConfig jail;
+  jail.uid = options.uid;
+  jail.gid = options.gid;
+  jail.cgroup = options.cgroup;
+  jail.limits = {options.cpus,          options.nodes,         options.memory,
+                 options.huge_pages_2m, options.huge_pages_1g, options.processes};
+  jail.open_files = options.open_files;
+  return jail;
+}
+
+// Inherited descriptors that the options name.
+std::set<int> KeptDescriptors(const CommandLine& line) {
+  std::set<int> kept;
+  if (line.event_fd.has_value()) kept.insert(*line.event_fd);
+  return kept;
+}
+
 // Until the guest has powered off or failed, or a signal or the API ends it. The order of declarations is the
 // order of destruction backwards: the API's thread ends before the machine that it asks.
 Result<int> Run(CommandLine& line) {
   int code = kGuestPoweredOff;
+  // Before anything is opened and any thread is started: it holds for all of them.
+  if (line.landlock) TRY(ApplyLandlock(LandlockRules(line)));
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
   TRY_ASSIGN(auto control, EventLoop::Create());
   TRY_ASSIGN(auto kvm, OpenLinuxKvm());
@@ -126,6 +149,11 @@ int Main(int argc, char** argv) {
       return Check(line);
     case CommandLine::Action::kRun:
       break;
+  }
+  // First of all: it closes what is open, and what is opened afterwards must be open to the user who is left.
+  if (line.jail.has_value()) {
+    if (Status status = EnterJail(JailOf(*line.jail), KeptDescriptors(line)); !status.ok())
+      return Fail(status);
   }
   if (line.log_file.has_value()) {
     if (Status status = InitFileLogging("berth-vmm", line.log_level, *line.log_file); !status.ok()) {

@@ -9,6 +9,7 @@
 #include "common/byte_size.h"
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/e820.h"
+#include "vmm/boot/guest_image.h"
 #include "vmm/bus/layout.h"
 
 namespace berth::vmm {
@@ -39,35 +40,6 @@ uint64_t RoundUp(uint64_t value, uint64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// End of the RAM that starts at address 0 and is contiguous over regions.
-uint64_t LowRamEnd(const GuestMemory& memory) {
-  uint64_t end = 0;
-  for (const MemoryRegion& region : memory.regions()) {
-    if (Raw(region.base) != end) break;
-    end += region.size;
-  }
-  return end;
-}
-
-Status TooSmall(const std::string& what, uint64_t need, uint64_t have) {
-  return OutOfRange("guest memory is too small for " + what + ": RAM below 3 GiB must reach " +
-                        ByteSize(need).ToHuman() + ", has " + ByteSize(have).ToHuman(),
-                    "memory");
-}
-
-// Reads `size` bytes of an image to guest RAM, also where two zones meet.
-Status ReadIntoGuest(const GuestMemory& memory, const ImageSource& image, uint64_t offset, Gpa to,
-                     uint64_t size) {
-  for (const MemoryRegion& region : memory.regions()) {
-    uint64_t begin = std::max(Raw(region.base), Raw(to));
-    uint64_t end = std::min(Raw(region.base) + region.size, Raw(to) + size);
-    if (begin >= end) continue;
-    TRY_ASSIGN(auto span, memory.Span(Gpa{begin}, end - begin));
-    TRY(image.ReadAt(offset + (begin - Raw(to)), span));
-  }
-  return OkStatus();
-}
-
 struct Placement {
   uint64_t kernel = 0;
   uint64_t kernel_end = 0;  // of all that it uses before it reads its memory map
@@ -90,7 +62,7 @@ Result<Placement> PlaceKernel(const BzImage& kernel, uint64_t low_end) {
   }
   uint64_t unpacked = std::max(RoundUp(placement.kernel, kernel.alignment), kernel.preferred_address);
   placement.kernel_end = std::max(placement.kernel + kernel.payload_size, unpacked + kernel.init_size);
-  if (placement.kernel_end > low_end) return TooSmall("the kernel", placement.kernel_end, low_end);
+  if (placement.kernel_end > low_end) return TooSmallFor("the kernel", placement.kernel_end, low_end);
   return placement;
 }
 
@@ -100,7 +72,8 @@ Result<uint64_t> PlaceInitramfs(const BzImage& kernel, const Placement& placemen
   uint64_t top = std::min(low_end, uint64_t{kernel.initrd_max} + 1);
   uint64_t floor = RoundUp(placement.kernel_end, kPage);
   if (size > top || (top - size) / kPage * kPage < floor) {
-    return TooSmall("the initramfs of " + ByteSize(size).ToHuman() + " behind the kernel", floor + size, top);
+    return TooSmallFor("the initramfs of " + ByteSize(size).ToHuman() + " behind the kernel", floor + size,
+                       top);
   }
   return (top - size) / kPage * kPage;
 }

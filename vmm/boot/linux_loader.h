@@ -9,10 +9,16 @@
 
 namespace berth::vmm {
 
-// Where and how the first processor starts: 64-bit mode, flat segments, identity page tables.
+// Where and how the first processor starts, always with flat segments.
 struct BootEntry {
+  enum class Mode {
+    kLinux64,  // 64-bit mode with identity page tables, RSI at the zero page
+    kPvh,      // 32-bit protected mode without paging, EBX at the start information
+  };
+  Mode mode = Mode::kLinux64;
   uint64_t instruction_pointer = 0;
   uint64_t zero_page = 0;    // in RSI
+  uint64_t start_info = 0;   // in EBX
   uint64_t page_tables = 0;  // in CR3: the first 4 GiB, each address maps to itself
   uint64_t gdt = 0;
   uint16_t gdt_limit = 0;

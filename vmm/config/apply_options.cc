@@ -160,6 +160,17 @@ BalloonConfig MakeBalloon(const OptionValues& values) {
   return balloon;
 }
 
+RateLimits MakeLimits(const OptionValues& values) {
+  RateLimits limits;
+  Set(values, "bw_size", limits.bandwidth.size);
+  Set(values, "bw_one_time_burst", limits.bandwidth.one_time_burst);
+  Set(values, "bw_refill_time", limits.bandwidth.refill_ms);
+  Set(values, "ops_size", limits.operations.size);
+  Set(values, "ops_one_time_burst", limits.operations.one_time_burst);
+  Set(values, "ops_refill_time", limits.operations.refill_ms);
+  return limits;
+}
+
 DiskConfig MakeDisk(const OptionValues& values) {
   DiskConfig disk;
   Set(values, "path", disk.path);
@@ -167,6 +178,10 @@ DiskConfig MakeDisk(const OptionValues& values) {
   Set(values, "direct", disk.direct);
   Set(values, "id", disk.id);
   Set(values, "pci_segment", disk.pci_segment);
+  Set(values, "num_queues", disk.num_queues);
+  Set(values, "queue_size", disk.queue_size);
+  Set(values, "serial", disk.serial);
+  disk.limits = MakeLimits(values);
   return disk;
 }
 
@@ -176,6 +191,9 @@ NetConfig MakeNet(const OptionValues& values) {
   Set(values, "mac", net.mac);
   Set(values, "id", net.id);
   Set(values, "pci_segment", net.pci_segment);
+  Set(values, "queue_size", net.queue_size);
+  Set(values, "mtu", net.mtu);
+  net.limits = MakeLimits(values);
   return net;
 }
 

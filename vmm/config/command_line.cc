@@ -143,6 +143,38 @@ void ApplyMonitor(const OptionValues& values, CommandLine& line, ConfigErrors& e
   }
 }
 
+void ApplyJail(const OptionValues& values, CommandLine& line, ConfigErrors& errors) {
+  JailOptions& jail = line.jail.emplace();
+  auto number = [&values](std::string_view key, auto& target) {
+    using T = std::decay_t<decltype(target)>;
+    if (const auto* value = values.Get<uint64_t>(key)) target = static_cast<typename T::value_type>(*value);
+  };
+  auto set = [&values](std::string_view key, std::optional<CpuSet>& target) {
+    if (const auto* value = values.Get<CpuSet>(key)) target = *value;
+  };
+  number("uid", jail.uid);
+  number("gid", jail.gid);
+  set("cpus", jail.cpus);
+  set("nodes", jail.nodes);
+  number("memory", jail.memory);
+  number("hugepages_2m", jail.huge_pages_2m);
+  number("hugepages_1g", jail.huge_pages_1g);
+  number("processes", jail.processes);
+  if (const auto* group = values.Get<std::string>("cgroup")) jail.cgroup = *group;
+  if (const auto* files = values.Get<uint64_t>("open_files")) jail.open_files = *files;
+  constexpr uint64_t kFewestFiles = 64;
+  if (jail.open_files < kFewestFiles) {
+    errors.push_back({"InvalidValue", values.label, "open_files", std::to_string(jail.open_files),
+                      "too few for a machine", "64 and above", ""});
+  }
+  const bool limits =
+      jail.cpus || jail.nodes || jail.memory || jail.huge_pages_2m || jail.huge_pages_1g || jail.processes;
+  if (limits && !jail.cgroup) {
+    errors.push_back({"MissingKey", values.label, "cgroup", "",
+                      "limits without a control group that has them", "", "give cgroup=/NAME"});
+  }
+}
+
 void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors& errors) {
   std::vector<OptionValues> options;
   for (const auto& [spec, texts] : found) {
@@ -156,14 +188,19 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
   }
   for (const OptionValues& values : options) {
     if (values.spec->name == "event-monitor") ApplyMonitor(values, line, errors);
+    if (values.spec->name == "jail") ApplyJail(values, line, errors);
+    const auto* path = values.Get<std::string>("path");
+    const auto* access = values.Get<std::string>("access");
+    if (values.spec->name == "landlock-rules" && path != nullptr && access != nullptr)
+      line.landlock_rules.push_back({*path, *access == "rw"});
   }
   ApplyOptions(options, line.config, errors);
 }
 
 // Options that say nothing of a VM.
 bool IsOptionOfProcess(std::string_view name) {
-  constexpr std::string_view kNames[] = {"api-socket", "log-file", "log-level", "event-monitor",
-                                         "json",       "seccomp",  "landlock",  "landlock-rules"};
+  constexpr std::string_view kNames[] = {"api-socket", "log-file", "log-level",      "event-monitor", "json",
+                                         "seccomp",    "landlock", "landlock-rules", "jail"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -185,6 +222,7 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
     return line;
   }
   line.config.pvpanic = given("pvpanic");
+  line.landlock = given("landlock");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
   line.has_vm = !given("api-socket") || line.action == CommandLine::Action::kCheck ||

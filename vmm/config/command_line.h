@@ -10,6 +10,26 @@
 
 namespace berth::vmm {
 
+// A path that the process may use beside those of the VM's own options.
+struct LandlockRule {
+  std::string path;
+  bool write = false;
+};
+
+// What the process gives up before it opens anything.
+struct JailOptions {
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::optional<std::string> cgroup;
+  std::optional<CpuSet> cpus;
+  std::optional<CpuSet> nodes;
+  std::optional<uint64_t> memory;
+  std::optional<uint64_t> huge_pages_2m;
+  std::optional<uint64_t> huge_pages_1g;
+  std::optional<uint64_t> processes;
+  uint64_t open_files = 2048;
+};
+
 // What the command line of berth-vmm asks for.
 struct CommandLine {
   enum class Action { kRun, kCheck, kHelp, kVersion };
@@ -21,6 +41,9 @@ struct CommandLine {
   std::optional<std::string> log_file;
   std::optional<std::string> event_path;  // of --event-monitor: one of both
   std::optional<int> event_fd;
+  std::optional<JailOptions> jail;
+  bool landlock = false;
+  std::vector<LandlockRule> landlock_rules;
   LogLevel log_level = LogLevel::kInfo;
   bool json = false;  // errors and the result of --check as JSON
 };

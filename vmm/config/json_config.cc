@@ -230,6 +230,10 @@ class Reader {
     const OptionSpec& spec = *FindOption(option);
     OptionValues result{&spec, label, "", {}};
     if (IsObject(label, value)) {
+      for (const auto& [name, item] : value.items()) {
+        if (name == "rate_limiter_config" && FindKey(spec, "bw_size") != nullptr)
+          ReadLimits(spec, item, result);
+      }
       for (const auto& [name, item] : value.items()) ReadKey(spec, name, item, result);
       for (const KeySpec& key : spec.keys) {
         auto given = value.find(key.json_name);
@@ -242,7 +246,7 @@ class Reader {
   }
 
   void ReadKey(const OptionSpec& spec, const std::string& name, const Json& value, OptionValues& result) {
-    if (value.is_null()) return;
+    if (value.is_null() || (name == "rate_limiter_config" && FindKey(spec, "bw_size") != nullptr)) return;
     const KeySpec* key = nullptr;
     for (const KeySpec& candidate : spec.keys) {
       if (candidate.json_name == name) key = &candidate;
@@ -260,6 +264,20 @@ class Reader {
       return Report("InvalidValue", result.label, label, value, "unknown value",
                     std::string(key->allowed_words));
     result.values.emplace(key->name, *std::move(typed));
+  }
+
+  // {bandwidth: {size, one_time_burst, refill_time}, ops: {...}} as the keys of the option.
+  void ReadLimits(const OptionSpec& spec, const Json& value, OptionValues& result) {
+    if (value.is_null() || !IsObject(result.label, value)) return;
+    for (const auto& [name, bucket] : value.items()) {
+      const std::string prefix = name == "bandwidth" ? "bw_" : "ops_";
+      if ((name != "bandwidth" && name != "ops") || !bucket.is_object()) {
+        Report("InvalidValue", result.label, "rate_limiter_config", bucket, "not a limit: " + name,
+               "bandwidth, ops");
+        continue;
+      }
+      for (const auto& [field, number] : bucket.items()) ReadKey(spec, prefix + field, number, result);
+    }
   }
 
   void ReadPort(const char* port, const Json& value) {

@@ -60,17 +60,34 @@ Json NumaJson(const NumaConfig& node) {
   return json;
 }
 
+void AddLimits(const RateLimits& limits, Json& json) {
+  for (const auto& [name, limit] :
+       {std::pair("bandwidth", &limits.bandwidth), std::pair("ops", &limits.operations)}) {
+    if (limit->size == 0) continue;
+    json["rate_limiter_config"][name] = {
+        {"size", limit->size}, {"one_time_burst", limit->one_time_burst}, {"refill_time", limit->refill_ms}};
+  }
+}
+
 Json DiskJson(const DiskConfig& disk) {
-  return {{"path", disk.path},
-          {"readonly", disk.readonly},
-          {"direct", disk.direct},
-          {"id", disk.id},
-          {"pci_segment", disk.pci_segment}};
+  Json json = {{"path", disk.path},
+               {"readonly", disk.readonly},
+               {"direct", disk.direct},
+               {"id", disk.id},
+               {"num_queues", disk.num_queues},
+               {"queue_size", disk.queue_size},
+               {"pci_segment", disk.pci_segment}};
+  if (disk.serial) json["serial"] = *disk.serial;
+  AddLimits(disk.limits, json);
+  return json;
 }
 
 Json NetJson(const NetConfig& net) {
   Json json = {{"tap", net.tap}, {"id", net.id}, {"pci_segment", net.pci_segment}};
+  json["queue_size"] = net.queue_size;
   if (net.mac) json["mac"] = *net.mac;
+  if (net.mtu) json["mtu"] = *net.mtu;
+  AddLimits(net.limits, json);
   return json;
 }
 

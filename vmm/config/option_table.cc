@@ -28,6 +28,9 @@ constexpr KeySpec Required(std::string_view name, std::string_view json_name, Va
                            std::string_view help) {
   return {name, json_name, type, help, true};
 }
+constexpr KeySpec Wide(std::string_view name, std::string_view json_name, std::string_view help) {
+  return {name, json_name, kInteger, help, false, UINT64_MAX};
+}
 constexpr KeySpec kSegmentKey = {"pci_segment", "pci_segment", kInteger, "PCI segment [0]"};
 constexpr KeySpec kIommuKey = Refused("iommu", "iommu", kToggle, kNoIommu);
 constexpr KeySpec kBusDeviceKey = Refused("pci_device_id", "pci_device_id", kInteger, kNotYet);
@@ -113,13 +116,17 @@ constexpr KeySpec kDiskKeys[] = {
     kSegmentKey,
     kIommuKey,
     kBusDeviceKey,
-    Refused("num_queues", "num_queues", kInteger, kNotYet, "request queues [1]"),
-    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    {"num_queues", "num_queues", kInteger, "request queues, each with a thread [1]"},
+    {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
     Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
     Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
-    Refused("bw_size", "bw_size", kInteger, kNotYet),
-    Refused("ops_size", "ops_size", kInteger, kNotYet),
-    Refused("serial", "serial", kString, kNotYet, "serial number that the guest reads [id]"),
+    Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
+    Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
+    Wide("bw_refill_time", "bw_refill_time", "milliseconds in which bw_size is refilled"),
+    Wide("ops_size", "ops_size", "rate limit: requests (packets) in one refill time"),
+    Wide("ops_one_time_burst", "ops_one_time_burst", "requests beyond it, once [0]"),
+    Wide("ops_refill_time", "ops_refill_time", "milliseconds in which ops_size is refilled"),
+    {"serial", "serial", kString, "serial number that the guest reads [id]"},
     Refused("rate_limit_group", "rate_limit_group", kString, kNotYet),
     Refused("queue_affinity", "queue_affinity", kString, kNotYet),
     Refused("backing_files", "backing_files", kToggle, "images are raw, not layered"),
@@ -134,15 +141,20 @@ constexpr KeySpec kNetKeys[] = {
     Refused("ip", "ip", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("mask", "mask", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("host_mac", "host_mac", kString, "configure the interface outside: the VMM sets no addresses"),
-    Refused("num_queues", "num_queues", kInteger, kNotYet, "receive and transmit queues together [2]"),
-    Refused("queue_size", "queue_size", kInteger, kNotYet, "entries of a queue [256]"),
+    Refused("num_queues", "num_queues", kInteger,
+            "one pair of queues; several are not carried out by this version"),
+    {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
     Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
     Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
     Refused("vhost_mode", "vhost_mode", kString, kNotYet),
     Refused("fd", "fds", kIntegerList, kNotYet),
-    Refused("mtu", "mtu", kInteger, kNotYet, "MTU that the guest is told"),
-    Refused("bw_size", "bw_size", kInteger, kNotYet),
-    Refused("ops_size", "ops_size", kInteger, kNotYet),
+    {"mtu", "mtu", kInteger, "MTU that the guest is told, 1280 to 65535"},
+    Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
+    Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
+    Wide("bw_refill_time", "bw_refill_time", "milliseconds in which bw_size is refilled"),
+    Wide("ops_size", "ops_size", "rate limit: requests (packets) in one refill time"),
+    Wide("ops_one_time_burst", "ops_one_time_burst", "requests beyond it, once [0]"),
+    Wide("ops_refill_time", "ops_refill_time", "milliseconds in which ops_size is refilled"),
 };
 constexpr KeySpec kDeviceKeys[] = {
     Required("path", "path", kString, "PCI function bound to vfio-pci: /sys/bus/pci/devices/DDDD:BB:SS.F"),
@@ -177,6 +189,27 @@ constexpr KeySpec kVsockKeys[] = {
     kSegmentKey,
     kIommuKey,
 };
+constexpr KeySpec kJailKeys[] = {
+    {"uid", "uid", kInteger, "user to become, who must be able to open /dev/kvm, the TAPs and the images"},
+    {"gid", "gid", kInteger, "group to become"},
+    {"cgroup", "cgroup", kString, "control group (version 2), made when it is not there: /berth/vm1"},
+    {"cpus", "cpus", kIntegerList, "host CPUs of the control group"},
+    {"nodes", "nodes", kIntegerList, "host NUMA nodes of the control group"},
+    {"memory", "memory", kBytes, "its limit of ordinary memory"},
+    {"hugepages_2m", "hugepages_2m", kBytes, "its limit of huge pages of 2M"},
+    {"hugepages_1g", "hugepages_1g", kBytes, "its limit of huge pages of 1G"},
+    {"processes", "processes", kInteger, "its limit of threads"},
+    {"open_files", "open_files", kInteger, "limit of open files, from 64 [2048]"},
+};
+constexpr KeySpec kLandlockKeys[] = {
+    Required("path", "path", kString, "a file, or a folder with all below it"),
+    {.name = "access",
+     .json_name = "access",
+     .type = kString,
+     .help = "r or rw",
+     .required = true,
+     .allowed_words = "r, rw"},
+};
 constexpr KeySpec kMonitorKeys[] = {
     {"path", "path", kString, "append to a file, or write to a FIFO"},
     {"fd", "fd", kInteger, "write to an inherited descriptor"},
@@ -188,7 +221,7 @@ constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool 
 }
 
 constexpr std::array kOptions = {
-    OptionSpec{"kernel", Form::kText, "FILE", "bzImage to boot"},
+    OptionSpec{"kernel", Form::kText, "FILE", "kernel to boot: a bzImage, or a vmlinux with a PVH entry"},
     OptionSpec{"initramfs", Form::kText, "FILE", "initial RAM file system"},
     OptionSpec{"cmdline", Form::kText, "TEXT", "kernel command line"},
     OptionSpec{"cpus", Form::kKeys, "KEYS", "vCPUs", false, kCpuKeys},
@@ -215,6 +248,12 @@ constexpr std::array kOptions = {
     OptionSpec{"api-socket", Form::kText, "PATH", "serve the API on this UNIX socket"},
     OptionSpec{"log-file", Form::kText, "PATH", "append the log to a file [standard error]"},
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
+    OptionSpec{"jail", Form::kKeys, "KEYS",
+               "drop privileges and enter a control group before anything is opened", false, kJailKeys},
+    OptionSpec{"landlock", Form::kFlag, "",
+               "confine the process to the files that its options name (Landlock)"},
+    OptionSpec{"landlock-rules", Form::kKeys, "KEYS...", "further files, for devices that are added later",
+               true, kLandlockKeys},
     OptionSpec{"check", Form::kFlag, "", "validate, print the resolved machine and stop"},
     OptionSpec{"json", Form::kFlag, "", "print errors and the result of --check as JSON"},
     OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
@@ -228,8 +267,6 @@ constexpr std::array kOptions = {
     Later("watchdog", Form::kFlag),
     Later("debug-console"),
     Later("seccomp", Form::kText),
-    Later("landlock", Form::kFlag),
-    Later("landlock-rules", Form::kKeys, true),
     Later("restore"),
     Later("rate-limit-group", Form::kKeys, true),
     Later("igvm", Form::kText, false, kConfidential),

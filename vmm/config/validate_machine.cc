@@ -10,6 +10,9 @@ namespace berth::vmm {
 namespace {
 
 constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+constexpr uint32_t kMaxDiskQueues = 64;
+constexpr size_t kMaxSerial = 20;
+constexpr uint32_t kMinMtu = 1280;  // what IPv6 needs
 constexpr uint32_t kMinPhysBits = 36;
 constexpr uint32_t kMaxPhysBits = 52;
 
@@ -87,10 +90,38 @@ void CheckBalloon(const VmConfig& config, ConfigErrors& errors) {
   }
 }
 
+// Several mistakes are one entry in the table of values: a queue's size, its limits.
+void CheckQueue(uint32_t size, const RateLimits& limits, const std::string& label, ConfigErrors& errors) {
+  constexpr uint32_t kSmallest = 16, kLargest = 1024;
+  if (size < kSmallest || size > kLargest || !std::has_single_bit(size)) {
+    errors.push_back({"InvalidQueueSize", label, "queue_size", std::to_string(size), "not a size of a queue",
+                      "powers of two from 16 to 1024", ""});
+  }
+  for (const auto& [name, limit] :
+       {std::pair("bw", &limits.bandwidth), std::pair("ops", &limits.operations)}) {
+    const std::string prefix = name;
+    if ((limit->size == 0) == (limit->refill_ms == 0) && (limit->size > 0 || limit->one_time_burst == 0))
+      continue;
+    errors.push_back({"InvalidRateLimit", label, prefix + (limit->size == 0 ? "_size" : "_refill_time"), "0",
+                      "a limit needs " + prefix + "_size and " + prefix + "_refill_time", "both above 0",
+                      ""});
+  }
+}
+
 void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
   std::map<std::string, size_t> first;
   for (size_t i = 0; i < disks.size(); ++i) {
     CheckPath(disks[i].path, Label("disk", i), "path", errors);
+    CheckQueue(disks[i].queue_size, disks[i].limits, Label("disk", i), errors);
+    if (disks[i].num_queues == 0 || disks[i].num_queues > kMaxDiskQueues) {
+      errors.push_back({"TooManyQueues", Label("disk", i), "num_queues", std::to_string(disks[i].num_queues),
+                        "number of queues out of range", "1 to " + std::to_string(kMaxDiskQueues), ""});
+    }
+    if (disks[i].serial && disks[i].serial->size() > kMaxSerial) {
+      errors.push_back({"InvalidValue", Label("disk", i), "serial", *disks[i].serial,
+                        "too long for a serial number", "up to " + std::to_string(kMaxSerial) + " bytes",
+                        ""});
+    }
     auto [previous, fresh] = first.try_emplace(disks[i].path, i);
     if (fresh || (disks[i].readonly && disks[previous->second].readonly)) continue;
     errors.push_back({"DuplicateDevicePath", Label("disk", i), "path", disks[i].path,
@@ -104,6 +135,11 @@ void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
   std::map<std::string, size_t> macs;
   for (size_t i = 0; i < nets.size(); ++i) {
     const NetConfig& net = nets[i];
+    CheckQueue(net.queue_size, net.limits, Label("net", i), errors);
+    if (net.mtu && (*net.mtu < kMinMtu || *net.mtu > UINT16_MAX)) {
+      errors.push_back({"InvalidMtu", Label("net", i), "mtu", std::to_string(*net.mtu), "MTU out of range",
+                        std::to_string(kMinMtu) + " to 65535", ""});
+    }
     if (!IsInterfaceName(net.tap)) {
       errors.push_back({"InvalidValue", Label("net", i), "tap", net.tap, "not an interface name",
                         "1 to 15 characters without blank, '/', ':' and '%'", ""});

@@ -6,11 +6,12 @@
 
 #include "common/log.h"
 #include "vmm/boot/image_source.h"
-#include "vmm/boot/linux_loader.h"
+#include "vmm/boot/pvh_loader.h"
 #include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/machine/acpi_input.h"
+#include "vmm/memory/prefault.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 #include "vmm/virtio/block.h"
@@ -28,6 +29,27 @@ uint64_t MonotonicNanoseconds() {
   timespec now;
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+RateLimitSettings SettingsOf(const RateLimits& limits) {
+  auto bucket = [](const RateLimit& limit) {
+    return RateLimitSettings::Bucket{limit.size, limit.one_time_burst, limit.refill_ms};
+  };
+  return {bucket(limits.bandwidth), bucket(limits.operations)};
+}
+
+// CPUs of the host node that the memory of a PCI segment's guest node lies on; empty when that is not known.
+CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
+  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
+  if (segment >= segments.size() || !segments[segment].guest_numa_id) return {};
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
+  for (const MemoryZoneConfig& zone : config.memory_zones) {
+    auto node = nodes.find(zone.id);
+    if (node == nodes.end() || node->second != *segments[segment].guest_numa_id || !zone.host_numa_node)
+      continue;
+    return CpusOfHostNode(*zone.host_numa_node);
+  }
+  return {};
 }
 
 // The console's far end is what a serial port's is.
@@ -163,13 +185,25 @@ Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const st
 Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
   if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
-  TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), disk.id));
+  VirtioBlock::Options options;
+  options.id = disk.id;
+  options.serial = disk.serial.value_or("");
+  options.queues = static_cast<uint16_t>(disk.num_queues);
+  options.queue_size = static_cast<uint16_t>(disk.queue_size);
+  options.limits = SettingsOf(disk.limits);
+  options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
+  TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
   return AddVirtio(std::move(device), disk.id, disk.pci_segment);
 }
 
 Result<PciPlace> Board::AddNet(const NetPort& net) {
   TRY_ASSIGN(Tap tap, net.ShareTap());
-  return AddVirtio(VirtioNet::Create(std::move(tap), net.mac, *parts_.loop), net.id, net.pci_segment);
+  VirtioNet::Options options;
+  if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
+  options.queue_size = static_cast<uint16_t>(net.queue_size);
+  options.limits = SettingsOf(net.limits);
+  TRY_ASSIGN(auto device, VirtioNet::Create(std::move(tap), net.mac, *parts_.loop, options));
+  return AddVirtio(std::move(device), net.id, net.pci_segment);
 }
 
 Status Board::AddVirtioDevices() {
@@ -327,7 +361,7 @@ Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
   boot.cmdline = config.cmdline;
   TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
   TRY(WriteResetVector(*parts_.memory));
-  TRY_ASSIGN(BootEntry entry, LoadLinux(*parts_.memory, boot));
+  TRY_ASSIGN(BootEntry entry, LoadKernel(*parts_.memory, boot));
   TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
   return boot_vcpu.SetState(BootState(reset, entry));
 }

@@ -21,6 +21,9 @@ Result<NetPort> OpenNetPort(const NetConfig& net) {
   NetPort port;
   port.id = net.id;
   port.pci_segment = net.pci_segment;
+  port.mtu = net.mtu;
+  port.queue_size = net.queue_size;
+  port.limits = net.limits;
   Result<Tap> tap = OpenTap(net.tap);
   if (!tap.has_value()) return std::move(tap).error().WithField("net " + net.id + ".tap");
   port.tap = *std::move(tap);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct NetPort {
   Tap tap;
   MacAddress mac{};
   uint32_t pci_segment = 0;
+  std::optional<uint32_t> mtu;
+  uint32_t queue_size = 256;
+  RateLimits limits;
 
   // A tap for one board: the same interface by a descriptor of its own.
   Result<Tap> ShareTap() const;

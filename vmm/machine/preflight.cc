@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "vmm/boot/bzimage.h"
+#include "vmm/boot/elf_kernel.h"
 #include "vmm/boot/image_source.h"
 #include "vmm/config/validate.h"
 #include "vmm/memory/huge_pages.h"
@@ -61,8 +62,10 @@ class Looker {
     Result<std::unique_ptr<ImageSource>> kernel = OpenImageFile(config_.kernel);
     if (!kernel.has_value()) {
       Add("KernelUnreadable", "kernel", kernel.error());
-    } else if (Result<BzImage> image = ParseBzImage(**kernel); !image.has_value()) {
-      Add("KernelNotBootable", "kernel", image.error());
+    } else {
+      const Status bootable =
+          IsElf(**kernel) ? ParseElfKernel(**kernel).status() : ParseBzImage(**kernel).status();
+      if (!bootable.ok()) Add("KernelNotBootable", "kernel", bootable);
     }
     if (!config_.initramfs) return;
     Result<std::unique_ptr<ImageSource>> initramfs = OpenImageFile(*config_.initramfs);

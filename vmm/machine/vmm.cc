@@ -171,7 +171,9 @@ Result<std::string> Vmm::Preflight(std::string_view json) {
   if (json.empty()) {
     if (!exists())
       return NotFound(kNone, "body").WithHint("give the configuration to look at, as of vm.create");
-    return ToJson(vmm::Preflight(config(), &kvm_));
+    VmConfig own = config();
+    if (machine() != nullptr) own.disks.clear();  // they are in use: by this VM
+    return ToJson(vmm::Preflight(own, &kvm_));
   }
   ConfigResult<VmConfig> config = ConfigFromJson(json);
   if (!config.has_value()) return AsStatus(config.error());

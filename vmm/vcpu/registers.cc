@@ -3,6 +3,8 @@
 #include <array>
 #include <cstring>
 
+#include "vmm/boot/pvh_loader.h"
+
 namespace berth::vmm {
 namespace {
 
@@ -35,6 +37,25 @@ void SetLvt(kvm_lapic_state& lapic, size_t offset, uint32_t delivery) {
 
 }  // namespace
 
+namespace {
+
+// As the PVH protocol has it.
+void EnterPvh(const BootEntry& entry, VcpuState& state) {
+  constexpr uint8_t kCodeType = 0xb, kDataType = 0x3, kBusyTask = 0xb;
+  state.regs.rbx = entry.start_info;
+  state.sregs.cs = FlatSegment(kPvhCodeSelector, kCodeType, false);
+  state.sregs.ds = state.sregs.es = state.sregs.fs = state.sregs.gs = state.sregs.ss =
+      FlatSegment(kPvhDataSelector, kDataType, false);
+  state.sregs.tr.selector = kPvhTaskSelector;
+  state.sregs.tr.type = kBusyTask;
+  state.sregs.cr3 = 0;
+  state.sregs.cr4 = 0;
+  state.sregs.cr0 = kCr0Protection;
+  state.sregs.efer = 0;
+}
+
+}  // namespace
+
 VcpuState BootState(const VcpuState& reset, const BootEntry& entry) {
   VcpuState state = reset;
   state.regs = {};
@@ -60,6 +81,8 @@ VcpuState BootState(const VcpuState& reset, const BootEntry& entry) {
   state.sregs.cr4 |= kCr4PhysicalAddressExtension;
   state.sregs.cr0 = kCr0Protection | kCr0NumericError | kCr0Paging;
   state.sregs.efer |= kEferLongEnable | kEferLongActive;
+
+  if (entry.mode == BootEntry::Mode::kPvh) EnterPvh(entry, state);
 
   state.fpu = {};
   state.fpu.fcw = 0x37f;

@@ -6,8 +6,9 @@
 
 namespace berth::vmm {
 
-// 64-bit mode as the Linux boot protocol wants it: paging on with the entry's tables, flat segments,
-// interrupts off, RSI at the zero page. Everything else as `reset` has it.
+// As the entry's mode wants it: 64-bit mode with paging by the entry's tables and RSI at the zero page, or
+// 32-bit protected mode with EBX at the start information; flat segments, interrupts off. All else as `reset`
+// has it.
 VcpuState BootState(const VcpuState& reset, const BootEntry& entry);
 
 // Model-specific registers of every vCPU: system call entries cleared, fast strings, memory write-back.

@@ -74,6 +74,21 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
   return disk;
 }
 
+Result<DiskFile> DiskFile::Share() const {
+  DiskFile disk(UniqueFd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 3)), path_);
+  if (!disk.fd_.valid()) return ErrnoStatus("disk " + path_, errno);
+  disk.size_ = size_;
+  disk.readonly_ = readonly_;
+  disk.direct_ = direct_;
+  disk.can_discard_ = can_discard_;
+  disk.block_size_ = block_size_;
+  if (direct_) {
+    disk.bounce_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, kBounceBytes)));
+    CHECK(disk.bounce_ != nullptr);
+  }
+  return disk;
+}
+
 Status DiskFile::Lock() {
   struct flock lock{};
   lock.l_type = readonly_ ? F_RDLCK : F_WRLCK;

@@ -22,6 +22,9 @@ class DiskFile {
   // `direct`: past the page cache (O_DIRECT).
   static Result<DiskFile> Open(const std::string& path, bool readonly, bool direct);
 
+  // The same open file for another thread; the lock holds as long as any of them is open.
+  Result<DiskFile> Share() const;
+
   uint64_t size() const { return size_; }  // a multiple of 512
   bool readonly() const { return readonly_; }
   uint32_t block_size() const { return block_size_; }  // 512, or more when direct I/O needs it

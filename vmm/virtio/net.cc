@@ -33,12 +33,25 @@ constexpr size_t kBufferCountAt = 10;  // num_buffers in the header
 constexpr size_t kEthernetHeader = 14;
 constexpr uint32_t kBudget = 256;     // packets before the loop's other devices have their turn
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
-constexpr uint16_t kQueueSizes[] = {VirtioNet::kQueueSize, VirtioNet::kQueueSize};
+constexpr uint64_t kMtu = 1 << 3;
+constexpr size_t kMtuAt = 10;
 
 }  // namespace
 
 std::shared_ptr<VirtioNet> VirtioNet::Create(Tap tap, const MacAddress& mac, EventLoop& loop) {
   return std::shared_ptr<VirtioNet>(new VirtioNet(std::move(tap), mac, loop));
+}
+
+Result<std::shared_ptr<VirtioNet>> VirtioNet::Create(Tap tap, const MacAddress& mac, EventLoop& loop,
+                                                     const Options& options) {
+  std::shared_ptr<VirtioNet> self = Create(std::move(tap), mac, loop);
+  VirtioNet* raw = self.get();
+  TRY_ASSIGN(self->receive_limit_, RateLimiter::Create(options.limits, loop, [raw] { raw->Receive(); }));
+  TRY_ASSIGN(self->transmit_limit_, RateLimiter::Create(options.limits, loop, [raw] { raw->Transmit(); }));
+  self->queue_sizes_ = {options.queue_size, options.queue_size};
+  self->mtu_ = options.mtu;
+  if (options.mtu) std::memcpy(&self->config_[kMtuAt], &*options.mtu, sizeof *options.mtu);
+  return self;
 }
 
 VirtioNet::VirtioNet(Tap tap, const MacAddress& mac, EventLoop& loop)
@@ -48,7 +61,7 @@ VirtioNet::VirtioNet(Tap tap, const MacAddress& mac, EventLoop& loop)
 }
 
 uint64_t VirtioNet::features() const {
-  return kMac | kStatus | kMergeBuffers | (tap_.offloads ? kOffloads : 0);
+  return kMac | kStatus | kMergeBuffers | (mtu_ ? kMtu : 0) | (tap_.offloads ? kOffloads : 0);
 }
 
 VirtioDevice::CounterList VirtioNet::Counters() const {
@@ -57,7 +70,7 @@ VirtioDevice::CounterList VirtioNet::Counters() const {
 }
 
 std::span<const uint16_t> VirtioNet::queue_sizes() const {
-  return kQueueSizes;
+  return queue_sizes_;
 }
 
 void VirtioNet::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
@@ -75,6 +88,7 @@ Status VirtioNet::Activate(VirtioActivation activation) {
   }
   active_ = std::move(activation);
   packet_bytes_ = 0;
+  packet_admitted_ = false;
   tap_watched_ = false;
   Status watched = Watch();
   if (!watched.ok()) Reset();
@@ -93,6 +107,9 @@ Status VirtioNet::Watch() {
 
 void VirtioNet::Unwatch() {
   for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
+  for (RateLimiter* limit : {receive_limit_.get(), transmit_limit_.get()}) {
+    if (limit != nullptr) limit->Pause();
+  }
   // After the queues' callbacks are done none starts to watch the tap again.
   loop_.Remove(tap_.fd.get());
   tap_watched_ = false;
@@ -115,7 +132,10 @@ void VirtioNet::Transmit() {
   auto more = ServeQueue(
       ring(kTransmitQueue), chain_, kBudget,
       [this](const DescriptorChain& chain) -> Result<uint32_t> { return Send(chain); },
-      [this] { active_->interrupt->SignalQueue(kTransmitQueue); });
+      [this] { active_->interrupt->SignalQueue(kTransmitQueue); },
+      [this](const DescriptorChain& chain) {
+        return transmit_limit_ == nullptr || transmit_limit_->Admit(chain.readable.size());
+      });
   if (!more) return Fail(more.error());
   if (*more) SignalEvent(kick);
 }
@@ -143,7 +163,11 @@ void VirtioNet::Receive() {
       if (count <= 0) return WatchTap(count < 0 && errno == EAGAIN);  // else the interface is gone
       if (count < kVirtioNetHeaderBytes) continue;
       packet_bytes_ = static_cast<size_t>(count);
+      packet_admitted_ = receive_limit_ == nullptr;
     }
+    // One packet waits here, the others in the tap.
+    if (!packet_admitted_) packet_admitted_ = receive_limit_->Admit(packet_bytes_);
+    if (!packet_admitted_) return WatchTap(false);
     auto delivered = Deliver();
     if (!delivered) return Fail(delivered.error());
     if (!*delivered) return WatchTap(false);

@@ -14,6 +14,7 @@
 #include "vmm/bus/event_loop.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/mac_address.h"
+#include "vmm/virtio/rate_limiter.h"
 #include "vmm/virtio/tap.h"
 
 namespace berth::vmm {
@@ -30,7 +31,14 @@ class VirtioNet : public VirtioDevice {
   static constexpr size_t kPacketMax = kVirtioNetHeaderBytes + 65535 + 18;
 
   // `loop` must outlive the device.
+  struct Options {
+    std::optional<uint16_t> mtu = std::nullopt;  // that the guest is told
+    uint16_t queue_size = kQueueSize;
+    RateLimitSettings limits = {};  // in each direction; operations are packets
+  };
   static std::shared_ptr<VirtioNet> Create(Tap tap, const MacAddress& mac, EventLoop& loop);
+  static Result<std::shared_ptr<VirtioNet>> Create(Tap tap, const MacAddress& mac, EventLoop& loop,
+                                                   const Options& options);
   ~VirtioNet() override { Reset(); }
 
   CounterList Counters() const override;
@@ -63,7 +71,11 @@ class VirtioNet : public VirtioDevice {
 
   Tap tap_;
   EventLoop& loop_;
-  std::array<uint8_t, 8> config_{};
+  std::array<uint8_t, 12> config_{};
+  std::optional<uint16_t> mtu_;
+  std::array<uint16_t, 2> queue_sizes_ = {kQueueSize, kQueueSize};
+  std::unique_ptr<RateLimiter> receive_limit_, transmit_limit_;  // may be null
+  bool packet_admitted_ = false;
   std::atomic<uint64_t> rx_bytes_{0}, rx_frames_{0}, tx_bytes_{0}, tx_frames_{0};
   std::optional<VirtioActivation> active_;
   // What follows belongs to the loop's thread while the device is active.

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "common/cpu_set.h"
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
 
@@ -16,10 +18,10 @@ namespace berth::vmm {
 // thread, so that the thread does not inherit a vCPU's affinity.
 class WorkerLoop {
  public:
-  // `name`: of the thread, cut to 15 bytes.
-  static Result<std::unique_ptr<WorkerLoop>> Start(const std::string& name) {
+  // `name`: of the thread, cut to 15 bytes. It runs on `cpus` where it may: a hint.
+  static Result<std::unique_ptr<WorkerLoop>> Start(const std::string& name, const CpuSet& cpus = {}) {
     TRY_ASSIGN(auto loop, EventLoop::Create());
-    return std::unique_ptr<WorkerLoop>(new WorkerLoop(std::move(loop), name));
+    return std::unique_ptr<WorkerLoop>(new WorkerLoop(std::move(loop), name, cpus));
   }
   ~WorkerLoop() {
     loop_->Stop();
@@ -31,9 +33,16 @@ class WorkerLoop {
   EventLoop& loop() { return *loop_; }
 
  private:
-  WorkerLoop(std::unique_ptr<EventLoop> loop, const std::string& name)
+  WorkerLoop(std::unique_ptr<EventLoop> loop, const std::string& name, const CpuSet& cpus)
       : loop_(std::move(loop)), thread_([this] { CHECK(loop_->Run().ok()); }) {
     pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
+    if (cpus.empty()) return;
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    for (uint32_t cpu = cpus.First(); cpu != CpuSet::kNone && cpu < CPU_SETSIZE; cpu = cpus.NextAfter(cpu)) {
+      CPU_SET(cpu, &mask);
+    }
+    pthread_setaffinity_np(thread_.native_handle(), sizeof mask, &mask);
   }
 
   std::unique_ptr<EventLoop> loop_;

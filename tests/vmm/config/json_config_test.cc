@@ -66,8 +66,9 @@ TEST(JsonConfig, HasTheLayoutOfVmCreate) {
       R"("numa":[{"guest_numa_id":0,"cpus":[0,1],"distances":[{"destination":5,"distance":15}],)"
       R"("memory_zones":["a"]},{"guest_numa_id":5,"cpus":[2,3],"memory_zones":["b"]}],)"
       R"("platform":{"num_pci_segments":1},)"
-      R"("disks":[{"path":"d","readonly":true,"direct":true,"id":"disk0","pci_segment":0}],)"
-      R"("net":[{"tap":"t","id":"net0","pci_segment":0,"mac":"52:54:00:00:00:01"}],)"
+      R"("disks":[{"path":"d","readonly":true,"direct":true,"id":"disk0","num_queues":1,)"
+      R"("queue_size":256,"pci_segment":0}],)"
+      R"("net":[{"tap":"t","id":"net0","pci_segment":0,"queue_size":256,"mac":"52:54:00:00:00:01"}],)"
       R"("rng":null,"serial":{"mode":"File","file":"/s"},"console":{"mode":"Off"}})");
 }
 
@@ -115,6 +116,21 @@ TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
   ConfigResult<VmConfig> again = ConfigFromJson(ConfigToJson(*config));
   ASSERT_TRUE(again.has_value()) << ToText(again.error());
   EXPECT_EQ(*again, *config);
+}
+
+TEST(JsonConfig, ReadsLimitsAsCloudHypervisorWritesThem) {
+  ConfigResult<VmConfig> config = ConfigFromJson(
+      R"({"payload":{"kernel":"k"},"cpus":{"boot_vcpus":1,"max_vcpus":1},"disks":[{"path":"d","num_queues":2,"serial":"s","rate_limiter_config":)"
+      R"({"bandwidth":{"size":1000,"one_time_burst":5,"refill_time":100}}}],"net":[{"tap":"t","mtu":1400,)"
+      R"("rate_limiter_config":{"ops":{"size":10,"refill_time":1}}}]})");
+  ASSERT_TRUE(config.has_value()) << ToText(config.error());
+  EXPECT_EQ(config->disks[0].limits.bandwidth, (RateLimit{1000, 5, 100}));
+  EXPECT_EQ(config->nets[0].limits.operations, (RateLimit{10, 0, 1}));
+  EXPECT_EQ(*ConfigFromJson(ConfigToJson(*config)), *config);
+  EXPECT_EQ(
+      Refused(R"({"payload":{"kernel":"k"},"disks":[{"path":"d","rate_limiter_config":{"speed":{}}}]})")[0]
+          .key,
+      "rate_limiter_config");
 }
 
 TEST(JsonConfig, RefusesATopologyWithoutALevel) {

@@ -325,6 +325,26 @@ TEST(ValidatePlatform, DevicesSitInSegmentsThatExistAndHaveRoom) {
   EXPECT_EQ(Errors(config), (List{"InvalidPciSegment disk[0] pci_segment=2"}));
 }
 
+TEST(ValidateDevices, QueuesAndLimitsAreInRange) {
+  VmConfig config = TwoNodes();
+  DiskConfig disk;
+  disk.path = disk.id = "d";
+  disk.num_queues = 65;
+  disk.queue_size = 100;
+  disk.limits.bandwidth.size = 5;
+  disk.serial = std::string(21, 'x');
+  config.disks = {disk};
+  NetConfig net;
+  net.tap = net.id = "t";
+  net.mtu = 1000;
+  net.limits.operations.one_time_burst = 5;
+  config.nets = {net};
+  EXPECT_EQ(Errors(config),
+            (List{"InvalidQueueSize disk[0] queue_size=100", "InvalidRateLimit disk[0] bw_refill_time=0",
+                  "TooManyQueues disk[0] num_queues=65", "InvalidValue disk[0] serial=" + *disk.serial,
+                  "InvalidRateLimit net[0] ops_size=0", "InvalidMtu net[0] mtu=1000"}));
+}
+
 TEST(ValidateNuma, ADeviceMayBeANode) {
   VmConfig config = TwoNodes();
   NumaConfig node;

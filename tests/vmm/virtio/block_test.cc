@@ -103,6 +103,59 @@ TEST_F(BlockTest, TellsItsGeometry) {
   EXPECT_EQ(driver_->Read<uint64_t>(0x2ff8), 0u);
 }
 
+TEST_F(BlockTest, SeveralQueuesAreServedSideBySide) {
+  auto disk = DiskFile::Open(path_, false, false);
+  VirtioBlock::Options options{.id = "disk0", .serial = "SN42", .queues = 3, .queue_size = 64};
+  transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
+                                           interrupts_, io_events_);
+  driver_.emplace(*transport_);
+  EXPECT_TRUE(driver_->DeviceFeatures() & (1 << 12));
+  EXPECT_EQ(driver_->Read<uint16_t>(0x2022), 3u);
+  EXPECT_EQ(driver_->Read<uint32_t>(0x200c), 62u);
+  DriverQueue second{ram_, 0x3000, 16};
+  ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1 | kFlushFeature | 1 << 12));
+  driver_->EnableMsix(4);
+  driver_->SetUpQueue(0, queue_);
+  driver_->SetUpQueue(2, second);  // the driver leaves one out
+  driver_->Start();
+  ASSERT_EQ(driver_->status(), 0x0f);
+
+  EXPECT_EQ(Request(kIn, 3, 512, true), 0);
+  ram_.PutObject<uint32_t>(0x9000, kGetId);
+  second.Post({{0x9000, 16}, {kData + 0x1000, 20, true}, {0x9100, 1, true}});
+  driver_->Notify(2);
+  ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData + 3, 1));
+  EXPECT_EQ(ram_.Get(kData + 0x1000, 5), (std::vector<uint8_t>{'S', 'N', '4', '2', 0}));
+}
+
+TEST_F(BlockTest, ARateLimitDelaysAndLosesNothing) {
+  auto disk = DiskFile::Open(path_, false, false);
+  VirtioBlock::Options options{.id = "disk0"};
+  options.limits.operations = {1, 0, 2};
+  transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
+                                           interrupts_, io_events_);
+  driver_.emplace(*transport_);
+  Start();
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Request(kIn, 3, 512, true), 0) << i;
+}
+
+TEST_F(BlockTest, ADiskGrowsWhileItIsUsed) {
+  auto disk = DiskFile::Open(path_, false, false);
+  auto device = *VirtioBlock::Create(std::move(*disk), "disk0");
+  transport_ = *VirtioPciTransport::Create(device, ram_.memory(), interrupts_, io_events_);
+  driver_.emplace(*transport_);
+  Start();
+  EXPECT_EQ(Request(kIn, kSectors, 512, true), 1);
+
+  ASSERT_TRUE(device->Grow((kSectors + 8) * 512).ok());
+
+  EXPECT_EQ(interrupts_.Count(VirtioDriver::kMsiData), 1u);
+  EXPECT_EQ(driver_->Read<uint64_t>(0x2000), kSectors + 8);
+  EXPECT_EQ(Request(kIn, kSectors, 512, true), 0);
+  EXPECT_EQ(device->Grow(512).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(device->Grow((kSectors + 8) * 512 + 1).code(), StatusCode::kInvalidArgument);
+}
+
 TEST_F(BlockTest, ReadsSectors) {
   Start();
   EXPECT_EQ(Request(kIn, 3, 1024, true), 0);

@@ -1,0 +1,158 @@
+#include "vmm/jail/jail.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "common/file.h"
+#include "vmm/config/command_line.h"
+
+namespace berth::vmm {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class Body>
+int InChild(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
+}
+
+// A control group file system of plain files.
+class CgroupTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "berth-cgroup-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = name;
+    for (const char* group : {"", "/berth", "/berth/vm1"}) {
+      fs::create_directories(root_ + group);
+      for (const char* file : {"cgroup.subtree_control", "cgroup.procs", "cpuset.cpus", "cpuset.mems",
+                               "memory.max", "hugetlb.2MB.max", "pids.max"})
+        std::ofstream(root_ + group + "/" + file) << "";
+    }
+  }
+  void TearDown() override { fs::remove_all(root_); }
+  std::string Text(const std::string& file) { return *ReadFile(root_ + file); }
+
+  std::string root_;
+};
+
+TEST_F(CgroupTest, WritesTheLimitsAndEnters) {
+  CgroupLimits limits;
+  limits.cpus = CpuSet{2, 3, 8};
+  limits.nodes = CpuSet{1};
+  limits.memory = 1 << 30;
+  limits.huge_pages_2m = 64 << 20;
+  limits.processes = 100;
+
+  ASSERT_TRUE(EnterCgroup("/berth/vm1", limits, root_).ok());
+
+  EXPECT_EQ(Text("/berth/vm1/cpuset.cpus"), "2-3,8");
+  EXPECT_EQ(Text("/berth/vm1/cpuset.mems"), "1");
+  EXPECT_EQ(Text("/berth/vm1/memory.max"), "1073741824");
+  EXPECT_EQ(Text("/berth/vm1/hugetlb.2MB.max"), "67108864");
+  EXPECT_EQ(Text("/berth/vm1/pids.max"), "100");
+  EXPECT_EQ(Text("/berth/vm1/cgroup.procs"), std::to_string(getpid()));
+  EXPECT_TRUE(Text("/berth/cgroup.subtree_control").starts_with("+"));
+  EXPECT_EQ(Text("/berth/memory.max"), "") << "ancestors keep their limits";
+}
+
+TEST_F(CgroupTest, RefusesNamesThatLeadElsewhere) {
+  for (const char* name : {"", "/", "vm1", "/../vm1", "/berth/..", "/a//b", "/a/"})
+    EXPECT_EQ(EnterCgroup(name, {}, root_).code(), StatusCode::kInvalidArgument) << name;
+}
+
+TEST_F(CgroupTest, NamesTheFileThatIsMissing) {
+  CgroupLimits limits;
+  limits.huge_pages_1g = 1 << 30;
+  Status status = EnterCgroup("/berth/vm1", limits, root_);
+  EXPECT_NE(status.message().find("hugetlb.1GB.max"), std::string::npos) << status.message();
+}
+
+class JailTest : public CgroupTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root";
+    if (InChild([] { return EnterJail({}, {}).ok() ? 0 : 1; }) != 0)
+      GTEST_SKIP() << "namespaces cannot be made here";
+    CgroupTest::SetUp();
+  }
+  void TearDown() override {
+    if (!root_.empty()) CgroupTest::TearDown();
+  }
+};
+
+TEST_F(JailTest, DropsEverythingThatIsNotNeeded) {
+  const int inherited = open("/dev/null", O_RDONLY);
+  const int kept = open("/dev/null", O_RDONLY);
+  JailConfig config;
+  config.uid = config.gid = 65534;
+  config.cgroup = "/berth/vm1";
+  config.open_files = 64;
+  EXPECT_EQ(InChild([&] {
+              if (!EnterJail(config, {kept}, root_).ok()) return 1;
+              if (getuid() != 65534 || geteuid() != 65534 || getegid() != 65534) return 2;
+              if (getgroups(0, nullptr) != 0) return 3;
+              if (fcntl(inherited, F_GETFD) >= 0 || fcntl(kept, F_GETFD) < 0) return 4;
+              rlimit limit{};
+              getrlimit(RLIMIT_NOFILE, &limit);
+              if (limit.rlim_max != 64) return 5;
+              getrlimit(RLIMIT_CORE, &limit);
+              if (limit.rlim_max != 0) return 6;
+              if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE) != 0) return 7;
+              if (open("/etc/shadow", O_RDONLY) >= 0) return 8;
+              if (setuid(0) == 0) return 9;
+              return 0;
+            }),
+            0);
+  EXPECT_NE(Text("/berth/vm1/cgroup.procs"), "");
+  close(inherited);
+  close(kept);
+}
+
+TEST_F(JailTest, AStepThatFailsIsNamed) {
+  JailConfig config;
+  config.cgroup = "/absent/vm1";
+  config.limits.memory = 1;
+  EXPECT_EQ(InChild([&] {
+              fs::remove(root_ + "/cgroup.subtree_control");
+              Status status = EnterJail(config, {}, root_);
+              return status.message().find("jail: open ") == 0 ? 0 : 1;
+            }),
+            0);
+}
+
+TEST(JailOption, ReadsWhatItIsTold) {
+  CommandLine line = *ParseCommandLine(std::vector<std::string>{
+      "--kernel", "k", "--jail",
+      "uid=1000,gid=1001,cgroup=/berth/"
+      "vm1,cpus=[2-3],nodes=1,memory=2G,hugepages_2m=1G,processes=64,open_files=500"});
+  ASSERT_TRUE(line.jail);
+  EXPECT_EQ(line.jail->uid, 1000u);
+  EXPECT_EQ(line.jail->gid, 1001u);
+  EXPECT_EQ(line.jail->cgroup, "/berth/vm1");
+  EXPECT_EQ(line.jail->cpus, (CpuSet{2, 3}));
+  EXPECT_EQ(line.jail->nodes, (CpuSet{1}));
+  EXPECT_EQ(line.jail->memory, uint64_t{2} << 30);
+  EXPECT_EQ(line.jail->huge_pages_2m, uint64_t{1} << 30);
+  EXPECT_EQ(line.jail->processes, 64u);
+  EXPECT_EQ(line.jail->open_files, 500u);
+  EXPECT_FALSE(ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--jail", "memory=1G"}).has_value())
+      << "a limit without a group";
+  EXPECT_FALSE(ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--jail", "uid=1000,open_files=10"})
+                   .has_value());
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,117 @@
+#include "vmm/jail/landlock.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+namespace berth::vmm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Runs in a child, because a restriction cannot be taken back; returns its exit status.
+template <class Body>
+int InChild(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
+}
+
+class LandlockTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (syscall(444, nullptr, 0, 1) < 3) GTEST_SKIP() << "this kernel has no Landlock of version 3";
+    std::string name = (fs::temp_directory_path() / "berth-landlock-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    std::ofstream(folder_ + "/read") << "r";
+    std::ofstream(folder_ + "/write") << "w";
+    std::ofstream(folder_ + "/secret") << "s";
+    fs::create_directory(folder_ + "/run");
+  }
+  void TearDown() override {
+    if (!folder_.empty()) fs::remove_all(folder_);
+  }
+  bool Opens(const std::string& name, int flags) const {
+    const int fd = open((folder_ + "/" + name).c_str(), flags | O_CLOEXEC, 0600);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(LandlockTest, OnlyWhatTheRulesNameCanBeUsed) {
+  const std::vector<PathRule> rules = {{folder_ + "/read", PathRule::Use::kRead},
+                                       {folder_ + "/write", PathRule::Use::kReadWrite},
+                                       {folder_ + "/new", PathRule::Use::kReadWrite, true},
+                                       {"/dev/no-such-device", PathRule::Use::kReadWrite}};
+  EXPECT_EQ(InChild([&] {
+              if (!ApplyLandlock(rules).ok()) return 1;
+              if (!Opens("read", O_RDONLY)) return 2;
+              if (Opens("read", O_RDWR)) return 3;
+              if (!Opens("write", O_RDWR | O_TRUNC)) return 4;
+              if (!Opens("new", O_WRONLY)) return 5;
+              if (Opens("secret", O_RDONLY)) return 6;
+              if (Opens("other", O_WRONLY | O_CREAT)) return 7;
+              if (unlink((folder_ + "/read").c_str()) == 0) return 8;
+              if (open("/etc/passwd", O_RDONLY) >= 0) return 9;
+              return 0;
+            }),
+            0);
+}
+
+TEST_F(LandlockTest, FoldersForSocketsAndTemporaryFiles) {
+  const std::vector<PathRule> rules = {{folder_ + "/run", PathRule::Use::kTemporary}};
+  EXPECT_EQ(InChild([&] {
+              if (!ApplyLandlock(rules).ok()) return 1;
+              if (!Opens("run/file", O_RDWR | O_CREAT)) return 2;
+              if (unlink((folder_ + "/run/file").c_str()) != 0) return 3;
+              if (mkdir((folder_ + "/run/sub").c_str(), 0700) == 0) return 4;
+              return 0;
+            }),
+            0);
+}
+
+TEST_F(LandlockTest, APathThatDoesNotExistIsAnError) {
+  EXPECT_EQ(InChild([] {
+              Status status = ApplyLandlock({{"/nonexistent/image", PathRule::Use::kRead}});
+              return status.code() == StatusCode::kNotFound ? 0 : 1;
+            }),
+            0);
+}
+
+TEST(LandlockRules, FollowFromTheCommandLine) {
+  CommandLine line = *ParseCommandLine(std::vector<std::string>{
+      "--kernel", "/boot/k", "--disk", "path=/d,readonly=on", "path=/e", "--serial", "socket=/run/vm/s",
+      "--console", "file=/log/c", "--memory", "size=0", "--memory-zone", "id=a,size=1G,file=/tmp",
+      "--api-socket", "/run/api", "--landlock", "--landlock-rules", "path=/images,access=rw",
+      "path=/ro,access=r"});
+  EXPECT_TRUE(line.landlock);
+  const std::vector<PathRule> rules = LandlockRules(line);
+  auto has = [&](const PathRule& rule) { return std::find(rules.begin(), rules.end(), rule) != rules.end(); };
+  using Use = PathRule::Use;
+  EXPECT_TRUE(has({"/boot/k", Use::kRead}));
+  EXPECT_TRUE(has({"/d", Use::kRead}));
+  EXPECT_TRUE(has({"/e", Use::kReadWrite}));
+  EXPECT_TRUE(has({"/run/vm", Use::kSockets}));
+  EXPECT_TRUE(has({"/run", Use::kSockets}));
+  EXPECT_TRUE(has({"/log/c", Use::kReadWrite, true}));
+  EXPECT_TRUE(has({"/tmp", Use::kTemporary}));
+  EXPECT_TRUE(has({"/images", Use::kReadWrite}));
+  EXPECT_TRUE(has({"/ro", Use::kRead}));
+  EXPECT_FALSE(
+      ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--landlock-rules", "path=/x,access=x"})
+          .has_value());
+}
+
+}  // namespace
+}  // namespace berth::vmm

@@ -1,0 +1,159 @@
+#include "vmm/jail/landlock.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "common/unique_fd.h"
+
+namespace berth::vmm {
+namespace {
+
+// Of the kernel's linux/landlock.h, which is older than the features here where Debian builds.
+constexpr long kCreateRuleset = 444, kAddRule = 445, kRestrictSelf = 446;
+constexpr uint32_t kVersionFlag = 1;
+constexpr int kPathBeneath = 1;
+enum Access : uint64_t {
+  kExecute = 1 << 0,
+  kWriteFile = 1 << 1,
+  kReadFile = 1 << 2,
+  kReadDir = 1 << 3,
+  kRemoveDir = 1 << 4,
+  kRemoveFile = 1 << 5,
+  kMakeChar = 1 << 6,
+  kMakeDir = 1 << 7,
+  kMakeReg = 1 << 8,
+  kMakeSock = 1 << 9,
+  kMakeFifo = 1 << 10,
+  kMakeBlock = 1 << 11,
+  kMakeSym = 1 << 12,
+  kRefer = 1 << 13,     // version 2
+  kTruncate = 1 << 14,  // version 3
+  kIoctlDev = 1 << 15,  // version 5
+};
+constexpr uint64_t kVersion3 = (kTruncate << 1) - 1;
+constexpr uint64_t kOnFiles = kExecute | kWriteFile | kReadFile | kTruncate | kIoctlDev;
+
+struct RulesetAttr {
+  uint64_t handled_fs;
+};
+struct __attribute__((packed)) PathBeneathAttr {
+  uint64_t allowed;
+  int32_t parent;
+};
+
+uint64_t AccessOf(PathRule::Use use) {
+  switch (use) {
+    case PathRule::Use::kRead:
+      return kReadFile | kReadDir;
+    case PathRule::Use::kReadWrite:
+      return kReadFile | kReadDir | kWriteFile | kTruncate | kIoctlDev;
+    case PathRule::Use::kSockets:
+      return kReadDir | kMakeSock | kRemoveFile | kWriteFile | kReadFile;
+    case PathRule::Use::kTemporary:
+      return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile;
+  }
+  CHECK(false);
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool IsFolder(const std::string& path) {
+  struct stat info{};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool MayBeMissing(const std::string& path) {
+  return path.starts_with("/dev/") || path.starts_with("/proc") || path.starts_with("/sys");
+}
+
+void AddPort(const SerialConfig& port, std::vector<PathRule>& rules) {
+  using Mode = SerialConfig::Mode;
+  if (port.mode == Mode::kFile) rules.push_back({port.path, PathRule::Use::kReadWrite, true});
+  if (port.mode == Mode::kSocket) rules.push_back({FolderOf(port.path), PathRule::Use::kSockets});
+  if (port.mode == Mode::kPty) {
+    rules.push_back({"/dev/ptmx", PathRule::Use::kReadWrite});
+    rules.push_back({"/dev/pts", PathRule::Use::kReadWrite});
+  }
+}
+
+Status AddRule(int ruleset, uint64_t handled, const PathRule& rule) {
+  if (rule.create)
+    UniqueFd(::open(rule.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600));
+  UniqueFd fd(::open(rule.path.c_str(), O_PATH | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == ENOENT && MayBeMissing(rule.path)) return OkStatus();
+    return ErrnoStatus("landlock rule of " + rule.path, errno).WithField("landlock");
+  }
+  struct stat info{};
+  if (::fstat(fd.get(), &info) != 0) return ErrnoStatus("landlock rule of " + rule.path, errno);
+  uint64_t allowed = AccessOf(rule.use) & handled;
+  if (!S_ISDIR(info.st_mode)) allowed &= kOnFiles;
+  const PathBeneathAttr attr{allowed, fd.get()};
+  if (::syscall(kAddRule, ruleset, kPathBeneath, &attr, 0) == 0) return OkStatus();
+  return ErrnoStatus("landlock rule of " + rule.path, errno).WithField("landlock");
+}
+
+}  // namespace
+
+std::vector<PathRule> LandlockRules(const CommandLine& line) {
+  using Use = PathRule::Use;
+  std::vector<PathRule> rules = {
+      {"/dev/kvm", Use::kReadWrite},  {"/dev/net/tun", Use::kReadWrite},
+      {"/dev/vfio", Use::kReadWrite}, {"/dev/iommu", Use::kReadWrite},
+      {"/dev/null", Use::kReadWrite}, {"/proc", Use::kRead},
+      {"/sys", Use::kRead},
+  };
+  const VmConfig& config = line.config;
+  if (line.has_vm) {
+    rules.push_back({config.kernel, Use::kRead});
+    if (config.initramfs) rules.push_back({*config.initramfs, Use::kRead});
+  }
+  for (const MemoryZoneConfig& zone : config.memory_zones) {
+    if (!zone.file) continue;
+    rules.push_back(
+        {*zone.file, IsFolder(*zone.file) ? Use::kTemporary : Use::kReadWrite, !IsFolder(*zone.file)});
+  }
+  for (const DiskConfig& disk : config.disks)
+    rules.push_back({disk.path, disk.readonly ? Use::kRead : Use::kReadWrite});
+  if (!config.rng.empty()) rules.push_back({config.rng, Use::kRead});
+  AddPort(config.serial, rules);
+  AddPort(config.console, rules);
+  if (config.vsock) rules.push_back({FolderOf(config.vsock->socket), Use::kSockets});
+  if (line.api_socket) rules.push_back({FolderOf(*line.api_socket), Use::kSockets});
+  if (line.event_path) rules.push_back({*line.event_path, Use::kReadWrite, true});
+  if (line.log_file) rules.push_back({*line.log_file, Use::kReadWrite, true});
+  for (const LandlockRule& rule : line.landlock_rules)
+    rules.push_back({rule.path, rule.write ? Use::kReadWrite : Use::kRead});
+  return rules;
+}
+
+Status ApplyLandlock(const std::vector<PathRule>& rules) {
+  const long version = ::syscall(kCreateRuleset, nullptr, 0, kVersionFlag);
+  constexpr long kLeast = 3, kWithIoctl = 5;
+  if (version < kLeast) {
+    return FailedPrecondition(version < 0 ? "this kernel has no Landlock, or it is switched off"
+                                          : "this kernel's Landlock is version " + std::to_string(version) +
+                                                ", at least 3 is needed",
+                              "landlock", "leave out --landlock, or boot with lsm=landlock,...");
+  }
+  const uint64_t handled = kVersion3 | (version >= kWithIoctl ? uint64_t{kIoctlDev} : 0);
+  const RulesetAttr attr{handled};
+  UniqueFd ruleset(static_cast<int>(::syscall(kCreateRuleset, &attr, sizeof attr, 0)));
+  if (!ruleset.valid()) return ErrnoStatus("landlock ruleset", errno);
+  for (const PathRule& rule : rules) TRY(AddRule(ruleset.get(), handled, rule));
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return ErrnoStatus("no new privileges", errno);
+  if (::syscall(kRestrictSelf, ruleset.get(), 0) != 0) return ErrnoStatus("landlock", errno);
+  return OkStatus();
+}
+
+}  // namespace berth::vmm

@@ -109,8 +109,9 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
   using Use = PathRule::Use;
   std::vector<PathRule> rules = {
       {"/dev/kvm", Use::kReadWrite},  {"/dev/net/tun", Use::kReadWrite},
-      {"/dev/vfio", Use::kReadWrite}, {"/dev/null", Use::kReadWrite},
-      {"/proc", Use::kRead},          {"/sys", Use::kRead},
+      {"/dev/vfio", Use::kReadWrite}, {"/dev/iommu", Use::kReadWrite},
+      {"/dev/null", Use::kReadWrite}, {"/proc", Use::kRead},
+      {"/sys", Use::kRead},
   };
   const VmConfig& config = line.config;
   if (line.has_vm) {

@@ -41,19 +41,23 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
       ->type_name("HOST:PORT")
       ->capture_default_str();
   app.add_option("--timeout", context.timeout_s, "Seconds to wait for an answer")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(Seconds(0.1, 3600))
       ->capture_default_str();
   app.fallthrough();
   AddDiscover(app, context, verbs);
   AddHost(app, context, verbs);
   AddLists(app, context, verbs);
   AddInstance(app, context, verbs);
+  AddImport(app, context, verbs);
+  AddWhatif(app, context, verbs);
 
   if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;
   const Run* run = verbs.Parsed();
   if (run == nullptr) return kUsage;
   Status status = (*run)(context);
   terminal.out.flush();
+  // What was asked for may have been done, but the answer is incomplete (a full disk, a closed pipe).
+  if (status.ok() && !terminal.out) status = {StatusCode::kDataLoss, "the output could not be written"};
   if (status.ok()) return kDone;
   terminal.err << "berthctl: " << status.ToString() << "\n";
   return kFailed;

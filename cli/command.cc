@@ -31,6 +31,17 @@ CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& he
   return verb;
 }
 
+CLI::Validator Seconds(double least, double most) {
+  auto check = [least, most](const std::string& text) -> std::string {
+    double value = 0;
+    // Written so that a NaN, which compares with nothing, is refused.
+    if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return {};
+    return CLI::detail::to_string(text) + " is not a number from " + CLI::detail::to_string(least) + " to " +
+           CLI::detail::to_string(most);
+  };
+  return CLI::Validator(check, "SECONDS");
+}
+
 void AddOutputOption(CLI::App& verb, Context& context, const std::string& formats) {
   verb.add_option("-o,--output", context.output, "Output: " + formats)->type_name("FORMAT");
 }

@@ -42,12 +42,17 @@ CLI::App* AddNoun(CLI::App& app, const std::string& name, const std::string& hel
 // Adds a verb under a noun with its options -o and examples.
 CLI::App* AddVerb(CLI::App& noun, const std::string& name, const std::string& help,
                   const std::string& example);
+// Accepts a number of seconds from `least` to `most`, and neither "nan" nor "inf".
+CLI::Validator Seconds(double least, double most);
 void AddOutputOption(CLI::App& verb, Context& context, const std::string& formats);
 
 // One per file: the verbs of a noun.
 void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
-void AddLists(CLI::App& app, Context& context, Verbs& verbs);  // device, flavor, alias
+void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs);  // a verb of host
+void AddLists(CLI::App& app, Context& context, Verbs& verbs);       // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
+void AddImport(CLI::App& app, Context& context, Verbs& verbs);
+void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);
 
 }  // namespace berth::cli

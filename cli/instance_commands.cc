@@ -17,6 +17,7 @@ using Align = Table::Align;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPollInterval = std::chrono::milliseconds(200);
+constexpr double kMaxWaitSeconds = 7 * 24 * 3600;
 
 struct CreateOptions {
   std::string name, flavor, host, uuid, kernel, initramfs, cmdline;
@@ -238,7 +239,9 @@ void AddCreate(CLI::App& instance, Context& context, Verbs& verbs) {
       ->type_name("UUID");
   create->add_flag("--dry-run", o->dry_run, "Say where it would go and why, and claim nothing");
   create->add_flag("--wait", o->wait, "Wait until it runs");
-  create->add_option("--wait-timeout", o->wait_timeout_s, "Seconds to wait")->capture_default_str();
+  create->add_option("--wait-timeout", o->wait_timeout_s, "Seconds to wait")
+      ->check(Seconds(0, kMaxWaitSeconds))
+      ->capture_default_str();
   AddOutputOption(*create, context, "tree (default), json, yaml");
   verbs.Add(create, [o](Context& c) { return CreateInstance(c, *o); });
 }
@@ -271,7 +274,9 @@ void AddInstance(CLI::App& app, Context& context, Verbs& verbs) {
   auto timeout = std::make_shared<double>(120);
   remove->add_option("INSTANCE", *name, "Name or UUID")->required();
   remove->add_flag("--wait", *wait, "Wait until nothing of it is left");
-  remove->add_option("--wait-timeout", *timeout, "Seconds to wait")->capture_default_str();
+  remove->add_option("--wait-timeout", *timeout, "Seconds to wait")
+      ->check(Seconds(0, kMaxWaitSeconds))
+      ->capture_default_str();
   verbs.Add(remove, [=](Context& c) { return DeleteInstance(c, *name, *wait, *timeout); });
 }
 

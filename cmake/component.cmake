@@ -47,6 +47,9 @@ function(berth_test name)
   endif()
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE berth_options ${A_DEPS} GTest::gtest GTest::gtest_main)
+  # The code under test is built as it is shipped; the tests themselves are half of all source lines, and -O1
+  # saves a quarter of their compile time.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_compile_definitions(${name} PRIVATE BERTH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                              BERTH_BINARY_DIR="${PROJECT_BINARY_DIR}")
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60

@@ -9,6 +9,8 @@ if(NOT BERTH_VMM_ONLY)
   find_package(SQLite3 REQUIRED)
   find_package(yaml-cpp CONFIG REQUIRED)
   find_package(prometheus-cpp CONFIG REQUIRED)
+  find_package(OpenSSL REQUIRED)  # by way of cpprestsdk, whose target does not name it
+  find_package(cpprestsdk CONFIG REQUIRED)
   pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
   pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # not named re2: gRPC looks for that name itself
 endif()

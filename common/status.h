@@ -130,6 +130,14 @@ template <class T>
 Status Get(const Result<T>& r) {
   return r.status();
 }
+// Apart from Get, so that the common case copies nothing.
+inline bool IsOk(const Status& s) {
+  return s.ok();
+}
+template <class T>
+bool IsOk(const Result<T>& r) {
+  return r.has_value();
+}
 }  // namespace status_internal
 
 // Aborts the process with a message, in every build. Only for what cannot happen, never for outside input.
@@ -141,12 +149,11 @@ Status Get(const Result<T>& r) {
   ((condition) ? static_cast<void>(0) : ::berth::CheckFailed(#condition, __FILE__, __LINE__))
 
 // Returns from the function with the error of a Status or Result expression; goes on when it is OK.
-#define TRY(expression)                                                                                \
-  do {                                                                                                 \
-    auto&& berth_try_value = (expression);                                                             \
-    if (::berth::Status berth_try = ::berth::status_internal::Get(berth_try_value); !berth_try.ok()) { \
-      return berth_try;                                                                                \
-    }                                                                                                  \
+#define TRY(expression)                                      \
+  do {                                                       \
+    auto&& berth_try_value = (expression);                   \
+    if (!::berth::status_internal::IsOk(berth_try_value))    \
+      return ::berth::status_internal::Get(berth_try_value); \
   } while (false)
 
 #define BERTH_CONCAT_INNER(a, b) a##b

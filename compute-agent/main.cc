@@ -1,4 +1,6 @@
 // berth-agent: tells placement what this host has, and runs the instances that are claimed on it.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -8,6 +10,7 @@
 #include "common/log.h"
 #include "compute-agent/service/placement_client.h"
 #include "compute-agent/service/server.h"
+#include "placement/client/channel.h"
 
 namespace {
 
@@ -28,6 +31,15 @@ struct Flags {
 int Fail(const berth::Status& status) {
   std::fprintf(stderr, "berth-agent: %s\n", status.ToString().c_str());
   return 1;
+}
+
+void PrintFindings(const berth::agent::PreflightReport& preflight) {
+  for (const berth::agent::Finding& finding : preflight.findings) {
+    if (finding.severity == berth::agent::Severity::kOk) continue;
+    std::printf("%s %s: %s; needed: %s%s%s\n", berth::agent::SeverityName(finding.severity),
+                finding.id.c_str(), finding.found.c_str(), finding.needed.c_str(),
+                finding.repair.empty() ? "" : "; repair: ", finding.repair.c_str());
+  }
 }
 
 void PrintReport(const berth::placement::HostReport& report) {
@@ -58,17 +70,23 @@ int Run(const Flags& flags) {
   }
   if (!flags.vmm.empty()) options.config.vmm = flags.vmm;
   if (!flags.state_dir.empty()) options.config.state_dir = flags.state_dir;
+  berth::Status refused;  // written before the signal below is sent, read after it was received
+  options.on_refused = [&refused](const berth::Status& status) {
+    refused = status;
+    ::kill(::getpid(), SIGTERM);
+  };
   auto server = AgentServer::Create(options);
   if (!server.has_value()) return Fail(server.error());
   if (flags.check) {
     PrintReport((*server)->report());
+    PrintFindings((*server)->preflight());
     return 0;
   }
   if (berth::Status listening = (*server)->Listen(flags.listen); !listening.ok()) return Fail(listening);
   std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   std::string endpoint =
       flags.endpoint.empty() ? host + ":" + std::to_string((*server)->port()) : flags.endpoint;
-  (*server)->Begin(berth::agent::MakeChannel(flags.placement), endpoint);
+  (*server)->Begin(berth::placement::MakeChannel(flags.placement), endpoint);
   std::fprintf(stderr, "berth-agent ready on %s, placement at %s\n", endpoint.c_str(),
                flags.placement.c_str());
 
@@ -76,7 +94,7 @@ int Run(const Flags& flags) {
   sigwait(&signals, &signal);
   LOG(kInfo, "agent_stopping", {{"signal", signal}});
   (*server)->Stop();
-  return 0;
+  return refused.ok() ? 0 : Fail(refused);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ using placement::InstanceSpec;
 using placement::InstanceStatus;
 using placement::PagePool;
 
-constexpr uint8_t kVersion = 1;
+// 2: claims have `external`. Readers know 1 as well.
+constexpr uint8_t kVersion = 2;
 
 template <class V, class T>
 concept Is = std::same_as<std::remove_const_t<V>, T>;
@@ -64,6 +65,24 @@ void Fields(A& a, V& v) {
 template <class A, Is<Claim> V>
 void Fields(A& a, V& v) {
   a(v.consumer, v.name, v.host, v.phase, v.cells, v.devices, v.spec, v.status, v.created_at_ms);
+  if (a.version() >= 2) a(v.external);
+}
+template <class A, Is<placement::Inventory> V>
+void Fields(A& a, V& v) {
+  a(v.resource_class, v.total, v.reserved, v.min_unit, v.max_unit, v.step_size, v.allocation_ratio);
+}
+template <class A, Is<ProviderRecord> V>
+void Fields(A& a, V& v) {
+  a(v.owner, v.provider.parent, v.provider.inventories, v.provider.traits, v.provider.aggregates,
+    v.provider.created_at_ms, v.provider.updated_at_ms, v.provider.inventories_at_ms);
+}
+template <class A, Is<placement::Allocation> V>
+void Fields(A& a, V& v) {
+  a(v.provider, v.resource_class, v.amount);
+}
+template <class A, Is<placement::Consumer> V>
+void Fields(A& a, V& v) {
+  a(v.generation, v.project, v.user, v.type, v.allocations, v.created_at_ms, v.updated_at_ms);
 }
 template <class A, Is<std::pair<uint32_t, uint32_t>> V>
 void Fields(A& a, V& v) {
@@ -77,6 +96,7 @@ class Encoder {
     (Put(values), ...);
   }
   std::string Take() { return std::move(out_); }
+  static constexpr uint8_t version() { return kVersion; }
 
  private:
   void Varint(uint64_t value) {
@@ -153,6 +173,8 @@ class Decoder {
   }
   bool ok() const { return ok_; }
   bool AtEnd() const { return ok_ && in_.empty(); }
+  uint8_t version() const { return version_; }
+  void set_version(uint8_t version) { version_ = version; }
 
  private:
   void Fail() {
@@ -196,6 +218,14 @@ class Decoder {
   void Get(T& value) {
     value = static_cast<T>(Varint(std::numeric_limits<T>::max()));
   }
+  // Amounts: stored ones are never negative.
+  void Get(int32_t& value) { value = static_cast<int32_t>(Varint(INT32_MAX)); }
+  template <class T>
+    requires std::is_enum_v<T> && std::same_as<std::underlying_type_t<T>, uint32_t>
+  void Get(T& value) {
+    value = static_cast<T>(Varint(UINT32_MAX));
+  }
+  void Get(placement::TreeOwner& value) { value = static_cast<placement::TreeOwner>(Varint(1)); }
   void Get(bool& value) { value = Varint(1) == 1; }
   void Get(placement::DeviceType& value) { value = static_cast<placement::DeviceType>(Varint(2)); }
   void Get(placement::ClaimPhase& value) { value = static_cast<placement::ClaimPhase>(Varint(1)); }
@@ -249,6 +279,7 @@ class Decoder {
 
   std::string_view in_;
   bool ok_ = true;
+  uint8_t version_ = kVersion;
 };
 
 template <class T>
@@ -264,10 +295,11 @@ Result<T> Decode(std::string_view bytes, const char* what) {
   uint8_t version = 0;
   T value;
   decoder(version);
-  if (decoder.ok() && version != kVersion) {
-    return DataLoss(std::string(what) + " of version " + std::to_string(version) + ", known is " +
+  if (decoder.ok() && (version == 0 || version > kVersion)) {
+    return DataLoss(std::string(what) + " of version " + std::to_string(version) + ", known are 1 to " +
                     std::to_string(kVersion));
   }
+  decoder.set_version(version);
   decoder(value);
   if (!decoder.AtEnd()) {
     return DataLoss(std::string(what) + " of " + std::to_string(bytes.size()) + " bytes cannot be read");
@@ -285,6 +317,18 @@ std::string EncodeClaim(const Claim& claim) {
   return Encode(claim);
 }
 
+std::string EncodeProvider(const placement::Provider& provider, placement::TreeOwner owner) {
+  return Encode(ProviderRecord{provider, owner});
+}
+
+std::string EncodeGenerations(const std::vector<uint64_t>& generations) {
+  return Encode(generations);
+}
+
+std::string EncodeConsumer(const placement::Consumer& consumer) {
+  return Encode(consumer);
+}
+
 std::string EncodeContents(const Contents& contents) {
   Encoder encoder;
   encoder(contents.sequence, contents.hosts.size());
@@ -298,6 +342,18 @@ std::string EncodeContents(const Contents& contents) {
     if (event->report) encoder(*event->report);
     if (event->claim) encoder(*event->claim);
   }
+  encoder(contents.audit, contents.names.size());
+  for (const NameRecord& name : contents.names) {
+    encoder(name.kind, name.id, name.name, name.created_at_ms, name.updated_at_ms);
+  }
+  encoder(contents.providers.size());
+  for (const ProviderRecord& record : contents.providers) {
+    encoder(record.provider.uuid, record.provider.name, record);
+  }
+  encoder(contents.generations.size());
+  for (const TreeGenerations& tree : contents.generations) encoder(tree.root, tree.generations);
+  encoder(contents.consumers.size());
+  for (const auto& consumer : contents.consumers) encoder(consumer->uuid, *consumer);
   return encoder.Take();
 }
 
@@ -307,6 +363,18 @@ Result<HostReport> DecodeReport(std::string_view bytes) {
 
 Result<Claim> DecodeClaim(std::string_view bytes) {
   return Decode<Claim>(bytes, "claim");
+}
+
+Result<ProviderRecord> DecodeProvider(std::string_view bytes) {
+  return Decode<ProviderRecord>(bytes, "provider");
+}
+
+Result<std::vector<uint64_t>> DecodeGenerations(std::string_view bytes) {
+  return Decode<std::vector<uint64_t>>(bytes, "generations of a tree");
+}
+
+Result<placement::Consumer> DecodeConsumer(std::string_view bytes) {
+  return Decode<placement::Consumer>(bytes, "consumer");
 }
 
 }  // namespace berth::db

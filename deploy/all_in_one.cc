@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "placement/client/channel.h"
 
 namespace berth {
 namespace {
@@ -74,9 +75,13 @@ Result<std::unique_ptr<AllInOne>> AllInOne::Start(const Options& options) {
   TRY_ASSIGN(all->placement_,
              placement::PlacementServer::Open({.store = "sqlite:" + options.state_dir + "/placement.db"}));
   TRY_ASSIGN(all->scheduler_, scheduler::SchedulerServer::Start({.listen = "", .config_folder = paths.folder},
-                                                                agent::MakeChannel(socket)));
+                                                                placement::MakeChannel(socket)));
   TRY(all->Serve(options, socket));
-  all->agent_->Begin(agent::MakeChannel(socket), all->endpoint_);
+  if (!options.rest_listen.empty()) {
+    placement::RestFront::Options rest{.listen = options.rest_listen};
+    TRY_ASSIGN(all->rest_, placement::RestFront::Start(rest, *all->placement_));
+  }
+  all->agent_->Begin(placement::MakeChannel(socket), all->endpoint_);
   return all;
 }
 
@@ -111,6 +116,8 @@ AllInOne::~AllInOne() {
 void AllInOne::Stop() {
   if (agent_ != nullptr) agent_->Stop();
   if (scheduler_ != nullptr) scheduler_->Stop();
+  if (rest_ != nullptr) rest_->Stop(std::chrono::seconds(1));
+  rest_.reset();
   if (placement_ != nullptr) placement_->PrepareShutdown();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   server_.reset();  // waits for the calls: the services must outlive it

@@ -7,6 +7,7 @@
 
 #include "common/status.h"
 #include "compute-agent/service/server.h"
+#include "placement/rest_front.h"
 #include "placement/server.h"
 #include "scheduler/service/server.h"
 
@@ -23,6 +24,7 @@ class AllInOne {
     // which the others are.
     std::string config;
     std::string listen = "127.0.0.1:8778";  // port 0: any
+    std::string rest_listen;                // the OpenStack Placement API, a loopback address; "": none
     std::string root = "/";
     std::string vmm;  // overrides the configuration
   };
@@ -35,6 +37,8 @@ class AllInOne {
 
   // Where clients find it: "host:port".
   const std::string& endpoint() const { return endpoint_; }
+  // Of the REST API; "": there is none.
+  std::string rest_endpoint() const { return rest_ == nullptr ? std::string() : rest_->endpoint(); }
   const placement::HostReport& host() const { return agent_->report(); }
   void Stop();
 
@@ -44,6 +48,7 @@ class AllInOne {
 
   std::string endpoint_;
   std::unique_ptr<placement::PlacementServer> placement_;
+  std::unique_ptr<placement::RestFront> rest_;
   std::unique_ptr<scheduler::SchedulerServer> scheduler_;
   std::unique_ptr<agent::AgentServer> agent_;
   std::unique_ptr<grpc::Server> server_;

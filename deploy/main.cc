@@ -38,9 +38,11 @@ int Run(const berth::AllInOne::Options& options) {
   auto all = berth::AllInOne::Start(options);
   if (!all.has_value()) return Fail(all.error());
   const berth::placement::HostReport& host = (*all)->host();
-  std::printf("berth ready on %s: host %s, %zu NUMA cells, %zu devices, KVM %s\n", (*all)->endpoint().c_str(),
-              host.name.c_str(), host.cells.size(), host.devices.size(),
-              host.can_run_guests ? "usable" : "not usable");
+  std::string rest = (*all)->rest_endpoint();
+  if (!rest.empty()) rest = " (Placement API on " + rest + ")";
+  std::printf("berth ready on %s%s: host %s, %zu NUMA cells, %zu devices, KVM %s\n",
+              (*all)->endpoint().c_str(), rest.c_str(), host.name.c_str(), host.cells.size(),
+              host.devices.size(), host.can_run_guests ? "usable" : "not usable");
   std::fflush(stdout);
 
   int signal = 0;
@@ -56,6 +58,7 @@ int main(int argc, char** argv) {
   berth::AllInOne::Options options;
   ::setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors come back as statuses
   options.config = DefaultConfig();
+  options.rest_listen = "127.0.0.1:8779";
   std::string level = "info";
   CLI::App app("Placement, scheduler and agent of this machine in one process, on an embedded store.",
                "berth");
@@ -70,6 +73,10 @@ int main(int argc, char** argv) {
          "folder with flavors*.yaml, aliases*.yaml and agent.yaml, or the agent's file beside the others")
       ->capture_default_str();
   app.add_option("--listen", options.listen, "HOST:PORT to serve all services on")->capture_default_str();
+  app.add_option(
+         "--rest-listen", options.rest_listen,
+         "HOST:PORT of the OpenStack Placement API, without authentication: a loopback address; \"\": none")
+      ->capture_default_str();
   app.add_option("--root", options.root, "folder with sys/, proc/, etc/ and dev/ of the host")
       ->capture_default_str();
   app.add_option("--vmm", options.vmm, "the VMM program [berth-vmm beside this program]");

@@ -5,20 +5,23 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <string_view>
 
 #include "common/log.h"
+#include "placement/placement_config.h"
+#include "placement/rest_front.h"
 #include "placement/server.h"
+#include "placement/store/db_command.h"
 
 namespace {
 
+using berth::Result;
 using berth::Status;
+using berth::placement::PlacementConfig;
 using berth::placement::PlacementServer;
+using berth::placement::RestFront;
 
-struct Flags {
-  std::string listen = "127.0.0.1:7701";
-  PlacementServer::Options placement{.store = "sqlite:placement.db"};
-  std::string log_level = "info";
-};
+constexpr std::chrono::seconds kGrace{10};
 
 int Fail(const Status& status) {
   std::fprintf(stderr, "berth-placement: %s\n", status.ToString().c_str());
@@ -36,65 +39,139 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-int Serve(const Flags& flags, const sigset_t& signals) {
-  auto placement = PlacementServer::Open(flags.placement);
+int Serve(const PlacementConfig& config, const sigset_t& signals) {
+  auto placement = PlacementServer::Open(config.placement);
   if (!placement) return Fail(placement.error());
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(flags.listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(config.grpc_listen, grpc::InsecureServerCredentials(), &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(16 << 20);
   builder.RegisterService((*placement)->service());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (!server || port == 0) {
-    return Fail(
-        berth::Unavailable("cannot listen on " + flags.listen + ": in use, or no address of this machine"));
+    return Fail(berth::Unavailable("cannot listen on " + config.grpc_listen +
+                                   ": in use, or no address of this machine"));
   }
-  std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
-  std::printf("berth-placement ready: grpc %s:%d store %s\n", host.c_str(), port,
-              flags.placement.store.c_str());
+  std::unique_ptr<RestFront> rest;
+  if (!config.rest.listen.empty()) {
+    Result<std::unique_ptr<RestFront>> started = RestFront::Start(config.rest, **placement);
+    if (!started) return Fail(started.error());
+    rest = *std::move(started);
+  }
+  std::string host = config.grpc_listen.substr(0, config.grpc_listen.rfind(':'));
+  std::string rest_text = rest ? " rest " + rest->endpoint() : "";
+  std::printf("berth-placement ready: grpc %s:%d%s store %s\n", host.c_str(), port, rest_text.c_str(),
+              config.placement.store.c_str());
   std::fflush(stdout);
 
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   LOG(kInfo, "shutdown_requested", {{"signal", signal_number}});
+  if (rest) rest->Stop(kGrace);  // what it has accepted still reaches the writer
   (*placement)->PrepareShutdown();
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  server->Shutdown(std::chrono::system_clock::now() + kGrace);
   return 0;
+}
+
+// The configuration file, if the command line names one: its values are what the options default to.
+Result<PlacementConfig> ReadConfigOf(int argc, char** argv) {
+  constexpr std::string_view kOption = "--config";
+  for (int i = 1; i < argc; ++i) {
+    std::string_view argument = argv[i];
+    if (argument == kOption && i + 1 < argc) return berth::placement::ReadPlacementConfig(argv[i + 1]);
+    if (argument.starts_with("--config=")) {
+      return berth::placement::ReadPlacementConfig(std::string(argument.substr(kOption.size() + 1)));
+    }
+  }
+  return PlacementConfig{};
+}
+
+void AddOptions(CLI::App& app, PlacementConfig& config, std::string& auth) {
+  auto& placement = config.placement;
+  app.add_option("--rest-listen", config.rest.listen,
+                 "Address and port of the OpenStack Placement API; port 0: any free one; empty: none")
+      ->capture_default_str();
+  app.add_option("--grpc-listen", config.grpc_listen,
+                 "Address and port of the gRPC service; port 0: any free one")
+      ->capture_default_str();
+  app.add_option("--store", placement.store, "Where the state is kept: sqlite:PATH")->capture_default_str();
+  app.add_option("--auth", auth,
+                 "Who may use the REST API: none (loopback only), token-file, keystone (needs --config)");
+  app.add_option("--token-file", config.rest.token_file,
+                 "Tokens with their users, projects and roles (YAML)");
+  app.add_flag("--auth-none-anywhere", config.rest.allow_auth_none_anywhere,
+               "Allow --auth none on any address: everybody may do everything");
+  app.add_option("--rest-prefix", config.rest.prefix, "Path under which the REST API is, such as /placement");
+  app.add_option("--policy-file", config.rest.policy_file, "Rules that replace the default ones (YAML)");
+  app.add_flag("--policy-new-defaults", config.rest.policy_new_defaults,
+               "Only Placement's new default rules count, not the old ones (role:admin)");
+  app.add_option("--events-kept", placement.events_kept, "Events that a watcher may resume from")
+      ->check(CLI::Range(size_t{16}, size_t{1} << 24))
+      ->capture_default_str();
+  app.add_option("--queue-limit", placement.queue_limit, "Commands that may wait for the store")
+      ->check(CLI::Range(size_t{1}, size_t{1} << 24))
+      ->capture_default_str();
+  app.add_option("--store-max-pages", placement.store_max_pages,
+                 "Largest size of the store in pages of 4 KiB; 0: no limit of its own")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--log-level", config.log_level, "debug, info, warning or error")->capture_default_str();
+}
+
+// `berth-placement db VERB [FILE]`, with --store before or behind it.
+void AddDbCommands(CLI::App& app, std::string& verb, std::string& file) {
+  CLI::App* db = app.add_subcommand("db", "Look after a store that no service uses");
+  db->fallthrough()->require_subcommand(1);
+  auto add = [&](const char* name, const char* what) {
+    CLI::App* command = db->add_subcommand(name, what)->fallthrough();
+    command->callback([&verb, name] { verb = name; });
+    return command;
+  };
+  add("check", "Count everything anew from the stored records and tell what does not agree");
+  add("export", "Write the state as JSON lines")
+      ->add_option("FILE", file, "Standard output if not given or -");
+  add("import", "Read such lines into an empty store")->add_option("FILE", file, "Standard input likewise");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Flags flags;
+  Result<PlacementConfig> config = ReadConfigOf(argc, argv);
+  if (!config) return Fail(config.error());
   CLI::App app("Berth's source of truth: hosts, their devices, and who holds what");
-  app.add_option("--grpc-listen", flags.listen, "Address and port of the gRPC service; port 0: any free one")
-      ->capture_default_str();
-  app.add_option("--store", flags.placement.store, "Where the state is kept: sqlite:PATH")
-      ->capture_default_str();
-  app.add_option("--events-kept", flags.placement.events_kept, "Events that a watcher may resume from")
-      ->check(CLI::Range(size_t{16}, size_t{1} << 24))
-      ->capture_default_str();
-  app.add_option("--queue-limit", flags.placement.queue_limit, "Commands that may wait for the store")
-      ->check(CLI::Range(size_t{1}, size_t{1} << 24))
-      ->capture_default_str();
-  app.add_option("--store-max-pages", flags.placement.store_max_pages,
-                 "Largest size of the store in pages of 4 KiB; 0: no limit of its own")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
+  std::string config_file, auth;
+  bool check = false;
+  app.add_option("--config", config_file, "YAML file with all of this; options win over it");
+  app.add_flag("--check", check, "Only check the configuration");
+  AddOptions(app, *config, auth);
+  std::string db_verb, db_file;
+  AddDbCommands(app, db_verb, db_file);
   app.footer(
-      "Example:\n  berth-placement --grpc-listen 127.0.0.1:7701 --store sqlite:/var/lib/berth/placement.db");
+      "Example:\n  berth-placement --rest-listen 127.0.0.1:8778 --grpc-listen 127.0.0.1:7701 "
+      "--store sqlite:/var/lib/berth/placement.db --auth none");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;  // 0: --help
   }
-
-  berth::Result<berth::LogLevel> level = berth::ParseLogLevel(flags.log_level);
+  if (!auth.empty()) {
+    Result<RestFront::Auth> parsed = berth::placement::ParseAuth(auth);
+    if (!parsed) return Fail(std::move(parsed).error().WithField("--auth"));
+    config->rest.auth = *parsed;
+  }
+  Result<berth::LogLevel> level = berth::ParseLogLevel(config->log_level);
   if (!level) return Fail(std::move(level).error().WithField("--log-level"));
+  if (check) {
+    std::printf("the configuration is valid\n");
+    return 0;
+  }
+  if (!db_verb.empty()) {
+    berth::InitLogging("berth-placement", berth::LogLevel::kError);
+    return berth::placement::RunDbCommand(db_verb, config->placement.store, db_file);
+  }
   sigset_t signals = BlockSignals();
   berth::InitLogging("berth-placement", *level);
-  return Serve(flags, signals);
+  return Serve(*config, signals);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,6 +42,10 @@ class PlacementServer {
   Writer& writer();
   const Fleet& fleet();
   EventHub& events();
+
+  // After each commit, on the writer's thread: its commands, and how long the store took. One observer; {}:
+  // none.
+  void ObserveCommits(std::function<void(size_t commands, double seconds)> observer);
 
   // Ends the open Watch calls, which otherwise never end by themselves.
   void PrepareShutdown();

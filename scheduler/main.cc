@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "common/log.h"
+#include "placement/client/channel.h"
 #include "scheduler/service/grpc_placement_client.h"
 #include "scheduler/service/server.h"
 
@@ -25,8 +26,8 @@ int Run(const std::string& listen, const std::string& placement, const std::stri
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  auto server = berth::scheduler::SchedulerServer::Start({listen, config},
-                                                         berth::scheduler::MakePlacementChannel(placement));
+  auto server =
+      berth::scheduler::SchedulerServer::Start({listen, config}, berth::placement::MakeChannel(placement));
   if (!server.has_value()) return Fail(server.error());
   int signal = 0;
   sigwait(&signals, &signal);

@@ -3,31 +3,24 @@
 #include <algorithm>
 #include <map>
 
-#include "compute-agent/devices/error_list.h"
 #include "placement/model/names.h"
 
 namespace berth::agent {
 namespace {
 
-const std::vector<std::string_view> kKeys = {"vendor_id",        "product_id",     "address",
-                                             "physical_network", "trusted",        "remote_managed",
-                                             "traits",           "resource_class", "managed"};
+const std::vector<std::string_view> kKeys = {
+    "vendor_id", "product_id",     "address", "physical_network", "trusted",     "remote_managed",
+    "traits",    "resource_class", "managed", "live_migratable",  "one_time_use"};
 const std::vector<std::string_view> kAddressKeys = {"domain", "bus", "slot", "function"};
 constexpr size_t kMaxEntries = 4096;
 
-// A four-digit id, or empty for "*". Accepts fewer digits, either case, and a leading 0x.
+using placement::AddressPattern;
+
 Result<std::optional<std::string>> ParseId(const YamlNode& node, const std::string& field) {
   TRY_ASSIGN(std::string text, YamlString(node, field));
-  if (text == "*") return std::optional<std::string>();
-  std::string_view digits = text;
-  if (digits.starts_with("0x") || digits.starts_with("0X")) digits.remove_prefix(2);
-  bool hex = digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-  if (digits.empty() || digits.size() > 4 || !hex) {
-    return InvalidArgument("\"" + text + "\" is no PCI id", field, "0 to ffff in hexadecimal, or \"*\"");
-  }
-  std::string id(4 - digits.size(), '0');
-  for (char c : digits) id += c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  return std::optional<std::string>(id);
+  auto id = placement::ParsePciId(text);
+  if (!id.has_value()) return std::move(id).error().WithField(field);
+  return id;
 }
 
 // Each unknown key is an error of its own.
@@ -35,8 +28,8 @@ void CheckKeys(const YamlNode& map, const std::string& field, const std::vector<
                ErrorList& errors) {
   for (const auto& [key, value] : map.entries) {
     if (key == "devname" && allowed.size() == kKeys.size()) {
-      errors.Add(InvalidArgument("devname is refused: the name of a network device may change at a reboot",
-                                 field + ".devname", "use the PCI address of the device"));
+      errors.Add(InvalidArgument(placement::kDevnameRefused, field + ".devname",
+                                 "use the PCI address of the device"));
       continue;
     }
     YamlNode one;
@@ -96,7 +89,9 @@ void ParseTags(const YamlNode& node, const std::string& field, DeviceSpecEntry& 
     entry.physical_network = errors.Take(YamlString(*value, at("physical_network")));
   }
   for (auto [key, target] :
-       {std::pair("trusted", &entry.trusted), std::pair("remote_managed", &entry.remote_managed)}) {
+       {std::pair("trusted", &entry.trusted), std::pair("remote_managed", &entry.remote_managed),
+        std::pair("live_migratable", &entry.live_migratable),
+        std::pair("one_time_use", &entry.one_time_use)}) {
     if (const YamlNode* value = node.Find(key)) *target = errors.Take(YamlBool(*value, at(key)));
   }
   if (const YamlNode* value = node.Find("managed")) {
@@ -117,28 +112,6 @@ void ParseTags(const YamlNode& node, const std::string& field, DeviceSpecEntry& 
   }
 }
 
-DeviceSpecEntry ParseEntry(const YamlNode& node, const std::string& field, ErrorList& errors) {
-  DeviceSpecEntry entry;
-  entry.line = node.line;
-  if (!node.is_map()) {
-    errors.Add(InvalidArgument("is not a map (line " + std::to_string(node.line) + ")", field,
-                               "for example {vendor_id: \"8086\", product_id: \"154d\"}"));
-    return entry;
-  }
-  CheckKeys(node, field, kKeys, errors);
-  for (auto [key, target] :
-       {std::pair("vendor_id", &entry.vendor_id), std::pair("product_id", &entry.product_id)}) {
-    if (const YamlNode* value = node.Find(key)) {
-      *target = errors.Take(ParseId(*value, field + "." + key)).value_or(std::nullopt);
-    }
-  }
-  if (const YamlNode* value = node.Find("address")) {
-    entry.address = ParseAddress(*value, field + ".address", errors);
-  }
-  ParseTags(node, field, entry, errors);
-  return entry;
-}
-
 std::string EntryName(const DeviceSpec& spec, const DeviceSpecEntry* entry) {
   std::string name = "device_spec[" + std::to_string(entry - spec.entries.data()) + "]";
   return entry->line > 0 ? name + " (line " + std::to_string(entry->line) + ")" : name;
@@ -151,6 +124,10 @@ void ApplyTags(const DeviceSpecEntry& entry, placement::Device& device) {
   device.remote_managed = entry.remote_managed;
   device.resource_class = entry.resource_class;
   device.traits = entry.traits;
+  if (entry.live_migratable == true) device.traits.emplace_back(kLiveMigratableTrait);
+  if (entry.one_time_use == true) device.traits.emplace_back(kOneTimeUseTrait);
+  std::sort(device.traits.begin(), device.traits.end());
+  device.traits.erase(std::unique(device.traits.begin(), device.traits.end()), device.traits.end());
 }
 
 // What holds for a device before any entry is applied.
@@ -208,6 +185,17 @@ void CheckRemoteManaged(const Assignment& run, ErrorList& errors) {
   }
 }
 
+// A VF shares its provider with the other VFs of its PF, which cannot be withheld alone (as in Nova).
+void CheckOneTimeUse(const Assignment& run, ErrorList& errors) {
+  for (size_t i = 0; i < run.devices.size(); ++i) {
+    if (run.devices[i].type != placement::DeviceType::kVf || run.entries[i] == nullptr) continue;
+    if (!run.entries[i]->one_time_use.has_value()) continue;
+    errors.Add(InvalidArgument(
+        "one_time_use is only valid for type-PCI and type-PF, it is set for " + run.NameOf(run.devices[i]),
+        "device_spec", "take it out, or add the product_id of the PF"));
+  }
+}
+
 // The VFs of each PF against the PF, and against the PF's first configured VF.
 void CheckFamilies(const Assignment& run, ErrorList& errors) {
   std::map<PciAddress, const placement::Device*> first_vfs;  // by PF
@@ -248,20 +236,34 @@ void AddWarnings(const DeviceSpec& spec, const std::vector<size_t>& matches, Ass
 
 }  // namespace
 
-bool DeviceSpecEntry::Matches(const placement::Device& device) const {
-  if (vendor_id.has_value() && *vendor_id != device.vendor_id) return false;
-  if (product_id.has_value() && *product_id != device.product_id) return false;
-  if (!address.has_value() || address->Matches(device.address)) return true;
-  // A full address of a PF means its VFs as well (Nova: the parent's address is compared).
-  return device.type == placement::DeviceType::kVf && device.parent.has_value() &&
-         address->exact() == device.parent;
-}
-
 const DeviceSpecEntry* DeviceSpec::Find(const placement::Device& device) const {
+  placement::DeviceIdentity identity{device.vendor_id, device.product_id, device.address, device.parent};
   for (const DeviceSpecEntry& entry : entries) {
-    if (entry.Matches(device)) return &entry;
+    if (entry.Matches(identity)) return &entry;
   }
   return nullptr;
+}
+
+DeviceSpecEntry ParseDeviceSpecEntry(const YamlNode& node, const std::string& field, ErrorList& errors) {
+  DeviceSpecEntry entry;
+  entry.line = node.line;
+  if (!node.is_map()) {
+    errors.Add(InvalidArgument("is not a map (line " + std::to_string(node.line) + ")", field,
+                               "for example {vendor_id: \"8086\", product_id: \"154d\"}"));
+    return entry;
+  }
+  CheckKeys(node, field, kKeys, errors);
+  for (auto [key, target] :
+       {std::pair("vendor_id", &entry.vendor_id), std::pair("product_id", &entry.product_id)}) {
+    if (const YamlNode* value = node.Find(key)) {
+      *target = errors.Take(ParseId(*value, field + "." + key)).value_or(std::nullopt);
+    }
+  }
+  if (const YamlNode* value = node.Find("address")) {
+    entry.address = ParseAddress(*value, field + ".address", errors);
+  }
+  ParseTags(node, field, entry, errors);
+  return entry;
 }
 
 Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field) {
@@ -270,7 +272,7 @@ Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field)
   ErrorList errors;
   std::string path(field);
   if (node.is_map()) {
-    spec.entries.push_back(ParseEntry(node, path, errors));
+    spec.entries.push_back(ParseDeviceSpecEntry(node, path, errors));
   } else if (!node.is_sequence()) {
     return InvalidArgument("is not a list of entries (line " + std::to_string(node.line) + ")", path);
   } else if (node.items.size() > kMaxEntries) {
@@ -279,7 +281,7 @@ Result<DeviceSpec> ParseDeviceSpec(const YamlNode& node, std::string_view field)
                            path);
   }
   for (size_t i = 0; i < node.items.size(); ++i) {
-    spec.entries.push_back(ParseEntry(node.items[i], path + "[" + std::to_string(i) + "]", errors));
+    spec.entries.push_back(ParseDeviceSpecEntry(node.items[i], path + "[" + std::to_string(i) + "]", errors));
   }
   TRY(errors.ToStatus());
   return spec;
@@ -297,6 +299,7 @@ Result<AssignedDevices> AssignDevices(const DeviceSpec& spec, std::vector<placem
     run.entries.push_back(entry);
     if (entry != nullptr) {
       if (!entry->managed) result.unmanaged.insert(device.address);
+      if (entry->one_time_use == true) result.one_time_use.insert(device.address);
       ++matches[static_cast<size_t>(entry - spec.entries.data())];
       ApplyTags(*entry, device);
     }
@@ -304,6 +307,7 @@ Result<AssignedDevices> AssignDevices(const DeviceSpec& spec, std::vector<placem
   }
   ErrorList errors;
   CheckRemoteManaged(run, errors);
+  CheckOneTimeUse(run, errors);
   CheckFamilies(run, errors);
   TRY(errors.ToStatus());
 

@@ -73,12 +73,80 @@ void ForEachEntry(const YamlNode& map, const char* key, const std::vector<std::s
   }
 }
 
+void CheckSecureSize(uint64_t size, const std::string& at, ErrorList& errors) {
+  if (size >= kMinSecureGuest && size % kSecureGranule == 0) return;
+  errors.Add(InvalidArgument(
+      "secure memory of " + ByteSize(size).ToString() + " is not a multiple of 2 MiB of at least 1 GiB", at));
+}
+
+void CheckNoOvercommitment(const HostConfig& config, ErrorList& errors) {
+  if (config.confidential.kind.value_or(ConfidentialKind::kNone) == ConfidentialKind::kNone) return;
+  for (auto [key, ratio] : {std::pair("cpu_allocation_ratio", config.cpu_allocation_ratio),
+                            std::pair("ram_allocation_ratio", config.ram_allocation_ratio)}) {
+    if (ratio == 1.0) continue;
+    errors.Add(InvalidArgument("is not 1.0 although confidential.type is " +
+                                   std::string(ConfidentialKindName(*config.confidential.kind)) +
+                                   ": CPU or memory overcommitment is not supported there",
+                               key, "take it out, or set confidential.type to none"));
+  }
+}
+
+ConfidentialConfig ReadConfidential(const YamlNode& map, ErrorList& errors) {
+  ConfidentialConfig config;
+  const YamlNode* node = map.Find("confidential");
+  if (node == nullptr || node->is_null()) return config;
+  if (!node->is_map()) {
+    errors.Add(InvalidArgument("is not a map (line " + std::to_string(node->line) + ")", "confidential"));
+    return config;
+  }
+  errors.Add(
+      CheckYamlKeys(*node, "confidential",
+                    {"type", "secure_memory", "nonsecure_headroom", "symmetry_percent", "required_os"}));
+  if (const YamlNode* type = node->Find("type")) {
+    std::optional<std::string> text = errors.Take(YamlString(*type, "confidential.type"));
+    if (text.has_value() && *text != "auto") {
+      config.kind = ParseConfidentialKind(*text);
+      if (!config.kind.has_value()) {
+        errors.Add(InvalidArgument("\"" + *text + "\" is unknown", "confidential.type",
+                                   "auto, none, virtcca, tdx, sev-snp or sw-protected"));
+      }
+    }
+  }
+  ForEachEntry(*node, "secure_memory", {"node", "size"}, errors,
+               [&](const YamlNode& entry, const std::string& field) {
+                 std::string at = "confidential." + field;
+                 auto id = ReadInt(entry, at, "node", kMaxNode, errors);
+                 auto size = ReadBytes(entry, at, "size", errors);
+                 if (!id || !size) return;
+                 CheckSecureSize(*size, at + ".size", errors);
+                 config.secure_memory[static_cast<placement::NumaNode>(*id)] = *size;
+               });
+  if (config.kind == ConfidentialKind::kVirtcca && !config.secure_memory.empty()) {
+    errors.Add(InvalidArgument("is set although type is virtcca: the firmware divides the memory",
+                               "confidential.secure_memory", "take it out"));
+  }
+  if (node->Find("nonsecure_headroom") != nullptr) {
+    config.nonsecure_headroom_bytes = ReadBytes(*node, "confidential", "nonsecure_headroom", errors)
+                                          .value_or(config.nonsecure_headroom_bytes);
+  }
+  if (const YamlNode* percent = node->Find("symmetry_percent")) {
+    config.symmetry_percent =
+        errors.Take(YamlDouble(*percent, "confidential.symmetry_percent", 0, 100)).value_or(2.0);
+  }
+  if (const YamlNode* os = node->Find("required_os"); os != nullptr) {
+    config.required_os =
+        os->is_null() ? "" : errors.Take(YamlString(*os, "confidential.required_os")).value_or("");
+  }
+  return config;
+}
+
 }  // namespace
 
 const std::vector<std::string_view>& HostConfig::Keys() {
   static const std::vector<std::string_view> keys = {
-      "cpu_shared_set",  "cpu_dedicated_set",   "cpu_allocation_ratio", "ram_allocation_ratio",
-      "reserved_memory", "reserved_huge_pages", "device_spec"};
+      "cpu_shared_set",       "cpu_dedicated_set", "cpu_allocation_ratio",
+      "ram_allocation_ratio", "reserved_memory",   "reserved_huge_pages",
+      "device_spec",          "confidential",      "sriov"};
   return keys;
 }
 
@@ -111,6 +179,24 @@ HostConfig ParseHostConfig(const YamlNode& map, ErrorList& errors) {
                  config.reserved_huge_pages[{static_cast<placement::NumaNode>(*node), *size}] =
                      static_cast<uint64_t>(*count);
                });
+  ForEachEntry(map, "sriov", {"address", "vfs"}, errors, [&](const YamlNode& entry, const std::string& at) {
+    auto vfs = ReadInt(entry, at, "vfs", 65535, errors);
+    const YamlNode* node = entry.Find("address");
+    if (node == nullptr) {
+      errors.Add(InvalidArgument("is missing", at + ".address", "the PF's address, 0000:41:00.0"));
+      return;
+    }
+    std::optional<std::string> text = errors.Take(YamlString(*node, at + ".address"));
+    if (!text.has_value()) return;
+    Result<PciAddress> address = PciAddress::Parse(*text);
+    if (!address.has_value()) {
+      errors.Add(std::move(address).error().WithField(at + ".address"));
+    } else if (vfs.has_value()) {
+      config.sriov.push_back({*address, static_cast<uint32_t>(*vfs)});
+    }
+  });
+  config.confidential = ReadConfidential(map, errors);
+  CheckNoOvercommitment(config, errors);
   if (const YamlNode* node = map.Find("device_spec")) {
     if (auto spec = errors.Take(ParseDeviceSpec(*node, "device_spec"))) config.device_spec = *std::move(spec);
   }

@@ -11,6 +11,8 @@
 #include "common/yaml.h"
 #include "compute-agent/devices/device_spec.h"
 #include "compute-agent/devices/error_list.h"
+#include "compute-agent/preflight/confidential_config.h"
+#include "compute-agent/sriov/vf_creator.h"
 #include "placement/model/host.h"
 
 namespace berth::agent {
@@ -28,6 +30,9 @@ using PageCounts = std::map<PoolKey, uint64_t>;
 //                         first node with CPUs.
 //   reserved_huge_pages   [{node: 0, page_size: 2M, count: 64}]
 //   device_spec           see device_spec.h
+//   sriov                 [{address: "0000:41:00.0", vfs: 8}]: VFs that PFs are to have
+//   confidential          {type: auto, secure_memory: [{node: 0, size: 64G}], nonsecure_headroom: 256M,
+//                         symmetry_percent: 2, required_os: "..."}: see ConfidentialConfig
 struct HostConfig {
   std::optional<CpuSet> cpu_shared_set;
   std::optional<CpuSet> cpu_dedicated_set;
@@ -36,6 +41,8 @@ struct HostConfig {
   std::optional<std::map<placement::NumaNode, uint64_t>> reserved_memory;  // bytes
   PageCounts reserved_huge_pages;
   DeviceSpec device_spec;
+  ConfidentialConfig confidential;
+  std::vector<VfCount> sriov;
 
   // The keys above, for the check of unknown ones.
   static const std::vector<std::string_view>& Keys();

@@ -87,6 +87,12 @@ void CheckNodes(const HostInventory& inventory, const HostConfig& config, ErrorL
     if (!has(node))
       errors.Add(InvalidArgument("this host has no node " + std::to_string(node), "reserved_memory"));
   }
+  for (const auto& [node, bytes] : config.confidential.secure_memory) {
+    if (!has(node)) {
+      errors.Add(
+          InvalidArgument("this host has no node " + std::to_string(node), "confidential.secure_memory"));
+    }
+  }
   for (const auto& [key, count] : config.reserved_huge_pages) {
     bool known =
         std::any_of(inventory.numa_nodes.begin(), inventory.numa_nodes.end(), [&](const NumaNodeInfo& node) {
@@ -116,9 +122,27 @@ void CheckCpus(const HostInventory& inventory, const HostConfig& config, std::ve
   }
 }
 
+// Gives the cell its secure memory. Returns what of the ordinary memory it takes.
+uint64_t TakeSecureMemory(const NumaNodeInfo& node, const SecureMemory& secure, uint64_t reserve,
+                          placement::Cell& cell, ErrorList& errors) {
+  auto found = secure.bytes.find(node.id);
+  if (found == secure.bytes.end()) return 0;
+  cell.secure_memory_bytes = found->second;
+  if (!secure.from_ordinary) return 0;
+  uint64_t base =
+      node.pages.empty() ? node.memory_bytes : node.pages.front().total * node.pages.front().size_bytes;
+  uint64_t left = base - std::min(base, reserve);
+  if (found->second <= left) return found->second;
+  errors.Add(InvalidArgument("node " + std::to_string(node.id) + " has " + ByteSize(left).ToHuman() +
+                                 " beside its huge pages and reserve, " + ByteSize(found->second).ToHuman() +
+                                 " are to be secure",
+                             "confidential.secure_memory"));
+  return 0;
+}
+
 std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const HostConfig& config,
-                                        const PageCounts& foreign, std::vector<std::string>& warnings,
-                                        ErrorList& errors) {
+                                        const PageCounts& foreign, const SecureMemory& secure,
+                                        std::vector<std::string>& warnings, ErrorList& errors) {
   std::map<placement::NumaNode, uint64_t> reserves = ReservedMemory(inventory, config);
   std::vector<placement::Cell> cells;
   for (const NumaNodeInfo& node : inventory.numa_nodes) {
@@ -142,6 +166,7 @@ std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const Ho
     cell.socket = node.socket;
     cell.siblings = node.siblings;
     SplitCpus(node, config, cell);
+    reserve += TakeSecureMemory(node, secure, reserve, cell, errors);
     uint64_t huge = FillPages(node, reserve, config.reserved_huge_pages, foreign, cell, errors);
     cell.memory_bytes = node.memory_bytes - std::min(node.memory_bytes, reserve + huge);
     FillDistances(inventory, node, cell);
@@ -150,7 +175,78 @@ std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const Ho
   return cells;
 }
 
+// VFIO opens a group only when no driver of the host holds one of its devices. Bridges, and devices that are
+// assignable too (vfio-pci gets them when they are claimed), do not count.
+const PciDeviceInfo* HostsOwn(const std::vector<const PciDeviceInfo*>& group,
+                              const std::set<PciAddress>& assignable) {
+  constexpr uint32_t kBridge = 0x06;
+  for (const PciDeviceInfo* member : group) {
+    bool free = member->driver.empty() || member->driver == "vfio-pci" || member->driver == "pci-stub";
+    if ((member->class_code >> 16) == kBridge || free || assignable.contains(member->address)) continue;
+    return member;
+  }
+  return nullptr;
+}
+
+void WithholdUnviable(const HostInventory& inventory, placement::HostReport& report) {
+  std::map<uint32_t, std::vector<const PciDeviceInfo*>> groups;
+  for (const PciDeviceInfo& info : inventory.pci_devices) {
+    if (info.iommu_group.has_value()) groups[*info.iommu_group].push_back(&info);
+  }
+  std::set<PciAddress> assignable;
+  for (const placement::Device& device : report.devices) {
+    if (device.assignable) assignable.insert(device.address);
+  }
+  for (placement::Device& device : report.devices) {
+    if (!device.assignable || !device.iommu_group.has_value()) continue;
+    const PciDeviceInfo* own = HostsOwn(groups[*device.iommu_group], assignable);
+    if (own == nullptr) continue;
+    device.assignable = false;
+    report.warnings.push_back("device " + device.address.ToString() +
+                              " is withheld: " + own->address.ToString() + " of the same IOMMU group " +
+                              std::to_string(*device.iommu_group) + " is held by the host's driver " +
+                              own->driver + "; put both into device_spec, or unbind it");
+  }
+}
+
+// One-time-use devices that were handed out stay known, but nobody gets them.
+void WithholdUsed(const std::set<PciAddress>& one_time_use, const std::set<PciAddress>& used,
+                  placement::HostReport& report) {
+  for (placement::Device& device : report.devices) {
+    if (!one_time_use.contains(device.address) || !used.contains(device.address)) continue;
+    device.assignable = false;
+    report.warnings.push_back(
+        "device " + device.address.ToString() +
+        " is for one use and was handed out: it is withheld until its file in the folder "
+        "used-devices is removed");
+  }
+}
+
+// Hosts that fail a hard check offer none, and say why.
+SecureMemory OfferedSecureMemory(const PreflightReport& preflight, std::vector<std::string>& warnings) {
+  if (preflight.kind == ConfidentialKind::kNone) return {};
+  warnings.insert(warnings.end(), preflight.secure.warnings.begin(), preflight.secure.warnings.end());
+  if (preflight.Passed(Scope::kConfidential)) return preflight.secure;
+  for (const Finding& finding : preflight.findings) {
+    if (finding.severity != Severity::kHard || finding.scope == Scope::kDevices) continue;
+    warnings.push_back("no confidential guests: " + finding.id + ": " + finding.found +
+                       "; needed: " + finding.needed + "; " + finding.repair);
+  }
+  return {};
+}
+
 }  // namespace
+
+PreflightReport CheckHost(const HostInventory& inventory, const HostConfig& config,
+                          const HostSettings& settings) {
+  return CheckHost(PreflightInput{.inventory = inventory,
+                                  .settings = settings,
+                                  .confidential = config.confidential,
+                                  .cpu_allocation_ratio = config.cpu_allocation_ratio,
+                                  .ram_allocation_ratio = config.ram_allocation_ratio,
+                                  .reserved_memory = ReservedMemory(inventory, config),
+                                  .devices_configured = !config.device_spec.entries.empty()});
+}
 
 PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& own) {
   PageCounts foreign;
@@ -167,7 +263,7 @@ PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& ow
 }
 
 Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig& config,
-                                const HostIdentity& identity, const PageCounts& foreign) {
+                                const HostIdentity& identity, const HostState& state) {
   BuiltReport built;
   placement::HostReport& report = built.report;
   report.uuid = identity.uuid;
@@ -183,7 +279,9 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   ErrorList errors;
   CheckNodes(inventory, config, errors);
   CheckCpus(inventory, config, report.warnings);
-  report.cells = BuildCells(inventory, config, foreign, report.warnings, errors);
+  built.preflight = CheckHost(inventory, config, state.settings);
+  SecureMemory secure = OfferedSecureMemory(built.preflight, report.warnings);
+  report.cells = BuildCells(inventory, config, state.foreign, secure, report.warnings, errors);
   if (report.cells.empty())
     report.warnings.push_back("no NUMA node with CPUs was found: no guest can be placed");
 
@@ -194,6 +292,9 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   TRY(errors.ToStatus());
   report.devices = std::move(assigned->devices);
   built.unmanaged = std::move(assigned->unmanaged);
+  built.one_time_use = std::move(assigned->one_time_use);
+  WithholdUnviable(inventory, report);
+  WithholdUsed(built.one_time_use, state.used, report);
   report.warnings.insert(report.warnings.end(), assigned->warnings.begin(), assigned->warnings.end());
   if (size_t count = report.warnings.size(); count > HostInventory::kMaxWarnings) {
     report.warnings.resize(HostInventory::kMaxWarnings - 1);

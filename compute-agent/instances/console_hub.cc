@@ -128,6 +128,12 @@ Status ConsoleHub::Write(const Uuid& instance, std::string_view data) {
   return OkStatus();
 }
 
+std::optional<uint64_t> ConsoleHub::TakeSwiotlbFull(const Uuid& instance) {
+  std::lock_guard lock(mutex_);
+  auto found = consoles_.find(instance);
+  return found == consoles_.end() ? std::nullopt : found->second.watch.TakeSwiotlbFull();
+}
+
 void ConsoleHub::TryConnect(Console& console) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -170,6 +176,7 @@ void ConsoleHub::Take(Console& console, std::string_view data) {
   console.ring += data;
   KeepTail(console.ring, kRingBytes);
   AppendLog(console, data);
+  console.watch.Feed(data);
   for (auto& [id, listener] : console.listeners) listener->OnOutput(data);
 }
 

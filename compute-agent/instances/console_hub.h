@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "common/unique_fd.h"
 #include "common/uuid.h"
+#include "compute-agent/instances/console_watch.h"
 
 namespace berth::agent {
 
@@ -49,6 +50,8 @@ class ConsoleHub {
   // OnEnd. kNotFound: no such instance.
   Result<uint64_t> Subscribe(const Uuid& instance, std::shared_ptr<ConsoleListener> listener);
   void Unsubscribe(uint64_t subscription);
+  // See ConsoleWatch.
+  std::optional<uint64_t> TakeSwiotlbFull(const Uuid& instance);
   // Input for the guest. kResourceExhausted: the guest does not read; kFailedPrecondition: no VMM there.
   Status Write(const Uuid& instance, std::string_view data);
 
@@ -61,6 +64,7 @@ class ConsoleHub {
     size_t log_size = 0;
     bool attached = false;
     bool fresh = true;  // nothing was read in this agent's time
+    ConsoleWatch watch;
     std::string ring;
     std::string input;
     std::map<uint64_t, std::shared_ptr<ConsoleListener>> listeners;

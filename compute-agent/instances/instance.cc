@@ -15,6 +15,8 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "compute-agent/instances/guest_cmdline.h"
+#include "compute-agent/instances/oom_killer.h"
 #include "compute-agent/instances/placement_proof.h"
 #include "compute-agent/instances/vmm_client.h"
 #include "compute-agent/instances/vmm_options.h"
@@ -33,6 +35,15 @@ constexpr int kMaxRestoreFailures = 5;
 constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
 constexpr size_t kLastLines = 5;
 constexpr size_t kLastBytes = 3000;
+constexpr milliseconds kFirstPatience{20};
+constexpr milliseconds kMaxPatience{1'000};
+constexpr int kPauseFactor = 10;  // pings wait for an answer during at most a tenth of the time
+constexpr uint64_t kOomAdviceMib = 256;
+#if defined(__x86_64__)
+constexpr bool kX86 = true;
+#else
+constexpr bool kX86 = false;
+#endif
 constexpr int kNeverExecuted = 125;  // see process.cc: the child found its parent gone
 
 uint64_t NowMs() {
@@ -124,6 +135,7 @@ void Instance::Recover() {
     adopted_ = true;
     deadline_ = Clock::now() + environment_.start_timeout;
     environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
+    running_since_ = Clock::now();
     if (record_.phase == Phase::kRunning) SetStatus(InstanceState::kRunning, record_.note);
     LOG(kInfo, "instance_adopted", {{"instance", record_.consumer.ToString()}, {"pid", record_.process.pid}});
     return;
@@ -131,6 +143,10 @@ void Instance::Recover() {
   Result<std::string> boot_id = ReadBootId();
   bool rebooted = boot_id.has_value() && *boot_id != record_.process.boot_id;
   if (rebooted) record_.attempts = 0;
+  if (rebooted && !environment_.policy.start_after_reboot) {
+    Finish(InstanceState::kStopped, "the host was rebooted; by policy it is not started again");
+    return;
+  }
   if (rebooted || record_.phase == Phase::kStarting) {
     record_.phase = Phase::kPreparing;  // the start is repeated; saved with its next step
     return;
@@ -146,7 +162,9 @@ void Instance::SetStatus(InstanceState state, std::string detail) {
 }
 
 bool Instance::Save() {
+  BetweenSteps();
   Status saved = record_.Save(record_path());
+  BetweenSteps();
   if (saved.ok()) return true;
   LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", saved}});
   return false;
@@ -154,6 +172,10 @@ bool Instance::Save() {
 
 milliseconds Instance::NextStep() const {
   if (broken_) return kIdle;
+  if (restart_at_.has_value()) {
+    auto left = std::chrono::duration_cast<milliseconds>(*restart_at_ - Clock::now());
+    return std::clamp(left, milliseconds(1), kIdle);
+  }
   bool repeat = record_.phase == Phase::kPreparing && adopted_;
   bool busy =
       repeat || record_.phase == Phase::kStarting || stop_ != Stop::kNone || exit_status_until_.has_value();
@@ -175,6 +197,8 @@ void Instance::StepTowardsRunning(const StartRequest& request) {
     Observe();
     return;
   }
+  if (restart_at_.has_value() && Clock::now() < *restart_at_) return;
+  restart_at_.reset();
   record_.name = request.claim.name;
   SetStatus(InstanceState::kBuilding);
   if (record_.attempts >= kMaxAttempts) {
@@ -188,23 +212,56 @@ void Instance::StepTowardsRunning(const StartRequest& request) {
 
 Status Instance::Prepare(const StartRequest& request) {
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
+  BetweenSteps();
+  TRY_ASSIGN(placement::Claim claim, WithGuestCmdline(request.claim));
   TRY_ASSIGN(record_.arguments,
-             VmmArguments(request.claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
+             VmmArguments(claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
   record_.huge_pages = HugePages(request);
+  record_.claim = environment_.encode_claim(request.claim);
+  TRY(MarkUsed(request));
+  BetweenSteps();
   TRY(BindDevices(request));
+  BetweenSteps();
   return StartProcess();
+}
+
+// A guest that was placed as a confidential one never runs as an ordinary one.
+Result<placement::Claim> Instance::WithGuestCmdline(const placement::Claim& claim) {
+  placement::Claim composed = claim;
+  bool secure = std::any_of(claim.cells.begin(), claim.cells.end(),
+                            [](const placement::CellBinding& cell) { return cell.secure; });
+  if (!secure) return composed;
+  if (!environment_.confidential_vmm) {
+    return FailedPrecondition(
+        "the instance must be confidential, this host's VMM makes no confidential guests: it was not "
+        "started");
+  }
+  TRY_ASSIGN(GuestCmdline cmdline, ConfidentialCmdline(claim.spec, kX86));
+  composed.spec.cmdline = std::move(cmdline.text);
+  if (!cmdline.note.empty()) {
+    LOG(kWarning, "swiotlb_noted", {{"instance", claim.consumer.ToString()}, {"text", cmdline.note}});
+  }
+  return composed;
+}
+
+Status Instance::MarkUsed(const StartRequest& request) const {
+  for (const placement::DeviceBinding& device : request.claim.devices) {
+    if (request.one_time_use.contains(device.address)) TRY(environment_.used_devices.Mark(device.address));
+  }
+  return OkStatus();
 }
 
 Status Instance::BindDevices(const StartRequest& request) {
   record_.note.clear();
   if (request.claim.devices.empty()) return record_.Save(record_path());
-  record_.note = "devices are reserved but not attached: this version's VMM has no device assignment";
-  if (!environment_.binder.Available()) {
-    record_.note += "; the vfio-pci driver is not loaded, their drivers were left alone";
-    return record_.Save(record_path());
-  }
   for (const placement::DeviceBinding& device : request.claim.devices) {
     if (request.unmanaged.contains(device.address)) continue;
+    if (!environment_.binder.Available()) {
+      return {
+          StatusCode::kFailedPrecondition,
+          "device " + device.address.ToString() + " cannot be attached: the vfio-pci driver is not loaded",
+          "devices", "modprobe vfio-pci"};
+    }
     auto known = [&](const BoundDevice& bound) { return bound.address == device.address; };
     if (std::any_of(record_.devices.begin(), record_.devices.end(), known)) continue;
     TRY_ASSIGN(std::string driver, environment_.binder.Driver(device.address));
@@ -223,10 +280,14 @@ Status Instance::StartProcess() {
     record_.process = id;
     record_.phase = Phase::kStarting;
     ++record_.attempts;
-    return record_.Save(record_path());
+    BetweenSteps();  // the process is forked, but waits
+    Status saved = record_.Save(record_path());
+    BetweenSteps();
+    return saved;
   };
   TRY_ASSIGN(process_, Process::Start({environment_.vmm_path, record_.arguments, vmm_log()}, record));
   adopted_ = false;
+  BetweenSteps();
   deadline_ = Clock::now() + environment_.start_timeout;
   environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
   LOG(kInfo, "instance_started",
@@ -241,16 +302,36 @@ void Instance::Observe() {
     HandleEnd();
   } else if (record_.phase == Phase::kStarting) {
     CheckStarted();
+  } else if (record_.phase == Phase::kRunning) {
+    WatchConsole();
   }
 }
 
+void Instance::WatchConsole() {
+  std::optional<uint64_t> slabs = environment_.consoles->TakeSwiotlbFull(record_.consumer);
+  if (!slabs.has_value()) return;
+  std::string advice = LargerSwiotlb(*slabs);
+  LOG(kWarning, "guest_swiotlb_full",
+      {{"instance", record_.consumer.ToString()}, {"slabs", *slabs}, {"recommended", advice}});
+  record_.note = "the guest's swiotlb buffer is full: use " + advice + " in its kernel command line";
+  Save();
+  SetStatus(InstanceState::kRunning, record_.note);
+}
+
 void Instance::CheckStarted() {
-  if (VmmClient(api_socket()).Ping().ok()) {
+  Status answer =
+      Clock::now() < next_ping_ ? Unavailable("not asked") : VmmClient(api_socket(), ping_patience_).Ping();
+  if (answer.code() == StatusCode::kDeadlineExceeded) {
+    next_ping_ = Clock::now() + ping_patience_ * kPauseFactor;
+    ping_patience_ = std::min(ping_patience_ * 2, kMaxPatience);
+  }
+  if (answer.ok()) {
     record_.phase = Phase::kRunning;
     if (!Save()) {
       record_.phase = Phase::kStarting;
       return;
     }
+    running_since_ = Clock::now();
     SetStatus(InstanceState::kRunning, record_.note);
     return;
   }
@@ -275,12 +356,53 @@ void Instance::HandleEnd() {
     return;
   }
   if (exit->code == 0) {
-    Finish(InstanceState::kStopped, "the guest powered off");
+    End(InstanceState::kStopped, "the guest powered off");
   } else if (!exit->code.has_value() && !exit->signal.has_value()) {
-    Finish(InstanceState::kStopped, "ended, its exit status is unknown" + LastOutput());
+    End(InstanceState::kStopped, "ended, its exit status is unknown" + LastOutput());
   } else {
-    Finish(InstanceState::kFailed, ExitText(*exit));
+    End(InstanceState::kFailed, ExitText(*exit));
   }
+}
+
+bool Instance::MayRestart(InstanceState state) const {
+  switch (environment_.policy.restart) {
+    case Restart::kNever:
+      return false;
+    case Restart::kOnFailure:
+      if (state != InstanceState::kFailed) return false;
+      break;
+    case Restart::kAlways:
+      break;
+  }
+  return stop_ == Stop::kNone && record_.restarts < environment_.policy.restart_limit;
+}
+
+// The end of a process: the end of the instance, or by policy the beginning of the next process.
+void Instance::End(InstanceState state, const std::string& detail) {
+  if (record_.phase == Phase::kRunning && Clock::now() - running_since_ >= environment_.policy.restart_settle)
+    record_.restarts = 0;
+  if (!MayRestart(state)) {
+    Finish(state, detail);
+    return;
+  }
+  milliseconds pause = environment_.policy.restart_pause * (uint64_t{1} << std::min(record_.restarts, 16U));
+  restart_at_ = Clock::now() + pause;
+  ++record_.restarts;
+  record_.attempts = 0;
+  record_.phase = Phase::kPreparing;
+  Save();
+  environment_.consoles->Detach(record_.consumer);
+  process_.reset();
+  adopted_ = false;
+  exit_status_until_.reset();
+  kill_reason_.reset();
+  ping_patience_ = kFirstPatience;
+  next_ping_ = {};
+  SetStatus(InstanceState::kBuilding, "restart " + std::to_string(record_.restarts) + " of " +
+                                          std::to_string(environment_.policy.restart_limit) +
+                                          " after: " + detail);
+  LOG(kWarning, "instance_restarting",
+      {{"instance", record_.consumer.ToString()}, {"restart", record_.restarts}, {"detail", detail}});
 }
 
 std::string Instance::ExitText(const ExitStatus& exit) const {
@@ -292,6 +414,10 @@ std::string Instance::ExitText(const ExitStatus& exit) const {
   } else {
     text = "the VMM was ended by signal " + std::to_string(*exit.signal) + " (" + ::strsignal(*exit.signal) +
            ")";
+    if (*exit.signal == SIGKILL && KilledForMemory(environment_.root, record_.process.pid)) {
+      text += ": the host was out of memory; keep at least " + std::to_string(kOomAdviceMib) +
+              " MiB more of its ordinary memory free (reserved_memory, confidential.nonsecure_headroom)";
+    }
   }
   return text + LastOutput();
 }
@@ -335,10 +461,12 @@ bool Instance::StepTowardsGone() {
     process_->TakeExitStatus();
     process_.reset();
   }
+  BetweenSteps();
   return CleanUp();
 }
 
 void Instance::AdvanceStop() {
+  BetweenSteps();
   Clock::time_point now = Clock::now();
   switch (stop_) {
     case Stop::kNone: {
@@ -379,7 +507,9 @@ bool Instance::CleanUp() {
     }
   }
   std::error_code error;
+  BetweenSteps();
   std::filesystem::remove_all(folder(), error);
+  BetweenSteps();
   if (!error) return true;
   LOG(kError, "instance_folder_not_removed", {{"folder", folder()}, {"error", error.message()}});
   SetStatus(InstanceState::kDeleting, "remove " + folder() + ": " + error.message());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,8 +12,10 @@
 #include "common/status.h"
 #include "compute-agent/instances/console_hub.h"
 #include "compute-agent/instances/device_binder.h"
+#include "compute-agent/instances/instance_policy.h"
 #include "compute-agent/instances/instance_record.h"
 #include "compute-agent/instances/process.h"
+#include "compute-agent/instances/used_devices.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
 
@@ -23,7 +26,14 @@ struct InstanceEnvironment {
   std::string folder;    // holds one folder per instance, named by its UUID
   std::string vmm_path;  // the program berth-vmm
   DeviceBinder binder{"/"};
-  ConsoleHub* consoles = nullptr;  // outlives the instances
+  UsedDevices used_devices{""};
+  std::string root = "/";  // holds dev/kmsg
+  InstancePolicy policy;
+  // Called between the steps of creation and deletion: where an agent may end without losing anything.
+  std::function<void()> between_steps;
+  std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
+  bool confidential_vmm = false;                                     // the VMM can make confidential guests
+  ConsoleHub* consoles = nullptr;                                    // outlives the instances
   std::chrono::milliseconds start_timeout{
       600'000};  // until the API socket answers; memory is filled meanwhile
   std::chrono::milliseconds shutdown_timeout{30'000};  // after the power button, before SIGTERM
@@ -37,8 +47,9 @@ inline constexpr size_t kMaxInstancesFolder = 107 - (1 + 36 + 1 + 11);
 struct StartRequest {
   const placement::Claim& claim;
   const placement::HostReport& host;
-  const CpuSet& exclusive;                // CPUs that no floating vCPU may use
-  const std::set<PciAddress>& unmanaged;  // devices whose driver is left alone
+  const CpuSet& exclusive;                   // CPUs that no floating vCPU may use
+  const std::set<PciAddress>& unmanaged;     // devices whose driver is left alone
+  const std::set<PciAddress>& one_time_use;  // devices that are marked as used before they are handed out
 };
 
 // One instance of this host: its folder, its record, its process. Every step is recorded before it is taken,
@@ -84,14 +95,22 @@ class Instance {
   void Recover();
   void ForgetBrokenRecord();
   Status Prepare(const StartRequest& request);
+  Status MarkUsed(const StartRequest& request) const;
   Status BindDevices(const StartRequest& request);
   Status StartProcess();
+  Result<placement::Claim> WithGuestCmdline(const placement::Claim& claim);
   void HandleEnd();
+  void End(placement::InstanceState state, const std::string& detail);
+  bool MayRestart(placement::InstanceState state) const;
+  void WatchConsole();
   void CheckStarted();
   void AdvanceStop();
   bool CleanUp();
   void Finish(placement::InstanceState state, std::string detail);
   bool Save();
+  void BetweenSteps() const {
+    if (environment_.between_steps) environment_.between_steps();
+  }
   void SetStatus(placement::InstanceState state, std::string detail = {});
   std::string LastOutput() const;
   std::string ExitText(const ExitStatus& exit) const;
@@ -107,6 +126,11 @@ class Instance {
   std::optional<Clock::time_point> exit_status_until_;  // how long to wait for the exit status
   std::optional<std::string> kill_reason_;              // why the agent itself killed the process
   int restore_failures_ = 0;
+  Clock::time_point running_since_{};
+  std::optional<Clock::time_point> restart_at_;  // by policy, not before
+  // A VMM that accepts but does not answer is asked ever more rarely and patiently: one thread serves all.
+  std::chrono::milliseconds ping_patience_{20};
+  Clock::time_point next_ping_{};
 };
 
 }  // namespace berth::agent

@@ -38,6 +38,8 @@ Result<InstanceRecord> Read(const json& root) {
   }
   if (!known) return DataLoss("unknown phase of an instance record");
   record.attempts = root.at("attempts").get<uint32_t>();
+  record.restarts = root.value("restarts", uint32_t{0});  // not in records of earlier versions
+  record.claim = root.value("claim", std::string());
   const json& process = root.at("process");
   record.process = {process.at("pid").get<pid_t>(), process.at("start_time").get<uint64_t>(),
                     process.at("boot_id").get<std::string>()};
@@ -69,10 +71,12 @@ std::string InstanceRecord::ToJson() const {
       {"name", name},
       {"phase", PhaseName(phase)},
       {"attempts", attempts},
+      {"restarts", restarts},
       {"process", {{"pid", process.pid}, {"start_time", process.start_time}, {"boot_id", process.boot_id}}},
       {"arguments", arguments},
       {"devices", json::array()},
       {"huge_pages", json::array()},
+      {"claim", claim},
       {"note", note}};
   for (const BoundDevice& device : devices) {
     root["devices"].push_back(

@@ -55,10 +55,12 @@ struct InstanceRecord {
   std::string name;
   Phase phase = Phase::kPreparing;
   uint32_t attempts = 0;  // processes forked so far
+  uint32_t restarts = 0;  // in a row, by policy
   ProcessId process;
   std::vector<std::string> arguments;  // of the VMM, without argv[0]
   std::vector<BoundDevice> devices;    // given to vfio-pci, or about to be
   PageCounts huge_pages;               // that the guest's memory takes
+  std::string claim;                   // as ClaimReporter::EncodeClaim gave it; empty: cannot be made again
   std::string note;                    // shown in the status of a running instance
   std::optional<Outcome> outcome;
 

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <tuple>
 #include <utility>
 
 #include "common/log.h"
@@ -23,6 +22,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kReportingPause{1'000};
 constexpr milliseconds kAdjustInterval{10'000};
 constexpr milliseconds kMaxWait{10'000};
+constexpr milliseconds kHealPause{30'000};
 constexpr int kLockAttempts = 20;
 constexpr milliseconds kLockPause{50};
 
@@ -33,10 +33,18 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.folder = options.state_dir + "/instances";
   environment_.vmm_path = options.vmm_path;
   environment_.binder = DeviceBinder(options.root);
+  environment_.used_devices = UsedDevices(options.state_dir + "/used-devices");
   environment_.consoles = &consoles;
   environment_.start_timeout = options.start_timeout;
   environment_.shutdown_timeout = options.shutdown_timeout;
   environment_.terminate_timeout = options.terminate_timeout;
+  environment_.root = options.root;
+  environment_.policy = options.policy;
+  environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };
+  environment_.confidential_vmm = options.confidential_vmm;
+  environment_.between_steps = options.between_steps;
+  unclaimed_ = options.unclaimed;
+  unclaimed_grace_ = options.unclaimed_grace;
 }
 
 Result<std::unique_ptr<Reconciler>> Reconciler::Open(const ReconcilerOptions& options,
@@ -112,9 +120,18 @@ void Reconciler::Wake() const {
   [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
-void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged) {
+std::map<PciAddress, Uuid> Reconciler::HeldDevices() const {
+  std::map<PciAddress, Uuid> held;
+  for (const auto& [consumer, instance] : instances_) {
+    for (const BoundDevice& device : instance->record().devices) held[device.address] = consumer;
+  }
+  return held;
+}
+
+void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,
+                         std::set<PciAddress> one_time_use) {
   std::lock_guard lock(mutex_);
-  inbox_.host.emplace(std::move(host), std::move(unmanaged));
+  inbox_.host = Host{std::move(host), std::move(unmanaged), std::move(one_time_use)};
   Wake();
 }
 
@@ -145,7 +162,9 @@ void Reconciler::TakeInbox() {
     std::swap(inbox, inbox_);
   }
   if (inbox.host.has_value()) {
-    std::tie(host_, unmanaged_) = *std::move(inbox.host);
+    host_ = std::move(inbox.host->report);
+    unmanaged_ = std::move(inbox.host->unmanaged);
+    one_time_use_ = std::move(inbox.host->one_time_use);
     have_host_ = true;
   }
   if (inbox.all.has_value()) {
@@ -186,20 +205,22 @@ void Reconciler::Pass() {
   } else {
     for (const auto& [consumer, instance] : instances_) instance->Observe();
   }
-  ReportStatuses();
   AdjustFloatingVcpus();
+  // First what Runtime answers, then the news: who is told of a state and looks finds that state.
   Publish();
+  ReportStatuses();
 }
 
 void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) {
+  if (claim.external) return;  // somebody else's hypervisor runs it
   auto found = instances_.find(consumer);
   if (claim.phase == placement::ClaimPhase::kReleasing) {
     if (found == instances_.end()) {
-      gone_.insert(consumer);
+      gone_.try_emplace(consumer);
     } else if (found->second->StepTowardsGone()) {
       LOG(kInfo, "instance_removed", {{"instance", consumer.ToString()}, {"name", claim.name}});
       instances_.erase(found);
-      gone_.insert(consumer);
+      gone_.try_emplace(consumer);
     }
     return;
   }
@@ -208,29 +229,61 @@ void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) 
     found =
         instances_.emplace(consumer, std::make_unique<Instance>(environment_, consumer, claim.name)).first;
   }
-  found->second->StepTowardsRunning({claim, host_, exclusive_, unmanaged_});
+  found->second->StepTowardsRunning({claim, host_, exclusive_, unmanaged_, one_time_use_});
 }
 
-// Instances that no claim explains: a running VM is never ended for that, since the claim may have been lost
-// elsewhere; what does not run is cleaned up.
+// Instances that no claim explains. A running VM is only ended for that by policy and after a while, since
+// the claim may have been lost elsewhere; what does not run is cleaned up.
 void Reconciler::StepUnclaimed() {
   for (auto entry = instances_.begin(); entry != instances_.end();) {
     auto& [consumer, instance] = *entry;
     if (claims_.contains(consumer)) {
+      unclaimed_since_.erase(consumer);
+      heal_at_.erase(consumer);
       ++entry;
       continue;
     }
     instance->Observe();
-    if (instance->has_process() || instance->broken()) {
-      if (warned_.insert(consumer).second) {
+    auto [since, is_new] = unclaimed_since_.try_emplace(consumer, Clock::now());
+    bool stop = unclaimed_ == Unclaimed::kStop && Clock::now() - since->second >= unclaimed_grace_;
+    if ((instance->has_process() && !stop) || instance->broken()) {
+      if (is_new) {
         LOG(kWarning, "instance_without_claim_found",
             {{"instance", consumer.ToString()}, {"pid", instance->record().process.pid}});
       }
+      Heal(consumer, *instance);
       ++entry;
+    } else if (instance->StepTowardsGone()) {
+      LOG(kInfo, "instance_without_claim_removed", {{"instance", consumer.ToString()}});
+      unclaimed_since_.erase(consumer);
+      entry = instances_.erase(entry);
     } else {
-      entry = instance->StepTowardsGone() ? instances_.erase(entry) : std::next(entry);
+      ++entry;
     }
   }
+}
+
+// Seed 002: "makes sure that existing instances ... will have a corresponding PCI allocation in placement".
+// What runs is the truth; the claim comes back by the watch of claims.
+void Reconciler::Heal(const Uuid& consumer, const Instance& instance) {
+  if (unclaimed_ != Unclaimed::kHeal || !instance.has_process() || instance.record().claim.empty()) return;
+  if (ReportingPaused() || Clock::now() < heal_at_[consumer]) return;
+  heal_at_[consumer] = Clock::now() + kHealPause;
+  Status restored = reporter_.RestoreClaim(instance.record().claim);
+  if (restored.ok() || restored.code() == StatusCode::kAlreadyExists) {
+    LOG(kWarning, "claim_restored", {{"instance", consumer.ToString()}});
+    return;
+  }
+  LOG(kWarning, "claim_not_restored", {{"instance", consumer.ToString()}, {"error", restored}});
+  Unreachable(restored);
+}
+
+// Placement as a whole, not this one report.
+bool Reconciler::Unreachable(const Status& sent) {
+  bool unreachable = sent.code() == StatusCode::kUnavailable || sent.code() == StatusCode::kDeadlineExceeded;
+  if (unreachable) PauseReporting();
+  retry_later_ = true;
+  return unreachable;
 }
 
 void Reconciler::PauseReporting() {
@@ -238,32 +291,46 @@ void Reconciler::PauseReporting() {
 }
 
 void Reconciler::ReportStatuses() {
+  retry_later_ = false;
   for (const auto& [consumer, instance] : instances_) {
     if (ReportingPaused()) return;
     auto claim = claims_.find(consumer);
     if (claim == claims_.end()) continue;
     const placement::InstanceStatus& status = instance->status();
     auto [reported, is_new] = reported_.try_emplace(consumer);
-    if (is_new) reported->second = {claim->second.status.state, claim->second.status.detail};
+    if (is_new) reported->second = {claim->second.status.state, claim->second.status.detail, {}};
     if (reported->second.state == status.state && reported->second.detail == status.detail) continue;
+    if (Clock::now() < reported->second.retry_at) {
+      retry_later_ = true;
+      continue;
+    }
+    if (environment_.between_steps) environment_.between_steps();
     Status sent = reporter_.ReportStatus(consumer, status);
+    if (environment_.between_steps) environment_.between_steps();
     if (sent.ok() || sent.code() == StatusCode::kNotFound) {
-      reported->second = {status.state, status.detail};
-    } else {
-      LOG(kWarning, "status_not_reported", {{"instance", consumer.ToString()}, {"error", sent}});
-      PauseReporting();
+      reported->second = {status.state, status.detail, {}};
+      continue;
     }
+    LOG(kWarning, "status_not_reported", {{"instance", consumer.ToString()}, {"error", sent}});
+    if (!Unreachable(sent)) reported->second.retry_at = Clock::now() + kReportingPause;
   }
-  for (auto consumer = gone_.begin(); consumer != gone_.end() && !ReportingPaused();) {
-    Status sent = reporter_.FinalizeClaim(*consumer);
-    if (sent.ok() || sent.code() == StatusCode::kNotFound) {
-      claims_.erase(*consumer);
-      reported_.erase(*consumer);
-      consumer = gone_.erase(consumer);
-    } else {
-      LOG(kWarning, "claim_not_finalized", {{"instance", consumer->ToString()}, {"error", sent}});
-      PauseReporting();
+  for (auto gone = gone_.begin(); gone != gone_.end() && !ReportingPaused();) {
+    if (Clock::now() < gone->second) {
+      ++gone;
+      continue;
     }
+    if (environment_.between_steps) environment_.between_steps();
+    Status sent = reporter_.FinalizeClaim(gone->first);
+    if (environment_.between_steps) environment_.between_steps();
+    if (sent.ok() || sent.code() == StatusCode::kNotFound) {
+      claims_.erase(gone->first);
+      reported_.erase(gone->first);
+      gone = gone_.erase(gone);
+      continue;
+    }
+    LOG(kWarning, "claim_not_finalized", {{"instance", gone->first.ToString()}, {"error", sent}});
+    if (!Unreachable(sent)) gone->second = Clock::now() + kReportingPause;
+    ++gone;
   }
 }
 
@@ -297,13 +364,14 @@ void Reconciler::Publish() {
 void Reconciler::WaitForWork() {
   milliseconds wait = kMaxWait;
   std::vector<pollfd> polled = {{wake_.get(), POLLIN, 0}};
+  if (unclaimed_ == Unclaimed::kStop && !unclaimed_since_.empty()) wait = std::min(wait, kReportingPause);
   for (const auto& [consumer, instance] : instances_) {
     wait = std::min(wait, instance->NextStep());
     // A process that has ended stays readable: until its exit status is there, NextStep decides alone.
     if (int fd = instance->pidfd(); fd >= 0 && instance->NextStep() == kMaxWait)
       polled.push_back({fd, POLLIN, 0});
   }
-  if (!gone_.empty() || ReportingPaused()) wait = std::min(wait, kReportingPause);
+  if (!gone_.empty() || retry_later_ || ReportingPaused()) wait = std::min(wait, kReportingPause);
   ::poll(polled.data(), polled.size(), static_cast<int>(wait.count()));
   uint64_t count = 0;
   [[maybe_unused]] ssize_t got = ::read(wake_.get(), &count, sizeof count);
@@ -321,7 +389,10 @@ Result<InstanceRuntime> Reconciler::Runtime(const Uuid& consumer) const {
   runtime.api_socket = view.api_socket;
   runtime.console_log = view.console_log;
   if (!view.process.has_value()) return runtime;
-  TRY_ASSIGN(Process process, Process::Adopt(*view.process));
+  Result<Process> adopted = Process::Adopt(*view.process);
+  if (!adopted.has_value() && adopted.error().code() == StatusCode::kNotFound) return runtime;  // it ended
+  if (!adopted.has_value()) return adopted.error();
+  const Process& process = *adopted;
   Result<ProcessPlacement> placement = ReadProcessPlacement(process.id().pid);
   if (process.Ended()) return runtime;
   if (!placement.has_value()) return placement.error();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,16 @@ class ClaimReporter {
   virtual Status ReportStatus(const Uuid& consumer, const placement::InstanceStatus& status) = 0;
   // Nothing of the claim runs or is bound any more. NotFound is success.
   virtual Status FinalizeClaim(const Uuid& consumer) = 0;
+  // Text from which RestoreClaim makes a claim that placement has lost; empty: not possible.
+  virtual std::string EncodeClaim(const placement::Claim& claim) const {
+    (void)claim;
+    return {};
+  }
+  // AlreadyExists is success. Refused when others hold by now what the claim held.
+  virtual Status RestoreClaim(const std::string& encoded) {
+    (void)encoded;
+    return Unimplemented("claims cannot be restored");
+  }
 };
 
 struct ReconcilerOptions {
@@ -39,6 +50,11 @@ struct ReconcilerOptions {
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds shutdown_timeout{30'000};
   std::chrono::milliseconds terminate_timeout{5'000};
+  InstancePolicy policy = {};
+  Unclaimed unclaimed = Unclaimed::kHeal;
+  std::chrono::milliseconds unclaimed_grace{60'000};  // before a VM without a claim is stopped
+  bool confidential_vmm = false;                      // the VMM can make confidential guests
+  std::function<void()> between_steps = {};           // see InstanceEnvironment
 };
 
 // What runs of one instance now.
@@ -68,21 +84,31 @@ class Reconciler {
 
   // Huge pages of the instances that run. Before Start only.
   PageCounts OwnHugePages() const;
+  // Devices that instances of this host hold according to their records, with the instance. Before Start
+  // only.
+  std::map<PciAddress, Uuid> HeldDevices() const;
   void Start();
 
   // What the host is. No instance is started before.
-  void SetHost(placement::HostReport host, std::set<PciAddress> unmanaged);
+  void SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,
+               std::set<PciAddress> one_time_use = {});
   // All claims of this host; no instance is started or ended before the first call.
   void ReplaceClaims(std::vector<placement::Claim> claims);
   void PutClaim(placement::Claim claim);
   void RemoveClaim(const Uuid& consumer);
 
-  // kNotFound: no such instance here. Reads /proc on the caller's thread.
+  // Without a process (pid 0) when none runs. kNotFound: no such instance here. Reads /proc on the caller's
+  // thread.
   Result<InstanceRuntime> Runtime(const Uuid& consumer) const;
 
  private:
+  struct Host {
+    placement::HostReport report;
+    std::set<PciAddress> unmanaged;
+    std::set<PciAddress> one_time_use;
+  };
   struct Inbox {
-    std::optional<std::pair<placement::HostReport, std::set<PciAddress>>> host;
+    std::optional<Host> host;
     std::optional<std::vector<placement::Claim>> all;
     std::vector<std::pair<Uuid, std::optional<placement::Claim>>> changes;  // after `all`
   };
@@ -97,6 +123,7 @@ class Reconciler {
   struct Reported {
     placement::InstanceState state = placement::InstanceState::kPending;
     std::string detail;
+    std::chrono::steady_clock::time_point retry_at{};  // this one was refused, others may pass
   };
   using Clock = std::chrono::steady_clock;
 
@@ -107,15 +134,19 @@ class Reconciler {
   void Pass();
   void StepClaim(const Uuid& consumer, const placement::Claim& claim);
   void StepUnclaimed();
+  void Heal(const Uuid& consumer, const Instance& instance);
   void ReportStatuses();
   bool ReportingPaused() const { return Clock::now() < reporting_paused_until_; }
   void PauseReporting();
+  bool Unreachable(const Status& sent);
   void AdjustFloatingVcpus();
   void Publish();
   void WaitForWork();
   void Wake() const;
 
   InstanceEnvironment environment_;
+  Unclaimed unclaimed_ = Unclaimed::kHeal;
+  std::chrono::milliseconds unclaimed_grace_{};
   ClaimReporter& reporter_;
   UniqueFd lock_;  // held on the state folder: one agent at a time
   UniqueFd wake_;  // eventfd
@@ -124,12 +155,16 @@ class Reconciler {
   std::map<Uuid, std::unique_ptr<Instance>> instances_;
   std::map<Uuid, placement::Claim> claims_;
   std::map<Uuid, Reported> reported_;
-  std::set<Uuid> gone_;  // releasing claims of which nothing is left, not yet finalized
-  std::set<Uuid> warned_;
+  // Releasing claims of which nothing is left, not yet finalized, and when to try again.
+  std::map<Uuid, Clock::time_point> gone_;
+  std::map<Uuid, Clock::time_point> unclaimed_since_;
+  std::map<Uuid, Clock::time_point> heal_at_;  // not before
+  bool retry_later_ = false;                   // a single report was refused
   bool synced_ = false;
   bool have_host_ = false;
   placement::HostReport host_;
   std::set<PciAddress> unmanaged_;
+  std::set<PciAddress> one_time_use_;
   CpuSet exclusive_;
   bool adjust_ = false;
   Clock::time_point next_adjust_{};

@@ -1,6 +1,7 @@
 #include "compute-agent/instances/vmm_options.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "common/byte_size.h"
 
@@ -58,11 +59,62 @@ std::string Distances(const Claim& claim, const HostReport& host, const CellBind
   return text.empty() ? "" : ",distances=[" + text + "]";
 }
 
-std::string GuestNode(const Claim& claim, const HostReport& host, const CellBinding& cell) {
+std::string GuestNode(const Claim& claim, const HostReport& host, const CellBinding& cell,
+                      const std::map<uint32_t, uint32_t>& segments) {
   std::string node = "--numa=guest_numa_id=" + std::to_string(cell.guest_cell);
   if (!cell.vcpus.empty()) node += ",cpus=[" + cell.vcpus.ToString() + "]";
   node += ",memory_zones=[mem" + std::to_string(cell.guest_cell) + "]";
+  const auto segment = segments.find(cell.guest_cell);
+  if (segments.size() > 1 && segment != segments.end()) {
+    node += ",pci_segments=[" + std::to_string(segment->second) + "]";
+  }
   return node + Distances(claim, host, cell);
+}
+
+// The guest cell whose host cell is the device's, else the one that is nearest to it. Empty: no guest cells,
+// or nobody knows where the device is.
+std::optional<uint32_t> GuestCellOf(const placement::DeviceBinding& device, const Claim& claim,
+                                    const HostReport& host) {
+  if (!device.numa_node.has_value() || claim.cells.empty()) return std::nullopt;
+  const auto index = std::find_if(host.cells.begin(), host.cells.end(),
+                                  [&](const Cell& cell) { return cell.id == *device.numa_node; });
+  std::optional<uint32_t> nearest;
+  uint32_t best = 0;
+  for (const CellBinding& binding : claim.cells) {
+    if (binding.host_cell == *device.numa_node) return binding.guest_cell;
+    const Cell* cell = FindCell(host, binding.host_cell);
+    const size_t at = static_cast<size_t>(index - host.cells.begin());
+    const uint32_t distance = at < cell->distances.size() ? cell->distances[at] : UINT32_MAX;
+    if (!nearest.has_value() || distance < best) {
+      nearest = binding.guest_cell;
+      best = distance;
+    }
+  }
+  return nearest;
+}
+
+// A PCI segment for each guest cell that has devices, because a segment is what a guest knows the node of.
+// Segment 0 belongs to the first cell.
+std::map<uint32_t, uint32_t> SegmentsOfCells(const Claim& claim, const HostReport& host) {
+  std::map<uint32_t, uint32_t> segments;
+  if (claim.cells.empty()) return segments;
+  uint32_t first = UINT32_MAX;
+  for (const CellBinding& cell : claim.cells) first = std::min(first, cell.guest_cell);
+  segments[first] = 0;
+  for (const placement::DeviceBinding& device : claim.devices) {
+    const std::optional<uint32_t> cell = GuestCellOf(device, claim, host);
+    if (cell.has_value()) segments.try_emplace(*cell, static_cast<uint32_t>(segments.size()));
+  }
+  return segments;
+}
+
+std::string Device(const placement::DeviceBinding& device, const Claim& claim, const HostReport& host,
+                   const std::map<uint32_t, uint32_t>& segments) {
+  const std::string address = device.address.ToString();
+  std::string text = "--device=path=/sys/bus/pci/devices/" + address + ",id=pci-" + address;
+  const std::optional<uint32_t> cell = GuestCellOf(device, claim, host);
+  const uint32_t segment = cell.has_value() ? segments.at(*cell) : 0;
+  return segment == 0 ? text : text + ",pci_segment=" + std::to_string(segment);
 }
 
 Status CheckPath(const std::string& path, const char* field, bool required) {
@@ -140,14 +192,21 @@ Result<std::vector<std::string>> VmmArguments(const Claim& claim, const HostRepo
   } else {
     arguments.push_back("--memory=size=0");
   }
+  const std::map<uint32_t, uint32_t> segments = SegmentsOfCells(claim, host);
+  if (segments.size() > 1) {
+    arguments.push_back("--platform=num_pci_segments=" + std::to_string(segments.size()));
+  }
   for (const CellBinding& cell : claim.cells) {
     const Cell* host_cell = FindCell(host, cell.host_cell);
     uint64_t base_page = host_cell->pages.empty() ? 4096 : host_cell->pages.front().size_bytes;
     arguments.push_back(MemoryZone(cell, base_page));
-    arguments.push_back(GuestNode(claim, host, cell));
+    arguments.push_back(GuestNode(claim, host, cell, segments));
   }
   for (const std::string& disk : spec.disks) arguments.push_back("--disk=" + disk);
   for (const std::string& net : spec.nets) arguments.push_back("--net=" + net);
+  for (const placement::DeviceBinding& device : claim.devices) {
+    arguments.push_back(Device(device, claim, host, segments));
+  }
   return arguments;
 }
 

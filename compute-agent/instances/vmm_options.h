@@ -27,7 +27,8 @@ struct VmmPaths {
 };
 
 // The arguments of berth-vmm (without argv[0]) that make the machine which the claim describes: one memory
-// zone bound to its host node and one guest NUMA node per cell, vCPU affinity, distances of the chosen cells.
+// zone bound to its host node and one guest NUMA node per cell, vCPU affinity, distances of the chosen cells,
+// each device in a PCI segment of the guest node that is on its host node (or nearest to it).
 // Every value is attached to its option ("--kernel=/x"), so that no value can be taken for an option. Pure.
 // kInvalidArgument with the field: kernel, initramfs or disk that is no absolute path; kFailedPrecondition: a
 // cell that the host does not report.

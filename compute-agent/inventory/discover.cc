@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include "compute-agent/inventory/confidential_reader.h"
 #include "compute-agent/inventory/cpu_reader.h"
 #include "compute-agent/inventory/facts_reader.h"
 #include "compute-agent/inventory/node_reader.h"
@@ -51,6 +52,7 @@ HostInventory Discover(const Root& root) {
   FillCpuFacts(cpus, inventory.numa_nodes, inventory.facts, warnings);
   inventory.pci_devices = ReadPciDevices(root, warnings);
   CheckDeviceNodes(inventory, warnings);
+  inventory.confidential = ReadConfidential(root, warnings);
   inventory.warnings = std::move(warnings).Take();
   return inventory;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -117,6 +118,30 @@ struct HostFacts {
   friend bool operator==(const HostFacts&, const HostFacts&) = default;
 };
 
+// Secure memory of one node as the firmware of a Kunpeng virtCCA host accounts for it.
+struct SecureNode {
+  placement::NumaNode id = 0;
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  uint64_t guests_bytes = 0;    // of confidential VMs
+  uint64_t metadata_bytes = 0;  // of the trusted monitor itself; grows with the number of VMs
+
+  friend bool operator==(const SecureNode&, const SecureNode&) = default;
+};
+
+// What the machine shows of confidential computing.
+struct ConfidentialState {
+  std::optional<bool> virtcca;           // /sys/kernel/tmm/virtcca_enabled; empty: no such driver
+  std::vector<SecureNode> secure_nodes;  // /sys/kernel/tmm/memory_info, ascending
+  std::optional<bool> tdx;               // kvm_intel's parameter; empty: not told
+  std::optional<bool> sev_snp;           // kvm_amd's parameter; empty: not told
+  bool sev_device = false;               // /dev/sev exists
+  std::map<std::string, uint64_t>
+      guests;  // of each kind at most: "tdx", "sev", "sev_es" (cgroup misc.capacity)
+
+  friend bool operator==(const ConfidentialState&, const ConfidentialState&) = default;
+};
+
 // Nodes ascend by id and devices by address; both unique. `warnings` names each path that could not be read
 // or made no sense, and each device that was left out; at most kMaxWarnings lines, the last of which counts
 // the rest.
@@ -126,6 +151,7 @@ struct HostInventory {
   HostFacts facts;
   std::vector<NumaNodeInfo> numa_nodes;
   std::vector<PciDeviceInfo> pci_devices;
+  ConfidentialState confidential;
   std::vector<std::string> warnings;
 
   friend bool operator==(const HostInventory&, const HostInventory&) = default;

@@ -42,6 +42,18 @@ struct Meminfo {
 // kInvalidArgument when a known line has no number; unknown lines are skipped.
 Result<Meminfo> ParseMeminfo(std::string_view text);
 
+// /sys/kernel/tmm/memory_info of openEuler's virtCCA driver: a line "available: 2 numa nodes (0 1)", then
+// four lines a node such as "numa node 0 size:      98304Mi" (also free, cvm used, meta_data used).
+// kInvalidArgument: a line that is not of this form, a node without size, free or used beyond the size.
+struct TmmNode {
+  uint32_t id = 0;
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  uint64_t guests_bytes = 0;
+  uint64_t metadata_bytes = 0;
+};
+Result<std::vector<TmmNode>> ParseTmmMemoryInfo(std::string_view text);
+
 // "hugepages-2048kB" -> bytes.
 Result<uint64_t> ParseHugePagesName(std::string_view name);
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <utility>
 #include <vector>
 
 namespace berth::agent {
@@ -21,6 +22,39 @@ std::chrono::milliseconds ReadSeconds(const YamlNode& root, const char* key, int
   return seconds.has_value() ? std::chrono::milliseconds(*seconds * 1000) : otherwise;
 }
 
+// One of the names, the first of which is the default.
+template <class T>
+T ReadChoice(const YamlNode& root, const char* key, const std::vector<std::pair<const char*, T>>& choices,
+             ErrorList& errors) {
+  const YamlNode* node = root.Find(key);
+  if (node == nullptr) return choices.front().second;
+  std::optional<std::string> text = errors.Take(YamlString(*node, key));
+  if (!text.has_value()) return choices.front().second;
+  std::string names;
+  for (const auto& [name, value] : choices) {
+    if (*text == name) return value;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  errors.Add(InvalidArgument("\"" + *text + "\" is unknown", key, names));
+  return choices.front().second;
+}
+
+InstancePolicy ReadPolicy(const YamlNode& root, ErrorList& errors) {
+  InstancePolicy policy;
+  policy.restart = ReadChoice<Restart>(
+      root, "restart",
+      {{"never", Restart::kNever}, {"on-failure", Restart::kOnFailure}, {"always", Restart::kAlways}},
+      errors);
+  if (const YamlNode* node = root.Find("restart_limit")) {
+    policy.restart_limit =
+        static_cast<uint32_t>(errors.Take(YamlInt(*node, "restart_limit", 1, 1000)).value_or(5));
+  }
+  if (const YamlNode* node = root.Find("start_after_reboot")) {
+    policy.start_after_reboot = errors.Take(YamlBool(*node, "start_after_reboot")).value_or(true);
+  }
+  return policy;
+}
+
 }  // namespace
 
 Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
@@ -28,8 +62,16 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
   ErrorList errors;
   if (root.is_null()) return config;
   if (!root.is_map()) return InvalidArgument("the configuration is not a map of settings");
-  std::vector<std::string_view> keys = {"name",          "state_dir",      "vmm", "shutdown_timeout",
-                                        "start_timeout", "report_interval"};
+  std::vector<std::string_view> keys = {"name",
+                                        "state_dir",
+                                        "vmm",
+                                        "shutdown_timeout",
+                                        "start_timeout",
+                                        "report_interval",
+                                        "restart",
+                                        "restart_limit",
+                                        "start_after_reboot",
+                                        "unclaimed_instances"};
   keys.insert(keys.end(), HostConfig::Keys().begin(), HostConfig::Keys().end());
   for (const auto& entry : root.entries) {
     YamlNode one;
@@ -43,6 +85,10 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
   config.shutdown_timeout = ReadSeconds(root, "shutdown_timeout", 0, 3600, config.shutdown_timeout, errors);
   config.start_timeout = ReadSeconds(root, "start_timeout", 1, 86400, config.start_timeout, errors);
   config.report_interval = ReadSeconds(root, "report_interval", 1, 3600, config.report_interval, errors);
+  config.policy = ReadPolicy(root, errors);
+  config.unclaimed = ReadChoice<Unclaimed>(
+      root, "unclaimed_instances",
+      {{"heal", Unclaimed::kHeal}, {"report", Unclaimed::kReport}, {"stop", Unclaimed::kStop}}, errors);
   config.host = ParseHostConfig(root, errors);
   TRY(errors.ToStatus());
   return config;

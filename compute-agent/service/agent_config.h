@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "common/yaml.h"
 #include "compute-agent/devices/host_config.h"
+#include "compute-agent/instances/instance_policy.h"
 
 namespace berth::agent {
 
@@ -15,6 +16,10 @@ namespace berth::agent {
 //   vmm               the VMM program, default: berth-vmm beside the agent's program
 //   shutdown_timeout  seconds (0 to 3600) that a guest has after the power button, default 30
 //   start_timeout     seconds (1 to 86400) until the VMM must answer, default 600
+//   restart           never, on-failure or always: VMs that end; default never
+//   restart_limit     restarts in a row (1 to 1000), default 5
+//   start_after_reboot  yes or no: VMs that ran when the host went down, default yes
+//   unclaimed_instances  heal, report or stop: running VMs that placement does not know, default heal
 //   report_interval   seconds (1 to 3600) between two looks at the hardware, default 60
 struct AgentConfig {
   std::string name;
@@ -23,6 +28,8 @@ struct AgentConfig {
   std::chrono::milliseconds shutdown_timeout{30'000};
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds report_interval{60'000};
+  InstancePolicy policy;
+  Unclaimed unclaimed = Unclaimed::kHeal;
   HostConfig host;
 };
 

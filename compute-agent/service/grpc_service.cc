@@ -1,7 +1,5 @@
 #include "compute-agent/service/grpc_service.h"
 
-#include <utility>
-
 #include "compute-agent/service/console_stream.h"
 #include "placement/wire/fields.h"
 #include "placement/wire/status.h"
@@ -14,32 +12,10 @@ constexpr size_t kMaxWaiting = 256;
 }  // namespace
 
 GrpcService::GrpcService(Reconciler& reconciler, ConsoleHub& consoles)
-    : reconciler_(reconciler), consoles_(consoles), worker_([this] { Run(); }) {}
-
-GrpcService::~GrpcService() {
-  Stop();
-}
+    : reconciler_(reconciler), consoles_(consoles), jobs_(kMaxWaiting) {}
 
 void GrpcService::Stop() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
-  }
-  if (worker_.joinable()) worker_.join();
-}
-
-void GrpcService::Run() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
-    lock.lock();
-  }
+  jobs_.Stop();
 }
 
 grpc::ServerBidiReactor<v1::ConsoleInput, v1::ConsoleOutput>* GrpcService::Console(
@@ -51,15 +27,12 @@ grpc::ServerUnaryReactor* GrpcService::GetInstanceRuntime(grpc::CallbackServerCo
                                                           const v1::GetInstanceRuntimeRequest* request,
                                                           v1::GetInstanceRuntimeResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  std::lock_guard lock(mutex_);
-  if (stopping_ || jobs_.size() >= kMaxWaiting) {
-    reactor->Finish(wire::ToGrpc(context, {StatusCode::kUnavailable, "the agent is stopping or overloaded"}));
-    return reactor;
-  }
-  jobs_.emplace_back([this, context, request, response, reactor] {
+  bool accepted = jobs_.Push([this, context, request, response, reactor] {
     reactor->Finish(wire::ToGrpc(context, ReadRuntime(*request, response)));
   });
-  changed_.notify_one();
+  if (!accepted) {
+    reactor->Finish(wire::ToGrpc(context, {StatusCode::kUnavailable, "the agent is stopping or overloaded"}));
+  }
   return reactor;
 }
 

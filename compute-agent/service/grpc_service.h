@@ -1,12 +1,7 @@
 #pragma once
 
-#include <condition_variable>
-#include <deque>
-#include <functional>
-#include <mutex>
-#include <thread>
-
 #include "berth/v1/agent.grpc.pb.h"
+#include "common/work_queue.h"
 #include "compute-agent/instances/console_hub.h"
 #include "compute-agent/instances/reconciler.h"
 
@@ -17,7 +12,6 @@ class GrpcService final : public v1::Agent::CallbackService {
  public:
   // Both must outlive the service.
   GrpcService(Reconciler& reconciler, ConsoleHub& consoles);
-  ~GrpcService() override;
 
   // Answers what waits; later calls get kUnavailable. Call before shutting the server down.
   void Stop();
@@ -31,15 +25,10 @@ class GrpcService final : public v1::Agent::CallbackService {
  private:
   Status ReadRuntime(const v1::GetInstanceRuntimeRequest& request,
                      v1::GetInstanceRuntimeResponse* response) const;
-  void Run();
 
   Reconciler& reconciler_;
   ConsoleHub& consoles_;
-  std::mutex mutex_;  // guards jobs_ and stopping_
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> jobs_;
-  bool stopping_ = false;
-  std::thread worker_;
+  WorkQueue jobs_;
 };
 
 }  // namespace berth::agent

@@ -1,12 +1,11 @@
 #include "compute-agent/service/placement_client.h"
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
+#include <google/protobuf/util/json_util.h>
+#include <grpcpp/client_context.h>
 
-#include <algorithm>
+#include <chrono>
 #include <utility>
 
-#include "common/log.h"
 #include "placement/wire/claim.h"
 #include "placement/wire/fields.h"
 #include "placement/wire/host.h"
@@ -18,9 +17,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCallTimeout{5'000};
-constexpr milliseconds kFirstPause{50};
-constexpr milliseconds kLongestPause{2'000};
-constexpr int kMaxMessage = 64 << 20;
 
 void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
@@ -28,21 +24,11 @@ void SetDeadline(grpc::ClientContext& context) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
-  arguments.SetMaxReceiveMessageSize(kMaxMessage);
-  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
-}
-
 PlacementClient::PlacementClient(std::shared_ptr<grpc::Channel> channel, const Uuid& host)
-    : stub_(v1::Placement::NewStub(std::move(channel))), host_(host.ToString()) {}
+    : stub_(v1::Placement::NewStub(std::move(channel))), watch_(*stub_, host.ToString()) {}
 
 PlacementClient::~PlacementClient() {
-  StopWatch();
+  watch_.Stop();
 }
 
 Result<std::vector<std::string>> PlacementClient::ReportHost(const placement::HostReport& report) {
@@ -74,80 +60,49 @@ Status PlacementClient::FinalizeClaim(const Uuid& consumer) {
   return wire::FromGrpc(stub_->FinalizeClaim(&context, request, &response), context);
 }
 
+std::string PlacementClient::ClaimText(const placement::Claim& claim) {
+  v1::Claim message;
+  wire::ClaimToProto(claim, &message);
+  std::string text;
+  return google::protobuf::util::MessageToJsonString(message, &text).ok() ? text : std::string();
+}
+
+Status PlacementClient::RestoreClaim(const std::string& encoded) {
+  v1::CreateClaimRequest request;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // of a later version
+  if (!google::protobuf::util::JsonStringToMessage(encoded, request.mutable_claim(), options).ok()) {
+    return DataLoss("the instance's record does not hold its claim");
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::CreateClaimResponse response;
+  return wire::FromGrpc(stub_->CreateClaim(&context, request, &response), context);
+}
+
 void PlacementClient::StartWatch(ClaimSink& sink) {
-  CHECK(!thread_.joinable());
   sink_ = &sink;
-  thread_ = std::thread([this] { WatchLoop(); });
+  watch_.Start(*this);
 }
 
 void PlacementClient::StopWatch() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-    if (stream_ != nullptr) stream_->TryCancel();
-    changed_.notify_all();
-  }
-  if (thread_.joinable()) thread_.join();
+  watch_.Stop();
 }
 
-// False when stopping.
-bool PlacementClient::Pause(milliseconds time) {
-  std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, time, [this] { return stopping_; });
-}
-
-void PlacementClient::WatchLoop() {
-  milliseconds pause = kFirstPause;
-  do {
-    uint64_t before = last_;
-    Status status = WatchOnce();
-    // Events that are no longer kept, or that cannot be read: begin with the present state.
-    if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument)
-      synced_ = false;
-    bool first = pause == kFirstPause;
-    pause = last_ != before ? kFirstPause : std::min(pause * 2, kLongestPause);
-    if (first && !status.ok() && status.code() != StatusCode::kCancelled) {
-      LOG(kWarning, "placement_watch_lost", {{"error", status}});
-    }
-  } while (Pause(pause));
-}
-
-Status PlacementClient::WatchOnce() {
-  grpc::ClientContext context;
-  context.set_wait_for_ready(
-      true);  // while placement is away, wait for it instead of failing again and again
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping_) return OkStatus();
-    stream_ = &context;
-  }
-  v1::WatchRequest request;
-  request.set_host(host_);
-  request.set_after_sequence(synced_ ? last_ : 0);
-  request.set_snapshot(!synced_);
+void PlacementClient::OnReset() {
+  in_snapshot_ = true;
   snapshot_.clear();
-  auto reader = stub_->Watch(&context, request);
-  v1::Event event;
-  Status failure;
-  while (failure.ok() && reader->Read(&event)) failure = Deliver(event);
-  if (!failure.ok()) context.TryCancel();
-  Status end = wire::FromGrpc(reader->Finish(), context);
-  std::lock_guard lock(mutex_);
-  stream_ = nullptr;
-  return failure.ok() ? end : failure;
 }
 
-Status PlacementClient::Deliver(const v1::Event& event) {
+Status PlacementClient::OnEvent(const v1::Event& event) {
   switch (event.kind()) {
     case v1::EVENT_KIND_SYNCED:
-      sink_->OnSnapshot(std::move(snapshot_));
-      snapshot_.clear();
-      last_ = event.sequence();
-      synced_ = true;
-      return OkStatus();
+      in_snapshot_ = false;
+      sink_->OnSnapshot(std::exchange(snapshot_, {}));
+      break;
     case v1::EVENT_KIND_CLAIM_CHANGED: {
       TRY_ASSIGN(placement::Claim claim, wire::ClaimFromProto(event.claim()));
-      if (!synced_) {
+      if (in_snapshot_) {
         snapshot_.push_back(std::move(claim));
       } else {
         sink_->OnClaim(std::move(claim));
@@ -159,10 +114,12 @@ Status PlacementClient::Deliver(const v1::Event& event) {
       sink_->OnClaimDeleted(consumer);
       break;
     }
+    case v1::EVENT_KIND_HOST_DELETED:
+      if (!in_snapshot_) sink_->OnHostDeleted();
+      break;
     default:
       break;  // the host itself: this agent knows it best
   }
-  if (synced_) last_ = event.sequence();
   return OkStatus();
 }
 

@@ -1,20 +1,16 @@
 #pragma once
 
 #include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
 
-#include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "berth/v1/placement.grpc.pb.h"
 #include "common/status.h"
 #include "common/uuid.h"
 #include "compute-agent/instances/reconciler.h"
+#include "placement/client/event_watch.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
 
@@ -27,10 +23,11 @@ class ClaimSink {
   virtual void OnSnapshot(std::vector<placement::Claim> claims) = 0;  // all there are
   virtual void OnClaim(placement::Claim claim) = 0;
   virtual void OnClaimDeleted(const Uuid& consumer) = 0;
+  virtual void OnHostDeleted() = 0;  // somebody took the host out of placement while its agent runs
 };
 
 // Placement over gRPC, as an agent uses it. Calls end after 5 s with kDeadlineExceeded. Thread-safe.
-class PlacementClient final : public ClaimReporter {
+class PlacementClient final : public ClaimReporter, private placement::EventSink {
  public:
   // Shared: the channel is gRPC's and may serve other clients too.
   PlacementClient(std::shared_ptr<grpc::Channel> channel, const Uuid& host);
@@ -40,6 +37,10 @@ class PlacementClient final : public ClaimReporter {
   Result<std::vector<std::string>> ReportHost(const placement::HostReport& report);
   Status ReportStatus(const Uuid& consumer, const placement::InstanceStatus& status) override;
   Status FinalizeClaim(const Uuid& consumer) override;
+  std::string EncodeClaim(const placement::Claim& claim) const override { return ClaimText(claim); }
+  Status RestoreClaim(const std::string& encoded) override;
+  // The claim as JSON of its message.
+  static std::string ClaimText(const placement::Claim& claim);
 
   // Follows the claims of this host until StopWatch: a snapshot, then each change; after a loss it resumes
   // where it was, or begins with a new snapshot when placement no longer keeps the events. Call once; `sink`
@@ -48,28 +49,17 @@ class PlacementClient final : public ClaimReporter {
   void StopWatch();
 
  private:
-  void WatchLoop();
-  Status WatchOnce();
-  Status Deliver(const v1::Event& event);
-  bool Pause(std::chrono::milliseconds time);
+  void OnReset() override;
+  Status OnEvent(const v1::Event& event) override;
 
   std::unique_ptr<v1::Placement::Stub> stub_;
-  const std::string host_;
 
   // Of the watch's thread.
   ClaimSink* sink_ = nullptr;
-  bool synced_ = false;  // a snapshot is complete: resume after last_
-  uint64_t last_ = 0;    // sequence number of the last event, 0 in an empty store
+  bool in_snapshot_ = false;
   std::vector<placement::Claim> snapshot_;
 
-  std::mutex mutex_;  // guards the two below
-  bool stopping_ = false;
-  grpc::ClientContext* stream_ = nullptr;  // of the open stream; to cancel it
-  std::condition_variable changed_;
-  std::thread thread_;
+  placement::EventWatch watch_;
 };
-
-// A channel to "host:port" or "unix:/path" that reconnects within a second.
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint);
 
 }  // namespace berth::agent

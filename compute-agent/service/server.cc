@@ -10,17 +10,43 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "compute-agent/inventory/discover.h"
+#include "compute-agent/service/endpoint.h"
+#include "placement/model/held_families.h"
 
 namespace berth::agent {
 namespace {
 
 constexpr std::chrono::milliseconds kReportRetry{1'000};
+constexpr int kLooksPerFullReport = 10;  // an unchanged report is sent again after so many looks
+
+// What the records of instances hold, with the PFs of VFs that are still there.
+std::vector<placement::HeldDevice> HeldDevices(const HostInventory& inventory, const Reconciler& reconciler) {
+  std::vector<placement::HeldDevice> held;
+  for (const auto& [address, consumer] : reconciler.HeldDevices()) {
+    placement::HeldDevice device{address, std::nullopt, "instance " + consumer.ToString()};
+    for (const PciDeviceInfo& info : inventory.pci_devices) {
+      if (info.address == address) device.parent = info.parent;
+    }
+    held.push_back(std::move(device));
+  }
+  return held;
+}
+
+// Of the used devices those that nobody gets by this report; others than one-time-use devices do not matter.
+std::set<PciAddress> ReportedAsUsed(const BuiltReport& built, const std::set<PciAddress>& used) {
+  std::set<PciAddress> withheld = used;
+  for (const placement::Device& device : built.report.devices) {
+    if (device.assignable && built.one_time_use.contains(device.address)) withheld.erase(device.address);
+  }
+  return withheld;
+}
 
 }  // namespace
 
 // The reconciler is there before the client of placement is.
 class AgentServer::Reporter : public ClaimReporter {
  public:
+  explicit Reporter(AgentServer& server) : server_(server) {}
   void SetClient(PlacementClient* client) { client_ = client; }
   Status ReportStatus(const Uuid& consumer, const placement::InstanceStatus& status) override {
     PlacementClient* client = client_;
@@ -28,12 +54,23 @@ class AgentServer::Reporter : public ClaimReporter {
   }
   Status FinalizeClaim(const Uuid& consumer) override {
     PlacementClient* client = client_;
-    return client == nullptr ? NotYet() : client->FinalizeClaim(consumer);
+    if (client == nullptr) return NotYet();
+    TRY(server_.AwaitUsedDevicesReported());
+    return client->FinalizeClaim(consumer);
+  }
+
+  std::string EncodeClaim(const placement::Claim& claim) const override {
+    return PlacementClient::ClaimText(claim);
+  }
+  Status RestoreClaim(const std::string& encoded) override {
+    PlacementClient* client = client_;
+    return client == nullptr ? NotYet() : client->RestoreClaim(encoded);
   }
 
  private:
   static Status NotYet() { return {StatusCode::kUnavailable, "placement is not connected yet"}; }
 
+  AgentServer& server_;
   std::atomic<PlacementClient*> client_ = nullptr;
 };
 
@@ -46,14 +83,22 @@ class AgentServer::Sink : public ClaimSink {
     // A further snapshot: placement lost its past and may not know this host. The first report is under way
     // anyhow.
     if (std::exchange(first_, false)) return;
+    ReportNow();
+  }
+  void OnClaim(placement::Claim claim) override { server_.reconciler_->PutClaim(std::move(claim)); }
+  void OnClaimDeleted(const Uuid& consumer) override { server_.reconciler_->RemoveClaim(consumer); }
+  void OnHostDeleted() override {
+    LOG(kWarning, "host_deleted_from_placement");
+    ReportNow();
+  }
+
+ private:
+  void ReportNow() {
     std::lock_guard lock(server_.mutex_);
     server_.report_now_ = true;
     server_.changed_.notify_all();
   }
-  void OnClaim(placement::Claim claim) override { server_.reconciler_->PutClaim(std::move(claim)); }
-  void OnClaimDeleted(const Uuid& consumer) override { server_.reconciler_->RemoveClaim(consumer); }
 
- private:
   AgentServer& server_;
   bool first_ = true;
 };
@@ -78,7 +123,7 @@ Result<Uuid> HostUuid(const std::string& state_dir) {
 }
 
 AgentServer::AgentServer(const Options& options, Root root)
-    : options_(options), root_(std::move(root)), reporter_(std::make_unique<Reporter>()) {}
+    : options_(options), root_(std::move(root)), reporter_(std::make_unique<Reporter>(*this)) {}
 
 Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options) {
   TRY_ASSIGN(Root root, Root::Open(options.root));
@@ -92,19 +137,28 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.root = options.root;
   reconciler.start_timeout = config.start_timeout;
   reconciler.shutdown_timeout = config.shutdown_timeout;
+  reconciler.policy = config.policy;
+  reconciler.unclaimed = config.unclaimed;
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
   HostInventory inventory = server->ReadHost();
+  std::string sysfs_root = options.root == "/" ? "" : options.root;
+  TRY_ASSIGN(CreatedVfs vfs, CreateVfs(inventory, config.host.sriov, sysfs_root));
+  server->vf_warnings_ = std::move(vfs.warnings);
+  if (vfs.changed) inventory = server->ReadHost();
   server->identity_.name = config.name.empty() ? inventory.facts.hostname : config.name;
   if (server->identity_.name.empty()) {
     return InvalidArgument("is needed: the hostname cannot be read", "name");
   }
+  server->settings_ = ReadHostSettings(server->root_);
   server->foreign_ = ForeignHugePages(inventory, server->reconciler_->OwnHugePages());
-  TRY_ASSIGN(server->built_, BuildReport(inventory, config.host, server->identity_, server->foreign_));
+  server->used_devices_ = UsedDevices(config.state_dir + "/used-devices");
+  TRY_ASSIGN(server->built_, server->BuildNow(inventory));
+  TRY(CheckHeldFamilies(server->built_.report, HeldDevices(inventory, *server->reconciler_)));
   for (const std::string& warning : server->built_.report.warnings) {
     LOG(kWarning, "host_warning", {{"text", warning}});
   }
-  server->reconciler_->SetHost(server->built_.report, server->built_.unmanaged);
+  server->reconciler_->SetHost(server->built_.report, server->built_.unmanaged, server->built_.one_time_use);
   server->service_ = std::make_unique<GrpcService>(*server->reconciler_, server->consoles_);
   return server;
 }
@@ -127,8 +181,8 @@ Status AgentServer::Listen(const std::string& address) {
 }
 
 void AgentServer::Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint) {
-  identity_.agent_endpoint = endpoint;
-  built_.report.agent_endpoint = endpoint;
+  identity_.agent_endpoint = ReachableEndpoint(endpoint, identity_.name);
+  built_.report.agent_endpoint = identity_.agent_endpoint;
   client_ = std::make_unique<PlacementClient>(std::move(placement), identity_.uuid);
   sink_ = std::make_unique<Sink>(*this);
   reporter_->SetClient(client_.get());
@@ -157,20 +211,61 @@ HostInventory AgentServer::ReadHost() const {
   return inventory;
 }
 
-Status AgentServer::ReportOnce(bool forced) {
-  if (!forced) {
-    Result<BuiltReport> built = BuildReport(ReadHost(), options_.config.host, identity_, foreign_);
-    // What the running machine has become may contradict the configuration (a VF of a configured PF appears):
-    // the last good report stands.
-    if (!built.has_value()) {
-      LOG(kError, "inventory_refused", {{"error", built.error()}});
-      return OkStatus();
-    }
-    if (built->report == built_.report) return OkStatus();
-    built_ = *std::move(built);
-    reconciler_->SetHost(built_.report, built_.unmanaged);
+Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const {
+  TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
+  TRY_ASSIGN(BuiltReport built,
+             BuildReport(inventory, options_.config.host, identity_,
+                         {.foreign = foreign_, .used = std::move(used), .settings = settings_}));
+  built.report.warnings.insert(built.report.warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
+  return built;
+}
+
+// A claim on a one-time-use device may only end after placement knows that the device is used: it would be
+// free to others in between.
+Status AgentServer::AwaitUsedDevicesReported() {
+  TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
+  std::lock_guard lock(mutex_);
+  for (const PciAddress& address : used) {
+    if (used_reported_.contains(address)) continue;
+    look_now_ = true;
+    changed_.notify_all();
+    return Aborted("that device " + address.ToString() + " was used is not reported yet");
   }
+  return OkStatus();
+}
+
+void AgentServer::HandleRefusal(const Status& refused) {
+  if (refused.ToString() != refusal_) LOG(kWarning, "host_not_reported", {{"error", refused}});
+  refusal_ = refused.ToString();
+  if (accepted_ || refused.code() != StatusCode::kFailedPrecondition || !options_.on_refused) return;
+  std::exchange(options_.on_refused, nullptr)(refused);
+}
+
+void AgentServer::Look() {
+  Result<BuiltReport> built = BuildNow(ReadHost());
+  // What the running machine has become may contradict the configuration (a VF of a configured PF appears):
+  // the last good report stands.
+  if (!built.has_value()) {
+    LOG(kError, "inventory_refused", {{"error", built.error()}});
+    return;
+  }
+  if (built->report == built_.report) return;
+  built_ = *std::move(built);
+  unsent_ = true;
+  reconciler_->SetHost(built_.report, built_.unmanaged, built_.one_time_use);
+}
+
+Status AgentServer::Send() {
+  // Read before: a device that is used meanwhile is not in this report.
+  Result<std::set<PciAddress>> used = used_devices_.Read();
   TRY_ASSIGN(std::vector<std::string> warnings, client_->ReportHost(built_.report));
+  accepted_ = true;
+  unsent_ = false;
+  refusal_.clear();
+  if (used.has_value()) {
+    std::lock_guard lock(mutex_);
+    used_reported_ = ReportedAsUsed(built_, *used);
+  }
   LOG(kInfo, "host_reported",
       {{"host", identity_.name},
        {"cells", built_.report.cells.size()},
@@ -180,16 +275,20 @@ Status AgentServer::ReportOnce(bool forced) {
 }
 
 void AgentServer::ReportLoop() {
-  bool forced = true;
+  int looks = 0;
   while (true) {
-    Status reported = ReportOnce(forced);
-    if (!reported.ok()) LOG(kWarning, "host_not_reported", {{"error", reported}});
+    Status sent = unsent_ ? Send() : OkStatus();
+    if (!sent.ok()) HandleRefusal(sent);
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, reported.ok() ? options_.config.report_interval : kReportRetry,
-                      [this] { return stopping_ || report_now_; });
+    bool woken = changed_.wait_for(lock, sent.ok() ? options_.config.report_interval : kReportRetry,
+                                   [this] { return stopping_ || report_now_ || look_now_; });
     if (stopping_) return;
-    forced = !reported.ok() || report_now_;
-    report_now_ = false;
+    // Placement may have lost this host in ways of which no event tells (a database restored from a backup).
+    unsent_ = unsent_ || report_now_ || ++looks % kLooksPerFullReport == 0;
+    bool look = !woken || look_now_;
+    report_now_ = look_now_ = false;
+    lock.unlock();
+    if (look) Look();
   }
 }
 

@@ -4,6 +4,7 @@
 #include <grpcpp/server.h>
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -27,6 +28,9 @@ class AgentServer {
   struct Options {
     AgentConfig config;
     std::string root = "/";  // holds sys/, proc/, etc/ and dev/
+    // Placement refuses this host because of what its claims hold, and the agent must not go on (seed 002:
+    // "will refuse to start"). Called once, from a thread of the agent, before any report was accepted.
+    std::function<void(const Status&)> on_refused = {};
   };
 
   // Reads the hardware, checks the configuration against it, adopts the VMs that run. Everything that the
@@ -36,13 +40,15 @@ class AgentServer {
 
   // What would be reported, for --check.
   const placement::HostReport& report() const { return built_.report; }
+  const PreflightReport& preflight() const { return built_.preflight; }
   // To be registered with the owner's gRPC server before Begin, unless Listen is used.
   grpc::Service& service() { return *service_; }
   // Serves on "host:port" of its own (port 0: any). kUnavailable: the address cannot be listened on.
   Status Listen(const std::string& address);
   int port() const { return port_; }
 
-  // Begins to report and to follow claims. `endpoint` is the host:port under which clients find this agent.
+  // Begins to report and to follow claims. `endpoint` is the host:port under which clients find this agent;
+  // an address of all interfaces is told to them with this host's name.
   void Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint);
   void Stop();
 
@@ -52,29 +58,41 @@ class AgentServer {
   AgentServer(const Options& options, Root root);
   HostInventory ReadHost() const;
   void ReportLoop();
-  Status ReportOnce(bool forced);
+  void Look();    // at the hardware
+  Status Send();  // the report
+  Result<BuiltReport> BuildNow(const HostInventory& inventory) const;
+  void HandleRefusal(const Status& refused);
+  Status AwaitUsedDevicesReported();
 
   Options options_;
   Root root_;
   HostIdentity identity_;
   PageCounts foreign_;  // huge pages that others used when the agent started
-  BuiltReport built_;   // of the reporting thread after Begin
+  HostSettings settings_;
+  std::vector<std::string> vf_warnings_;  // of making VFs, at the start
+  BuiltReport built_;                     // of the reporting thread after Begin
 
   ConsoleHub consoles_;
   // Forwards to the client that Begin makes; until then placement is unreachable.
   class Reporter;
   std::unique_ptr<Reporter> reporter_;
   std::unique_ptr<Reconciler> reconciler_;
+  UsedDevices used_devices_{""};
+  bool unsent_ = true;     // built_ is not (or no longer) what placement has; of the reporting thread
+  bool accepted_ = false;  // placement took a report; likewise
+  std::string refusal_;    // last logged; likewise
   std::unique_ptr<GrpcService> service_;
   std::unique_ptr<PlacementClient> client_;
   std::unique_ptr<Sink> sink_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 
-  std::mutex mutex_;  // guards the next two
+  std::mutex mutex_;  // guards the next four
   std::condition_variable changed_;
   bool stopping_ = false;
-  bool report_now_ = false;  // placement has a new life: it may not know this host
+  bool report_now_ = false;             // placement has a new life: it may not know this host
+  bool look_now_ = false;               // what is to be reported has changed
+  std::set<PciAddress> used_reported_;  // one-time-use devices that placement knows as withheld
   std::thread reporting_;
 };
 

@@ -96,6 +96,20 @@ class SqliteStore final : public Store {
         {&delete_claim_, "DELETE FROM claim WHERE consumer = ?1"},
         {&add_event_, "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
         {&drop_events_, "DELETE FROM event WHERE sequence <= ?1"},
+        {&put_name_,
+         "INSERT INTO name VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (kind, id) DO UPDATE SET name = ?3, "
+         "created_at_ms = ?4, updated_at_ms = ?5"},
+        {&delete_name_, "DELETE FROM name WHERE kind = ?1 AND id = ?2"},
+        {&put_provider_,
+         "INSERT INTO provider VALUES (?1, ?2, ?3) ON CONFLICT (uuid) DO UPDATE SET name = ?2, body = ?3"},
+        {&delete_provider_, "DELETE FROM provider WHERE uuid = ?1"},
+        {&put_generations_,
+         "INSERT INTO tree VALUES (?1, ?2) ON CONFLICT (root) DO UPDATE SET generations = ?2"},
+        {&delete_generations_, "DELETE FROM tree WHERE root = ?1"},
+        {&put_consumer_, "INSERT INTO consumer VALUES (?1, ?2) ON CONFLICT (uuid) DO UPDATE SET body = ?2"},
+        {&delete_consumer_, "DELETE FROM consumer WHERE uuid = ?1"},
+        {&add_audit_, "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5)"},
+        {&drop_audit_, "DELETE FROM audit WHERE number <= ?1"},
     };
     for (const auto& [statement, sql] : statements) {
       TRY_ASSIGN(*statement, connection_->Prepare(sql));
@@ -106,6 +120,8 @@ class SqliteStore final : public Store {
   Result<Contents> Load() override;
   Status Append(const Batch& batch) override;
   uint64_t epoch() const override { return epoch_; }
+  Status Verify() override;
+  Result<std::vector<AuditRecord>> ReadAudit(size_t limit) override;
   std::string Describe() const override { return "sqlite:" + connection_->path(); }
 
  private:
@@ -115,6 +131,18 @@ class SqliteStore final : public Store {
   Status Put(const PutClaim& change);
   Status Put(const DeleteClaim& change);
   Status Put(const AddEvent& change);
+  Status Put(const PutName& change);
+  Status Put(const DeleteName& change);
+  Status Put(const PutProvider& change);
+  Status Put(const PutGenerations& change);
+  Status Put(const DeleteProvider& change);
+  Status Put(const DeleteGenerations& change);
+  Status Put(const PutConsumer& change);
+  Status Put(const DeleteConsumer& change);
+  Status Put(const AddAudit& change);
+  Status LoadNames(Contents& contents);
+  Status LoadProviders(Contents& contents);
+  Status LoadConsumers(Contents& contents);
   Status PutAll(const Batch& batch);
   Status Damaged(const Status& status, const std::string& what) const;
   Result<std::shared_ptr<const Event>> ReadEvent(const Statement& row) const;
@@ -122,9 +150,12 @@ class SqliteStore final : public Store {
   std::unique_ptr<Connection> connection_;
   uint64_t epoch_ = 0;
   uint64_t dropped_through_ = 0;
+  uint64_t audit_dropped_through_ = 0;
   Status broken_;  // set when the outcome of a commit is unknown
   Statement begin_, commit_, rollback_, put_sequence_, put_host_, put_report_, put_generation_, delete_host_,
-      put_claim_, delete_claim_, add_event_, drop_events_;
+      put_claim_, delete_claim_, add_event_, drop_events_, put_name_, delete_name_, put_provider_,
+      delete_provider_, put_generations_, delete_generations_, put_consumer_, delete_consumer_, add_audit_,
+      drop_audit_;
 };
 
 Status SqliteStore::Put(const PutHost& change) {
@@ -181,6 +212,58 @@ Status SqliteStore::Put(const AddEvent& change) {
   return add_event_.Run();
 }
 
+Status SqliteStore::Put(const PutName& change) {
+  return put_name_.Bind(1, static_cast<int64_t>(change.name.kind))
+      .Bind(2, int64_t{change.name.id})
+      .BindText(3, change.name.name)
+      .Bind(4, change.name.created_at_ms)
+      .Bind(5, change.name.updated_at_ms)
+      .Run();
+}
+
+Status SqliteStore::Put(const DeleteName& change) {
+  return delete_name_.Bind(1, static_cast<int64_t>(change.kind)).Bind(2, int64_t{change.id}).Run();
+}
+
+Status SqliteStore::Put(const PutProvider& change) {
+  placement::Provider provider = change.tree->At(change.index);
+  std::string body = EncodeProvider(provider, change.tree->owner());
+  return put_provider_.BindBlob(1, Bytes(provider.uuid)).BindText(2, provider.name).BindBlob(3, body).Run();
+}
+
+Status SqliteStore::Put(const PutGenerations& change) {
+  std::vector<uint64_t> generations;
+  for (uint32_t i = 0; i < change.tree->size(); ++i) generations.push_back(change.tree->generation(i));
+  std::string body = EncodeGenerations(generations);
+  return put_generations_.BindBlob(1, Bytes(change.tree->uuid(0))).BindBlob(2, body).Run();
+}
+
+Status SqliteStore::Put(const DeleteProvider& change) {
+  return delete_provider_.BindBlob(1, Bytes(change.uuid)).Run();
+}
+
+Status SqliteStore::Put(const DeleteGenerations& change) {
+  return delete_generations_.BindBlob(1, Bytes(change.root)).Run();
+}
+
+Status SqliteStore::Put(const PutConsumer& change) {
+  std::string body = EncodeConsumer(*change.consumer);
+  return put_consumer_.BindBlob(1, Bytes(change.consumer->uuid)).BindBlob(2, body).Run();
+}
+
+Status SqliteStore::Put(const DeleteConsumer& change) {
+  return delete_consumer_.BindBlob(1, Bytes(change.consumer)).Run();
+}
+
+Status SqliteStore::Put(const AddAudit& change) {
+  return add_audit_.Bind(1, change.record.number)
+      .Bind(2, change.record.at_ms)
+      .BindText(3, change.record.actor)
+      .BindText(4, change.record.action)
+      .BindText(5, change.record.subject)
+      .Run();
+}
+
 Status SqliteStore::PutAll(const Batch& batch) {
   TRY(put_sequence_.Bind(1, batch.sequence).Bind(2, epoch_).Run());
   if (connection_->Changes() != 1) {
@@ -192,6 +275,8 @@ Status SqliteStore::PutAll(const Batch& batch) {
   }
   if (batch.drop_events_through > dropped_through_)
     TRY(drop_events_.Bind(1, batch.drop_events_through).Run());
+  if (batch.drop_audit_through > audit_dropped_through_)
+    TRY(drop_audit_.Bind(1, batch.drop_audit_through).Run());
   return OkStatus();
 }
 
@@ -203,6 +288,7 @@ Status SqliteStore::Append(const Batch& batch) {
   if (committing) status = commit_.Run();
   if (status.ok()) {
     dropped_through_ = std::max(dropped_through_, batch.drop_events_through);
+    audit_dropped_through_ = std::max(audit_dropped_through_, batch.drop_audit_through);
     return status;
   }
   if (!connection_->InAutocommit()) {
@@ -281,7 +367,94 @@ Result<Contents> SqliteStore::Load() {
     contents.events.push_back(*std::move(event));
   }
   if (!contents.events.empty()) dropped_through_ = contents.events.front()->sequence - 1;
+  TRY(LoadNames(contents));
+  TRY(LoadProviders(contents));
+  TRY(LoadConsumers(contents));
+  TRY_ASSIGN(int64_t first, connection_->QueryInteger("SELECT coalesce(min(number), 1) FROM audit"));
+  TRY_ASSIGN(int64_t last, connection_->QueryInteger("SELECT coalesce(max(number), 0) FROM audit"));
+  contents.first_audit = static_cast<uint64_t>(first);
+  contents.audit = static_cast<uint64_t>(last);
+  audit_dropped_through_ = contents.first_audit - 1;
   return contents;
+}
+
+Status SqliteStore::LoadNames(Contents& contents) {
+  TRY_ASSIGN(Statement names, connection_->Prepare("SELECT * FROM name ORDER BY kind, id"));
+  while (true) {
+    TRY_ASSIGN(bool row, names.Step());
+    if (!row) return OkStatus();
+    NameRecord name;
+    name.kind = static_cast<NameKind>(names.Integer(0));
+    name.id = static_cast<uint32_t>(names.Integer(1));
+    name.name = names.Bytes(2);
+    name.created_at_ms = static_cast<uint64_t>(names.Integer(3));
+    name.updated_at_ms = static_cast<uint64_t>(names.Integer(4));
+    contents.names.push_back(std::move(name));
+  }
+}
+
+Status SqliteStore::LoadProviders(Contents& contents) {
+  TRY_ASSIGN(int64_t count, connection_->QueryInteger("SELECT count(*) FROM provider"));
+  contents.providers.reserve(static_cast<size_t>(count));
+  TRY_ASSIGN(Statement providers,
+             connection_->Prepare("SELECT uuid, name, body FROM provider ORDER BY uuid"));
+  while (true) {
+    TRY_ASSIGN(bool row, providers.Step());
+    if (!row) break;
+    Result<ProviderRecord> record = DecodeProvider(providers.Bytes(2));
+    if (!record) return Damaged(record.error(), "provider " + std::string(providers.Bytes(1)));
+    TRY_ASSIGN(record->provider.uuid, ReadUuid(providers.Bytes(0)));
+    record->provider.name = providers.Bytes(1);
+    contents.providers.push_back(*std::move(record));
+  }
+  TRY_ASSIGN(Statement trees, connection_->Prepare("SELECT root, generations FROM tree ORDER BY root"));
+  while (true) {
+    TRY_ASSIGN(bool row, trees.Step());
+    if (!row) return OkStatus();
+    TreeGenerations tree;
+    TRY_ASSIGN(tree.root, ReadUuid(trees.Bytes(0)));
+    Result<std::vector<uint64_t>> generations = DecodeGenerations(trees.Bytes(1));
+    if (!generations) return Damaged(generations.error(), "tree " + tree.root.ToString());
+    tree.generations = *std::move(generations);
+    contents.generations.push_back(std::move(tree));
+  }
+}
+
+Status SqliteStore::LoadConsumers(Contents& contents) {
+  TRY_ASSIGN(int64_t count, connection_->QueryInteger("SELECT count(*) FROM consumer"));
+  contents.consumers.reserve(static_cast<size_t>(count));
+  TRY_ASSIGN(Statement consumers, connection_->Prepare("SELECT uuid, body FROM consumer ORDER BY uuid"));
+  while (true) {
+    TRY_ASSIGN(bool row, consumers.Step());
+    if (!row) return OkStatus();
+    TRY_ASSIGN(Uuid uuid, ReadUuid(consumers.Bytes(0)));
+    Result<placement::Consumer> consumer = DecodeConsumer(consumers.Bytes(1));
+    if (!consumer) return Damaged(consumer.error(), "consumer " + uuid.ToString());
+    consumer->uuid = uuid;
+    contents.consumers.push_back(std::make_shared<const placement::Consumer>(*std::move(consumer)));
+  }
+}
+
+Status SqliteStore::Verify() {
+  for (const char* check : {"PRAGMA integrity_check", "PRAGMA foreign_key_check"}) {
+    TRY_ASSIGN(Statement rows, connection_->Prepare(check));
+    TRY_ASSIGN(bool row, rows.Step());
+    std::string first = row ? std::string(rows.Bytes(0)) : "ok";
+    if (first != "ok") return DataLoss("store " + Describe() + ": " + check + ": " + first);
+  }
+  return OkStatus();
+}
+
+Result<std::vector<AuditRecord>> SqliteStore::ReadAudit(size_t limit) {
+  TRY_ASSIGN(Statement rows, connection_->Prepare("SELECT * FROM audit ORDER BY number DESC LIMIT ?1"));
+  rows.Bind(1, static_cast<int64_t>(std::min(limit, size_t{1} << 40)));
+  std::vector<AuditRecord> records;
+  while (true) {
+    TRY_ASSIGN(bool row, rows.Step());
+    if (!row) return records;
+    records.push_back({static_cast<uint64_t>(rows.Integer(0)), static_cast<uint64_t>(rows.Integer(1)),
+                       std::string(rows.Bytes(2)), std::string(rows.Bytes(3)), std::string(rows.Bytes(4))});
+  }
 }
 
 }  // namespace

@@ -9,8 +9,10 @@
 
 #include "common/uuid.h"
 #include "db/store.h"
+#include "placement/engine/resource_command.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
+#include "placement/model/resource_view.h"
 
 namespace berth::placement {
 
@@ -43,17 +45,25 @@ struct ReportStatus {
 // All that changes the state. Time (and every id) comes with the command, so that the same commands always
 // give the same state.
 struct Command {
-  uint64_t at_ms = 0;  // Unix time
-  std::variant<ReportHost, DeleteHost, CreateClaim, ReleaseClaim, FinalizeClaim, ReportStatus> body;
+  uint64_t at_ms = 0;      // Unix time
+  std::string actor = {};  // who asks (request id, user), for the audit rows of the Placement model
+  std::variant<ReportHost, DeleteHost, CreateClaim, ReleaseClaim, FinalizeClaim, ReportStatus, CreateProvider,
+               UpdateProvider, DeleteProvider, SetInventories, AddInventory, UpdateInventory, RemoveInventory,
+               RemoveInventories, CreateResourceClass, RenameResourceClass, DeleteResourceClass, CreateTrait,
+               DeleteTrait, SetTraits, SetAggregates, SetAllocations, DeleteAllocations, Reshape>
+      body;
 };
 
 // What a command did. If nothing changed, it only repeats what is so already.
 struct Outcome {
   bool changed = false;
-  uint64_t generation = 0;             // of the host
+  uint64_t generation = 0;             // of the host; of the provider after commands about one
   std::vector<std::string> warnings;   // of ReportHost
   std::shared_ptr<const Claim> claim;  // of CreateClaim and ReleaseClaim, as it is now
-  std::vector<db::Change> changes;     // to be made durable, the events among them
+  bool created = false;                // of CreateResourceClass, CreateTrait: it is new
+  // Of commands about one provider: the provider as the command leaves it (none after DeleteProvider).
+  ProviderRef provider;
+  std::vector<db::Change> changes;  // to be made durable, the events among them
 };
 
 }  // namespace berth::placement

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "placement/engine/action.h"
+#include "placement/model/held_families.h"
 #include "placement/model/keep_claimed.h"
 
 namespace berth::placement {
@@ -39,7 +41,44 @@ bool SameContent(const Claim& a, const Claim& b) {
 }  // namespace
 
 Result<Outcome> Engine::Apply(const Command& command) {
-  return std::visit([&](const auto& body) { return Do(body, command.at_ms); }, command.body);
+  return std::visit(
+      [&](const auto& body) -> Result<Outcome> {
+        resources_.Begin(command);
+        Result<Outcome> outcome = [&] {
+          if constexpr (requires { Do(body, command.at_ms); }) {
+            return Do(body, command.at_ms);
+          } else {
+            return DoResource(body, command.at_ms);
+          }
+        }();
+        if (!outcome) {
+          resources_.Abandon();
+        } else if constexpr (requires { Do(body, command.at_ms); }) {
+          resources_.End({}, {}, *outcome);  // told by events of hosts and claims
+        } else {
+          resources_.End(ActionOf(body), SubjectOf(body), *outcome);
+        }
+        return outcome;
+      },
+      command.body);
+}
+
+template <class Body>
+Result<Outcome> Engine::DoResource(const Body& command, uint64_t at_ms) {
+  Outcome outcome;
+  if constexpr (requires(ClaimPlan& plan) { resources_.Do(command, plan); }) {
+    ClaimPlan plan(*this, resources_.view(), at_ms);
+    TRY(resources_.Do(command, plan));
+    Execute(plan, at_ms, outcome);
+  } else {
+    TRY(resources_.Do(command, outcome));
+  }
+  return outcome;
+}
+
+void Engine::Execute(const ClaimPlan& plan, uint64_t at_ms, Outcome& outcome) {
+  for (const auto& claim : plan.dropped()) DropClaim(*claim, at_ms, outcome);
+  for (const auto& claim : plan.bound()) PutClaim(claim, at_ms, outcome);
 }
 
 const HostVersion* Engine::FindHost(const Uuid& uuid) const {
@@ -111,13 +150,16 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
   }
   Outcome outcome;
   const HostVersion* known = FindHost(report->uuid);
+  std::shared_ptr<const HostReport> before = known == nullptr ? nullptr : known->report;
   if (known == nullptr) {
+    TRY(resources_.CheckHost(*report));
     auto fresh = std::make_shared<HostVersion>();
     fresh->reported = fresh->report = report;
     fresh->generation = sequence_;  // not below any that a deleted host of this UUID had
     hosts_.Put(report->uuid, std::move(fresh));
     drafts_[report->uuid] = true;
   } else {
+    TRY(CheckHeldFamilies(*report, *known->report, known->usage));
     HostVersion probe = *known;
     if (!Renew(probe, report, outcome.warnings)) {
       outcome.generation = known->generation;
@@ -127,6 +169,7 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
     if (Status status = ValidateReport(*probe.report); !status.ok()) {
       return std::move(status).WithContext("with what claims of host " + report->name + " hold");
     }
+    TRY(resources_.CheckHost(*probe.report));
     if (known->report->name != report->name) host_names_.Erase(known->report->name);
     Draft(report->uuid) = std::move(probe);
   }
@@ -135,6 +178,7 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
   outcome.generation = ++host.generation;
   outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
   AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
+  resources_.PutHost(before.get(), *host.report, host.claims);
   return outcome;
 }
 
@@ -150,6 +194,7 @@ Result<Outcome> Engine::Do(const DeleteHost& command, uint64_t at_ms) {
   outcome.generation = known->generation;
   outcome.changes.push_back(db::DeleteHost{command.host});
   AddHostEvent(*known, EventKind::kHostDeleted, at_ms, outcome);
+  resources_.DropHost(*known->report);
   host_names_.Erase(known->report->name);
   drafts_[command.host] = true;
   hosts_.Erase(command.host);
@@ -181,6 +226,11 @@ Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
     return AlreadyExists("instance name " + Quoted(command.claim.name) + " belongs to " + holder->ToString(),
                          "name");
   }
+  if (resources_.view().FindConsumer(command.claim.consumer)) {
+    return AlreadyExists(
+        "consumer " + command.claim.consumer.ToString() + " has allocations of a client of the Placement API",
+        "consumer");
+  }
   const HostVersion* known = FindHost(command.claim.host);
   if (known == nullptr) return NoHost(command.claim.host, "host");
   if (command.expected_generation && *command.expected_generation != known->generation) {
@@ -193,18 +243,24 @@ Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
   claim->phase = ClaimPhase::kActive;
   claim->status = {};
   claim->created_at_ms = at_ms;
+  claim->external = false;
+  Outcome outcome;
+  PutClaim(claim, at_ms, outcome);
+  resources_.PutInstance(*FindHost(claim->host)->report, *claim);
+  outcome.claim = std::move(claim);
+  return outcome;
+}
+
+void Engine::PutClaim(const std::shared_ptr<const Claim>& claim, uint64_t at_ms, Outcome& outcome) {
   HostVersion& host = Draft(claim->host);
   AddClaim(*claim, host.usage);
   host.claims.insert(host.ClaimAt(claim->consumer), claim);
   claim_hosts_.Put(claim->consumer, claim->host);
   claim_names_.Put(claim->name, claim->consumer);
-  Outcome outcome;
   outcome.generation = ++host.generation;
-  outcome.claim = claim;
   outcome.changes.push_back(db::PutClaim{claim});
   outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
   AddClaimEvent(host, EventKind::kClaimChanged, claim, at_ms, outcome);
-  return outcome;
 }
 
 void Engine::ReplaceClaim(HostVersion& host, std::shared_ptr<const Claim> claim) {
@@ -221,6 +277,11 @@ Result<Outcome> Engine::Do(const ReleaseClaim& command, uint64_t at_ms) {
     known = FindClaim(*named);
   }
   Outcome outcome;
+  if (known->external) {
+    return FailedPrecondition(
+        "the claim of consumer " + known->consumer.ToString() + " belongs to a client of the Placement API",
+        "consumer", "delete its allocations there");
+  }
   if (known->phase == ClaimPhase::kReleasing) {
     HostVersion& host = **hosts_.Find(known->host);
     outcome.generation = host.generation;
@@ -245,28 +306,35 @@ Result<Outcome> Engine::Do(const FinalizeClaim& command, uint64_t at_ms) {
   if (known->phase != ClaimPhase::kReleasing) {
     return FailedPrecondition("claim " + Quoted(known->name) + " is active", "consumer", "release it first");
   }
-  HostVersion& host = Draft(known->host);
-  auto at = host.ClaimAt(command.consumer);
+  Outcome outcome;
+  resources_.DropInstance(command.consumer);
+  DropClaim(Claim(*known), at_ms, outcome);
+  return outcome;
+}
+
+void Engine::DropClaim(const Claim& gone, uint64_t at_ms, Outcome& outcome) {
+  HostVersion& host = Draft(gone.host);
+  auto at = host.ClaimAt(gone.consumer);
   // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): its place in the list is erased
   std::shared_ptr<const Claim> claim = *at;
   host.claims.erase(at);
   RemoveClaim(*claim, host.usage);
   claim_hosts_.Erase(claim->consumer);
   claim_names_.Erase(claim->name);
-  Outcome outcome;
   outcome.generation = ++host.generation;
   outcome.changes.push_back(db::DeleteClaim{claim->consumer});
   // What was kept for this claim only goes with it.
   std::vector<std::string> warnings;
+  std::shared_ptr<const HostReport> before = host.report;
   bool renewed = host.report != host.reported && Renew(host, host.reported, warnings);
   if (renewed) {
     outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
+    resources_.PutHost(before.get(), *host.report, host.claims);
   } else {
     outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
   }
   AddClaimEvent(host, EventKind::kClaimDeleted, claim, at_ms, outcome);
   if (renewed) AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
-  return outcome;
 }
 
 Result<Outcome> Engine::Do(const ReportStatus& command, uint64_t at_ms) {
@@ -300,6 +368,7 @@ Engine::Committed Engine::Commit() {
   drafts_.clear();
   committed.events = std::exchange(events_, {});
   committed.sequence = committed_sequence_ = sequence_;
+  committed.resources = resources_.Commit();
   hosts_.Commit();
   host_names_.Commit();
   claim_hosts_.Commit();
@@ -311,6 +380,7 @@ void Engine::Rollback() {
   drafts_.clear();
   events_.clear();
   sequence_ = committed_sequence_;
+  resources_.Rollback();
   hosts_.Rollback();
   host_names_.Rollback();
   claim_hosts_.Rollback();

@@ -7,8 +7,10 @@
 
 #include "common/status.h"
 #include "db/store.h"
+#include "placement/engine/claim_plan.h"
 #include "placement/engine/command.h"
 #include "placement/engine/host_version.h"
+#include "placement/engine/resource_engine.h"
 #include "placement/engine/undo_map.h"
 
 namespace berth::placement {
@@ -16,7 +18,7 @@ namespace berth::placement {
 // The source of truth as a deterministic state machine: no clock, no randomness, no I/O. Commands are applied
 // one after another to a draft; Commit makes the draft the state, Rollback drops it. Between Apply and Commit
 // the caller makes the changes durable. One thread.
-class Engine {
+class Engine final : private ClaimPlan::Source {
  public:
   // From a store's contents. kDataLoss: they contradict themselves (a claim without host, a name twice, a
   // device held twice).
@@ -37,14 +39,24 @@ class Engine {
     std::vector<Uuid> deleted_hosts;
     std::vector<std::shared_ptr<const Event>> events;
     uint64_t sequence = 0;
+    std::shared_ptr<const ResourceView> resources;  // nullptr: unchanged
   };
   Committed Commit();
   void Rollback();
 
   // Of the last event, the draft included.
   uint64_t sequence() const { return sequence_; }
+  // What a restore has added (standard names of the Placement model): to be stored before the first command's
+  // changes.
+  std::vector<db::Change> StartupChanges() { return resources_.StartupChanges(); }
+  // Number of the last audit row, the draft included.
+  uint64_t audit() const { return resources_.audit(); }
+  // The Placement model, the draft included.
+  const ResourceView& resources() const { return resources_.view(); }
   // The whole state without its events, in canonical order. Of a committed state only.
   db::Contents Export() const;
+  // What a store that holds nothing must be told to hold this state, events and audit rows aside.
+  std::vector<db::Change> AllChanges() const;
   // All hosts of the committed state, in no order.
   std::vector<std::shared_ptr<const HostVersion>> Hosts() const;
 
@@ -57,6 +69,19 @@ class Engine {
   Result<Outcome> Do(const ReleaseClaim& command, uint64_t at_ms);
   Result<Outcome> Do(const FinalizeClaim& command, uint64_t at_ms);
   Result<Outcome> Do(const ReportStatus& command, uint64_t at_ms);
+
+  // Commands of the Placement model.
+  template <class Body>
+  Result<Outcome> DoResource(const Body& command, uint64_t at_ms);
+  // What a command's plan says about claims becomes so.
+  void Execute(const ClaimPlan& plan, uint64_t at_ms, Outcome& outcome);
+  // A claim that is there, or that has been checked.
+  void DropClaim(const Claim& claim, uint64_t at_ms, Outcome& outcome);
+  void PutClaim(const std::shared_ptr<const Claim>& claim, uint64_t at_ms, Outcome& outcome);
+
+  const HostVersion* HostOf(const Uuid& host) const override { return FindHost(host); }
+  const Uuid* ClaimHostOf(const Uuid& consumer) const override { return claim_hosts_.Find(consumer); }
+  const Uuid* NameHolder(const std::string& name) const override { return claim_names_.Find(name); }
 
   Result<Outcome> RepeatedClaim(const Claim& known, const Claim& asked) const;
   const Claim* FindClaim(const Uuid& consumer) const;
@@ -82,6 +107,7 @@ class Engine {
   uint64_t committed_sequence_ = 0;
   std::unordered_map<Uuid, bool> drafts_;  // hosts touched since the last Commit
   std::vector<std::shared_ptr<const Event>> events_;
+  ResourceEngine resources_;
 };
 
 }  // namespace berth::placement

@@ -5,7 +5,8 @@
 
 namespace berth::placement {
 
-Fleet::Fleet() : directory_(std::make_shared<const Directory>()) {}
+Fleet::Fleet()
+    : directory_(std::make_shared<const Directory>()), resources_(std::make_shared<const ResourceView>()) {}
 
 Fleet::Version Fleet::Host(const Uuid& uuid) const {
   auto directory = directory_.load();
@@ -82,7 +83,8 @@ void Fleet::DropClaim(const Claim& claim) {
   shard.by_consumer.erase(claim.consumer);
 }
 
-void Fleet::Load(const std::vector<Version>& hosts) {
+void Fleet::Load(const std::vector<Version>& hosts, const ResourceView& resources) {
+  resources_.store(std::make_shared<const ResourceView>(resources));
   Engine::Committed all;
   all.hosts = hosts;
   PublishHosts(all);
@@ -126,6 +128,7 @@ void Fleet::PublishHosts(const Engine::Committed& committed) {
 }
 
 void Fleet::Publish(const Engine::Committed& committed) {
+  if (committed.resources) resources_.store(committed.resources);
   PublishHosts(committed);
   for (const auto& event : committed.events) {
     if (event->kind == EventKind::kClaimChanged) PutClaim(event->claim);

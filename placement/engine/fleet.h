@@ -31,11 +31,13 @@ class Fleet {
   std::vector<Version> Hosts() const;
   // By the consumer's UUID or the instance's name; nullptr: unknown.
   std::shared_ptr<const Claim> FindClaim(const std::string& consumer_or_name) const;
+  // The Placement model (providers, consumers ...) as of the last commit; never nullptr.
+  std::shared_ptr<const ResourceView> resources() const { return resources_.load(); }
   // Ascending by name: of one host, or of all.
   static std::vector<std::shared_ptr<const Claim>> ClaimsOf(const std::vector<Version>& hosts);
 
   // All at once at the start; then what each commit has changed.
-  void Load(const std::vector<Version>& hosts);
+  void Load(const std::vector<Version>& hosts, const ResourceView& resources);
   void Publish(const Engine::Committed& committed);
 
  private:
@@ -64,6 +66,7 @@ class Fleet {
   void PublishHosts(const Engine::Committed& committed);
 
   std::atomic<std::shared_ptr<const Directory>> directory_;
+  std::atomic<std::shared_ptr<const ResourceView>> resources_;
   mutable std::array<Shard, kShards> shards_;
 };
 

@@ -9,6 +9,7 @@ Result<std::unique_ptr<Engine>> Engine::Restore(const db::Contents& contents) {
   engine->sequence_ = engine->committed_sequence_ = contents.sequence;
   TRY(engine->RestoreHosts(contents));
   TRY(engine->RestoreClaims(contents));
+  TRY(engine->resources_.Restore(contents));
   engine->Commit();
   return engine;
 }
@@ -69,6 +70,23 @@ std::vector<std::shared_ptr<const HostVersion>> Engine::Hosts() const {
   return hosts;
 }
 
+std::vector<db::Change> Engine::AllChanges() const {
+  db::Contents contents = Export();
+  std::vector<db::Change> changes;
+  for (const db::HostRecord& host : contents.hosts) changes.emplace_back(db::PutHost{host});
+  for (const auto& claim : contents.claims) changes.emplace_back(db::PutClaim{claim});
+  for (db::NameRecord& name : contents.names) changes.emplace_back(db::PutName{std::move(name)});
+  const ResourceView& view = resources_.view();
+  for (TreeSlot slot = 0; slot < view.slots(); ++slot) {
+    const auto& tree = view.tree(slot);
+    if (!tree) continue;
+    for (uint32_t i = 0; i < tree->size(); ++i) changes.emplace_back(db::PutProvider{tree, i});
+    changes.emplace_back(db::PutGenerations{tree});
+  }
+  for (auto& consumer : contents.consumers) changes.emplace_back(db::PutConsumer{std::move(consumer)});
+  return changes;
+}
+
 db::Contents Engine::Export() const {
   db::Contents contents;
   contents.sequence = committed_sequence_;
@@ -77,6 +95,7 @@ db::Contents Engine::Export() const {
         {.generation = host->generation, .reported = host->reported, .effective = host->report});
     contents.claims.insert(contents.claims.end(), host->claims.begin(), host->claims.end());
   }
+  resources_.Export(contents);
   std::sort(contents.hosts.begin(), contents.hosts.end(),
             [](const auto& a, const auto& b) { return a.effective->uuid < b.effective->uuid; });
   std::sort(contents.claims.begin(), contents.claims.end(),

@@ -1,14 +1,22 @@
 #include "placement/engine/writer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 
 #include "common/log.h"
 
 namespace berth::placement {
 
-Writer::Writer(Engine& engine, db::Store& store, EventHub& hub, Options options, uint64_t first_event)
-    : engine_(engine), store_(store), hub_(hub), options_(options), first_event_(first_event) {
+Writer::Writer(Engine& engine, db::Store& store, EventHub& hub, Options options, uint64_t first_event,
+               uint64_t first_audit)
+    : engine_(engine),
+      store_(store),
+      hub_(hub),
+      options_(options),
+      first_event_(first_event),
+      first_audit_(first_audit),
+      startup_(engine.StartupChanges()) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -42,6 +50,11 @@ Result<Outcome> Writer::Execute(Command command) {
   auto future = promise.get_future();
   Submit(std::move(command), [&promise](const Result<Outcome>& result) { promise.set_value(result); });
   return future.get();
+}
+
+Status Writer::health() const {
+  std::lock_guard lock(mutex_);
+  return failed_;
 }
 
 void Writer::Stop() {
@@ -96,14 +109,25 @@ Status Writer::Commit(std::deque<Pending>& batch) {
     own.clear();
   }
   if (changes.changes.empty()) return OkStatus();
+  if (!startup_.empty()) changes.changes.insert(changes.changes.begin(), startup_.begin(), startup_.end());
   // Old events go a good many at a time.
   if (changes.sequence > first_event_ + options_.events_kept + options_.events_kept / 8) {
     changes.drop_events_through = changes.sequence - options_.events_kept;
   }
+  if (engine_.audit() > first_audit_ + options_.audit_kept + options_.audit_kept / 8) {
+    changes.drop_audit_through = engine_.audit() - options_.audit_kept;
+  }
+  const auto start = std::chrono::steady_clock::now();
   Status status = store_.Append(changes);
+  if (options_.on_commit) {
+    std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    options_.on_commit(batch.size(), took.count());
+  }
   if (status.ok()) {
     counters_.commits.fetch_add(1, std::memory_order_relaxed);
+    startup_.clear();
     if (changes.drop_events_through > 0) first_event_ = changes.drop_events_through + 1;
+    if (changes.drop_audit_through > 0) first_audit_ = changes.drop_audit_through + 1;
     hub_.Publish(engine_.Commit());
     return status;
   }
@@ -111,6 +135,7 @@ Status Writer::Commit(std::deque<Pending>& batch) {
   engine_.Rollback();
   LOG(kError, "commit_failed", {{"store", store_.Describe()}, {"commands", batch.size()}, {"error", status}});
   if (status.code() == StatusCode::kUnknown || status.code() == StatusCode::kFailedPrecondition) {
+    std::lock_guard lock(mutex_);
     failed_ = Status(StatusCode::kUnavailable, "no further writes: " + status.message(), {},
                      "restart berth-placement");
     return status.code() == StatusCode::kUnknown ? status : failed_;

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "db/store.h"
 #include "placement/engine/engine.h"
@@ -29,12 +30,16 @@ class Writer {
     size_t queue_limit = 8192;   // commands that wait; more are refused
     size_t batch_limit = 512;    // commands of one transaction
     size_t events_kept = 16384;  // rows of the event table, give or take an eighth
+    size_t audit_kept = 65536;   // rows of the audit table, likewise
+    // After each commit, on the writer's thread: its commands and how long the store took. Must not block.
+    std::function<void(size_t commands, double seconds)> on_commit = {};
   };
   // Called once, on the writer's thread (or the caller's, if the queue is full). Must not block.
   using Done = std::function<void(const Result<Outcome>&)>;
 
   // `engine` is the state of `store`; both, and `hub`, are the writer's alone from now on and outlive it.
-  Writer(Engine& engine, db::Store& store, EventHub& hub, Options options, uint64_t first_event);
+  Writer(Engine& engine, db::Store& store, EventHub& hub, Options options, uint64_t first_event,
+         uint64_t first_audit = 1);
   ~Writer();  // Stop
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -45,6 +50,9 @@ class Writer {
   Result<Outcome> Execute(Command command);
   // Finishes what was accepted, then ends the thread. Later commands are refused.
   void Stop();
+
+  // OK, or why all commands are refused until a restart.
+  Status health() const;
 
   struct Counters {
     std::atomic<uint64_t> commands{0};
@@ -70,11 +78,13 @@ class Writer {
   db::Store& store_;
   EventHub& hub_;
   const Options options_;
-  uint64_t first_event_;  // oldest row of the event table
-  Status failed_;         // not OK: refuse all; of the writer's thread
+  uint64_t first_event_;             // oldest row of the event table
+  uint64_t first_audit_;             // likewise
+  std::vector<db::Change> startup_;  // what the restore has added: stored with the first batch
+  Status failed_;                    // not OK: refuse all; changed by the writer's thread, under mutex_
   Counters counters_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable work_;
   std::deque<Pending> queue_;
   bool stopping_ = false;

@@ -85,6 +85,9 @@ struct Claim {
   InstanceSpec spec;
   InstanceStatus status;
   uint64_t created_at_ms = 0;  // Unix time, given with the command
+  // Made for a client of the Placement API, whose own hypervisor runs the instance: the agent runs nothing,
+  // and there may be no vCPUs.
+  bool external = false;
 
   friend bool operator==(const Claim&, const Claim&) = default;
 };

@@ -6,7 +6,7 @@
 namespace berth::placement {
 namespace {
 
-// Both tables ascend, for binary search.
+// kResourceClasses and kTraits ascend, for binary search.
 constexpr std::string_view kResourceClasses[] = {
     "DISK_GB",
     "FPGA",
@@ -30,8 +30,34 @@ constexpr std::string_view kResourceClasses[] = {
     "VGPU",
     "VGPU_DISPLAY_HEAD",
 };
+// The same classes in the order of os-resource-classes, which gives them their numbers.
+constexpr std::string_view kNumberedClasses[] = {
+    "VCPU",
+    "MEMORY_MB",
+    "DISK_GB",
+    "PCI_DEVICE",
+    "SRIOV_NET_VF",
+    "NUMA_SOCKET",
+    "NUMA_CORE",
+    "NUMA_THREAD",
+    "NUMA_MEMORY_MB",
+    "IPV4_ADDRESS",
+    "VGPU",
+    "VGPU_DISPLAY_HEAD",
+    "NET_BW_EGR_KILOBIT_PER_SEC",
+    "NET_BW_IGR_KILOBIT_PER_SEC",
+    "PCPU",
+    "MEM_ENCRYPTION_CONTEXT",
+    "FPGA",
+    "PGPU",
+    "NET_PACKET_RATE_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
+};
 constexpr std::string_view kTraits[] = {
     "COMPUTE_ACCELERATORS",
+    "COMPUTE_ADDRESS_SPACE_EMULATED",
+    "COMPUTE_ADDRESS_SPACE_PASSTHROUGH",
     "COMPUTE_ARCH_AARCH64",
     "COMPUTE_ARCH_MIPSEL",
     "COMPUTE_ARCH_PPC64LE",
@@ -74,6 +100,7 @@ constexpr std::string_view kTraits[] = {
     "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
     "COMPUTE_NET_VIF_MODEL_E1000",
     "COMPUTE_NET_VIF_MODEL_E1000E",
+    "COMPUTE_NET_VIF_MODEL_IGB",
     "COMPUTE_NET_VIF_MODEL_LAN9118",
     "COMPUTE_NET_VIF_MODEL_NE2K_PCI",
     "COMPUTE_NET_VIF_MODEL_NETFRONT",
@@ -84,14 +111,30 @@ constexpr std::string_view kTraits[] = {
     "COMPUTE_NET_VIF_MODEL_VIRTIO",
     "COMPUTE_NET_VIF_MODEL_VMXNET",
     "COMPUTE_NET_VIF_MODEL_VMXNET3",
+    "COMPUTE_NET_VIRTIO_PACKED",
     "COMPUTE_NODE",
     "COMPUTE_REMOTE_MANAGED_PORTS",
     "COMPUTE_RESCUE_BFV",
     "COMPUTE_SAME_HOST_COLD_MIGRATE",
+    "COMPUTE_SECURITY_STATELESS_FIRMWARE",
     "COMPUTE_SECURITY_TPM_1_2",
     "COMPUTE_SECURITY_TPM_2_0",
+    "COMPUTE_SECURITY_TPM_CRB",
+    "COMPUTE_SECURITY_TPM_SECRET_SECURITY_DEPLOYMENT",
+    "COMPUTE_SECURITY_TPM_SECRET_SECURITY_HOST",
+    "COMPUTE_SECURITY_TPM_SECRET_SECURITY_USER",
+    "COMPUTE_SECURITY_TPM_TIS",
     "COMPUTE_SECURITY_UEFI_SECURE_BOOT",
+    "COMPUTE_SHARE_LOCAL_FS",
     "COMPUTE_SOCKET_PCI_NUMA_AFFINITY",
+    "COMPUTE_SOUND_MODEL_AC97",
+    "COMPUTE_SOUND_MODEL_ES1370",
+    "COMPUTE_SOUND_MODEL_ICH6",
+    "COMPUTE_SOUND_MODEL_ICH9",
+    "COMPUTE_SOUND_MODEL_PCSPK",
+    "COMPUTE_SOUND_MODEL_SB16",
+    "COMPUTE_SOUND_MODEL_USB",
+    "COMPUTE_SOUND_MODEL_VIRTIO",
     "COMPUTE_STATUS_DISABLED",
     "COMPUTE_STORAGE_BUS_FDC",
     "COMPUTE_STORAGE_BUS_IDE",
@@ -104,6 +147,8 @@ constexpr std::string_view kTraits[] = {
     "COMPUTE_STORAGE_BUS_XEN",
     "COMPUTE_STORAGE_VIRTIO_FS",
     "COMPUTE_TRUSTED_CERTS",
+    "COMPUTE_USB_MODEL_NEC_XHCI",
+    "COMPUTE_USB_MODEL_QEMU_XHCI",
     "COMPUTE_VIOMMU_MODEL_AUTO",
     "COMPUTE_VIOMMU_MODEL_INTEL",
     "COMPUTE_VIOMMU_MODEL_SMMUV3",
@@ -179,9 +224,14 @@ constexpr std::string_view kTraits[] = {
     "HW_CPU_X86_AMD_IBPB",
     "HW_CPU_X86_AMD_NO_SSB",
     "HW_CPU_X86_AMD_SEV",
+    "HW_CPU_X86_AMD_SEV_ES",
+    "HW_CPU_X86_AMD_SEV_SNP",
     "HW_CPU_X86_AMD_SSBD",
     "HW_CPU_X86_AMD_SVM",
     "HW_CPU_X86_AMD_VIRT_SSBD",
+    "HW_CPU_X86_AMXBF16",
+    "HW_CPU_X86_AMXINT8",
+    "HW_CPU_X86_AMXTILE",
     "HW_CPU_X86_ASF",
     "HW_CPU_X86_AVX",
     "HW_CPU_X86_AVX2",
@@ -211,6 +261,7 @@ constexpr std::string_view kTraits[] = {
     "HW_CPU_X86_INTEL_PCID",
     "HW_CPU_X86_INTEL_SPEC_CTRL",
     "HW_CPU_X86_INTEL_SSBD",
+    "HW_CPU_X86_INTEL_TDX",
     "HW_CPU_X86_INTEL_VMX",
     "HW_CPU_X86_MMX",
     "HW_CPU_X86_MPX",
@@ -371,6 +422,11 @@ constexpr std::string_view kTraits[] = {
     "HW_NIC_SRIOV_TRUSTED",
     "HW_NIC_VMDQ",
     "HW_NUMA_ROOT",
+    "HW_NVME_BES",
+    "HW_NVME_CES",
+    "HW_NVME_WZS",
+    "HW_PCI_LIVE_MIGRATABLE",
+    "HW_PCI_ONE_TIME_USE",
     "MISC_SHARES_VIA_AGGREGATE",
     "OWNER_CYBORG",
     "OWNER_NOVA",
@@ -427,6 +483,14 @@ Result<std::string> Normalize(std::string_view raw, bool (*is_standard)(std::str
 }
 
 }  // namespace
+
+std::span<const std::string_view> StandardResourceClasses() {
+  return kNumberedClasses;
+}
+
+std::span<const std::string_view> StandardTraits() {
+  return kTraits;
+}
 
 bool IsStandardResourceClass(std::string_view name) {
   return std::binary_search(std::begin(kResourceClasses), std::end(kResourceClasses), name);

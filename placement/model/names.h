@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,9 +14,12 @@ namespace berth::placement {
 // The longest name of a resource class or trait.
 inline constexpr size_t kMaxNameLength = 255;
 
-// Standard names (os-resource-classes 1.1.0, os-traits 2.9.0); `name` in upper case.
+// Standard names (os-resource-classes 1.1.0, os-traits of 2026); `name` in upper case.
 bool IsStandardResourceClass(std::string_view name);
 bool IsStandardTrait(std::string_view name);
+// All of them: classes in the order in which OpenStack numbers them, traits ascending.
+std::span<const std::string_view> StandardResourceClasses();
+std::span<const std::string_view> StandardTraits();
 
 // A standard name in any letter case becomes that name; any other becomes upper case, with runs of characters
 // outside [A-Z0-9_] as one "_", and the prefix CUSTOM_ unless it has it. Blanks around it are taken off

@@ -61,7 +61,8 @@ Status CheckPinning(const CellBinding& cell, const std::string& at) {
 
 // What the claim says about itself, without the host (R2).
 Status CheckShape(const Claim& claim) {
-  if (claim.spec.vcpus == 0 || claim.spec.vcpus > CpuSet::kMaxCpu + 1) {
+  const bool none = claim.spec.vcpus == 0;
+  if ((none && !claim.external) || claim.spec.vcpus > CpuSet::kMaxCpu + 1) {
     return InvalidArgument("the instance has " + Text(claim.spec.vcpus) + " vCPUs", "spec.vcpus",
                            "allowed: 1.." + Text(CpuSet::kMaxCpu + 1));
   }
@@ -85,9 +86,10 @@ Status CheckShape(const Claim& claim) {
     vcpus |= cell.vcpus;
     TRY(CheckPinning(cell, at));
   }
-  if (!claim.cells.empty() && vcpus != CpuSet::Range(0, claim.spec.vcpus - 1)) {
-    return InvalidArgument("the guest cells hold vCPUs " + vcpus.ToString() + ", the instance has 0-" +
-                               Text(claim.spec.vcpus - 1),
+  CpuSet all = none ? CpuSet() : CpuSet::Range(0, claim.spec.vcpus - 1);
+  if (!claim.cells.empty() && vcpus != all) {
+    return InvalidArgument("the guest cells hold vCPUs " + vcpus.ToString() + ", the instance has " +
+                               (none ? "none" : all.ToString()),
                            "cells", "guest cells partition the instance's vCPUs");
   }
   return OkStatus();

@@ -136,6 +136,7 @@ void ClaimToProto(const Claim& claim, v1::Claim* out) {
   SpecToProto(claim.spec, out->mutable_spec());
   InstanceStatusToProto(claim.status, out->mutable_status());
   out->set_created_at_ms(claim.created_at_ms);
+  out->set_external(claim.external);
 }
 
 Result<InstanceStatus> InstanceStatusFromProto(const v1::InstanceStatus& in, const std::string& at) {
@@ -169,6 +170,7 @@ Result<Claim> ClaimFromProto(const v1::Claim& in) {
   TRY_ASSIGN(claim.spec, SpecFromProto(in.spec()));
   TRY_ASSIGN(claim.status, InstanceStatusFromProto(in.status(), "status"));
   claim.created_at_ms = in.created_at_ms();
+  claim.external = in.external();
   return claim;
 }
 

@@ -16,6 +16,7 @@ void BindAssignment(const RequestSpec& spec, const Assignment& assignment, place
     binding.reserved = cell.reserved;
     binding.memory_bytes = guest.memory_bytes;
     binding.page_size_bytes = cell.page_size_bytes;
+    binding.secure = spec.encrypted();
     claim.cells.push_back(std::move(binding));
   }
   claim.devices.clear();

@@ -7,18 +7,17 @@
 namespace berth::scheduler {
 namespace {
 
-uint32_t EmulatorCpus(const RequestSpec& spec, uint32_t guest) {
-  return guest == 0 && spec.emulator_policy == EmulatorPolicy::kIsolate ? 1 : 0;
-}
+constexpr uint64_t kSecureStep = uint64_t{2} << 20;
 
 CellCheck Lack(CellLack lack, uint64_t have, uint64_t need) {
   return {lack, have, need, 0};
 }
 
 // R3.
-CellCheck CheckPinned(const FitCell& cell, const RequestSpec& spec, uint32_t guest, uint32_t pinned) {
+CellCheck CheckPinned(const FitCell& cell, const RequestSpec& spec, const CellNeed& need) {
   const CpuCounts& counts = cell.counts;
-  uint32_t all = pinned + EmulatorCpus(spec, guest);
+  uint32_t pinned = need.pinned;
+  uint32_t all = pinned + need.emulator;
   if (counts.free < all) return Lack(CellLack::kDedicatedCpus, counts.free, all);
   if (pinned == 0) return {};
   if (spec.thread_policy == ThreadPolicy::kRequire) {
@@ -33,6 +32,11 @@ CellCheck CheckPinned(const FitCell& cell, const RequestSpec& spec, uint32_t gue
   return {};
 }
 
+// Seed 000, "Overcommitment": encrypted guests get none.
+double CpuRatio(const FitHost& host, const RequestSpec& spec) {
+  return spec.encrypted() ? std::min(1.0, host.cpu_ratio) : host.cpu_ratio;
+}
+
 // R4: the CPUs of floating vCPUs. `left` are the shared CPUs that remain.
 CellCheck CheckFloating(const FitCell& cell, uint32_t floating, uint64_t left, double ratio) {
   if (floating > left) return Lack(CellLack::kSharedCpus, left, floating);
@@ -43,28 +47,25 @@ CellCheck CheckFloating(const FitCell& cell, uint32_t floating, uint64_t left, d
 }
 
 // Where pinning takes shared CPUs away, those already floating there must still be carried.
-CellCheck CheckOverlap(const FitHost& host, const FitCell& cell, const RequestSpec& spec, uint32_t guest,
-                       uint32_t floating) {
-  auto pins = ChoosePins(cell, spec, guest);
+CellCheck CheckOverlap(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
+                       const CellNeed& need) {
+  auto pins = ChoosePins(cell, spec, need.guest);
   if (!pins) return Lack(CellLack::kDedicatedCpus, cell.counts.free, cell.counts.free + 1);
   uint64_t left = (cell.shared_cpus - TakenCpus(*pins)).Count();
   if (placement::WithRatio(left, host.cpu_ratio) < cell.shared_vcpus) {
     return Lack(CellLack::kSharedRoom, placement::WithRatio(left, host.cpu_ratio), cell.shared_vcpus);
   }
-  return floating > 0 ? CheckFloating(cell, floating, left, host.cpu_ratio) : CellCheck{};
+  return need.floating > 0 ? CheckFloating(cell, need.floating, left, CpuRatio(host, spec)) : CellCheck{};
 }
 
-CellCheck CheckCpus(const FitHost& host, const FitCell& cell, const RequestSpec& spec, uint32_t guest) {
-  const GuestCell& asked = spec.cells[guest];
-  uint32_t pinned = spec.cpu_policy == CpuPolicy::kShared ? 0 : asked.pinned.Count();
-  uint32_t floating = asked.vcpus.Count() - pinned;
-  if (CellCheck check = CheckPinned(cell, spec, guest, pinned); !check.fits()) return check;
-  bool takes = pinned + EmulatorCpus(spec, guest) > 0;
+CellCheck CheckCpus(const FitHost& host, const FitCell& cell, const RequestSpec& spec, const CellNeed& need) {
+  if (CellCheck check = CheckPinned(cell, spec, need); !check.fits()) return check;
+  bool takes = need.pinned + need.emulator > 0;
   if (takes && cell.counts.overlap && host.rules == FitRules::kClaims) {
-    return CheckOverlap(host, cell, spec, guest, floating);
+    return CheckOverlap(host, cell, spec, need);
   }
-  if (floating == 0) return {};
-  return CheckFloating(cell, floating, cell.counts.shared, host.cpu_ratio);
+  if (need.floating == 0) return {};
+  return CheckFloating(cell, need.floating, cell.counts.shared, CpuRatio(host, spec));
 }
 
 uint64_t MemoryRoom(const FitHost& host, const FitCell& cell) {
@@ -92,6 +93,7 @@ bool Allowed(const PageRequest& request, const FitCell& cell, const FitPages& pa
 CellCheck CheckAskedPages(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
                           uint64_t memory) {
   CellCheck nearest = Lack(CellLack::kPageMultiple, 0, memory);
+  if (!cell.pages_known) return nearest;
   for (auto pages = cell.pages.rbegin(); pages != cell.pages.rend(); ++pages) {
     if (pages->size_bytes == 0 || !Allowed(spec.pages, cell, *pages)) continue;
     if (memory % pages->size_bytes != 0) continue;
@@ -108,7 +110,7 @@ CellCheck CheckAskedPages(const FitHost& host, const FitCell& cell, const Reques
 }
 
 // R5 in a scenario, no size asked for: base pages.
-CellCheck CheckBasePages(const FitCell& cell, const RequestSpec& spec, const GuestCell& asked) {
+CellCheck CheckBasePages(const FitCell& cell, const RequestSpec& spec, const CellNeed& asked) {
   if (cell.pages.empty()) return Lack(CellLack::kPages, 0, asked.memory_bytes);
   const FitPages& base = cell.pages.front();
   if (base.size_bytes == 0 || asked.memory_bytes % base.size_bytes != 0) {
@@ -123,7 +125,7 @@ CellCheck CheckBasePages(const FitCell& cell, const RequestSpec& spec, const Gue
 
 // R4 and R5 in a scenario.
 CellCheck CheckScenarioMemory(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
-                              const GuestCell& asked) {
+                              const CellNeed& asked) {
   if (spec.cpu_policy != CpuPolicy::kDedicated) {
     uint64_t room = MemoryRoom(host, cell);
     if (asked.memory_bytes > room) return Lack(CellLack::kMemory, room, asked.memory_bytes);
@@ -134,27 +136,57 @@ CellCheck CheckScenarioMemory(const FitHost& host, const FitCell& cell, const Re
 
 // R4 and R5 of a claim: the ratio bounds base pages alone, whoever is pinned.
 CellCheck CheckClaimMemory(const FitHost& host, const FitCell& cell, const RequestSpec& spec,
-                           const GuestCell& asked) {
+                           const CellNeed& asked) {
   uint64_t need = asked.memory_bytes;
   if (spec.pages.kind != PageRequest::Kind::kNotAsked) return CheckAskedPages(host, cell, spec, need);
   if (need > cell.base_room_bytes) return Lack(CellLack::kMemory, cell.base_room_bytes, need);
   uint64_t size = cell.pages.empty() ? 0 : cell.pages.front().size_bytes;
   if (size != 0 && need % size != 0) return {CellLack::kPageMultiple, 0, need, size};
-  uint64_t have = asked.pinned.empty() ? cell.largest_base_bytes : cell.largest_pinned_base_bytes;
+  uint64_t have = asked.pinned == 0 ? cell.largest_base_bytes : cell.largest_pinned_base_bytes;
   return need <= have ? CellCheck{} : CellCheck{CellLack::kPages, have, need, size};
 }
 
 }  // namespace
 
+namespace {
+
+// R11: all memory of the guest cell is secure; pages and ratio are of ordinary memory and do not count.
+CellCheck CheckSecureMemory(const FitCell& cell, const CellNeed& need) {
+  uint64_t have = cell.secure_room_bytes / kSecureStep * kSecureStep;
+  if (need.memory_bytes > have) return Lack(CellLack::kSecureMemory, have, need.memory_bytes);
+  if (need.swiotlb_bytes > cell.nonsecure_room_bytes) {
+    return Lack(CellLack::kBounceBuffer, cell.nonsecure_room_bytes, need.swiotlb_bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
+CellNeed NeedOf(const RequestSpec& spec, uint32_t guest) {
+  const GuestCell& cell = spec.cells[guest];
+  CellNeed need;
+  need.guest = guest;
+  need.pinned = spec.cpu_policy == CpuPolicy::kShared ? 0 : cell.pinned.Count();
+  need.floating = cell.vcpus.Count() - need.pinned;
+  need.emulator = guest == 0 && spec.emulator_policy == EmulatorPolicy::kIsolate ? 1 : 0;
+  need.memory_bytes = cell.memory_bytes;
+  need.swiotlb_bytes = guest == 0 ? spec.swiotlb_bytes : 0;
+  return need;
+}
+
+CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, const CellNeed& need, const FitCell& cell) {
+  if (CellCheck check = CheckCpus(host, cell, spec, need); !check.fits()) return check;
+  if (spec.encrypted()) return CheckSecureMemory(cell, need);
+  return host.rules == FitRules::kClaims ? CheckClaimMemory(host, cell, spec, need)
+                                         : CheckScenarioMemory(host, cell, spec, need);
+}
+
 CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
-  const FitCell& cell = host.cells[index];
-  const GuestCell& asked = spec.cells[guest];
-  if (CellCheck check = CheckCpus(host, cell, spec, guest); !check.fits()) return check;
-  return host.rules == FitRules::kClaims ? CheckClaimMemory(host, cell, spec, asked)
-                                         : CheckScenarioMemory(host, cell, spec, asked);
+  return CheckCell(host, spec, NeedOf(spec, guest), host.cells[index]);
 }
 
 uint64_t BaseBytes(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
+  if (spec.encrypted()) return 0;
   const FitCell& cell = host.cells[index];
   uint64_t size = CheckCell(host, spec, guest, index).page_size_bytes;
   bool base = size == 0 || (!cell.pages.empty() && size == cell.pages.front().size_bytes);

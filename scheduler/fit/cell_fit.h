@@ -24,6 +24,8 @@ enum class CellLack {
   kMemory,         // R4: memory within the ratio (kClaims: base-page memory)
   kPageMultiple,   // R5: memory is no multiple of any allowed page size of the cell
   kPages,          // R5: free (or, floating, total) pages
+  kSecureMemory,   // R11: secure memory of the cell
+  kBounceBuffer,   // R11: ordinary memory for the bounce buffer of guest cell 0
 };
 
 struct CellCheck {
@@ -35,7 +37,26 @@ struct CellCheck {
   bool fits() const { return lack == CellLack::kNothing; }
 };
 
-// Whether guest cell number `guest` fits on host cell number `cell` (an index), by itself.
+// What one guest cell asks of a host cell, counted once for all of them.
+struct CellNeed {
+  uint32_t guest = 0;
+  uint32_t pinned = 0;    // vCPUs that take a dedicated CPU each
+  uint32_t floating = 0;  // the others
+  uint32_t emulator = 0;  // CPUs for the emulator beside them
+  uint64_t memory_bytes = 0;
+  uint64_t swiotlb_bytes = 0;  // of guest cell 0
+
+  // Whether host cells can not tell the two apart.
+  bool SameAs(const CellNeed& other) const {
+    return pinned == other.pinned && floating == other.floating && emulator == other.emulator &&
+           memory_bytes == other.memory_bytes && swiotlb_bytes == other.swiotlb_bytes;
+  }
+};
+CellNeed NeedOf(const RequestSpec& spec, uint32_t guest);
+
+// Whether a guest cell fits on this host cell, by itself.
+CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, const CellNeed& need, const FitCell& cell);
+// Likewise for guest cell number `guest` and host cell number `cell` (an index).
 CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t cell);
 
 // The base-page memory that a guest cell takes on a host cell on which it fits: all of its memory, or 0 if

@@ -27,25 +27,43 @@ bool PlaceOne(const CellMatrix& matrix, uint64_t set, size_t guest, uint64_t& se
   return false;
 }
 
-// How much a cell is worth keeping free for others: its free CPUs, and for a guest without devices the
-// devices beside it. Filling the fullest cells first keeps whole cells open.
-std::vector<uint64_t> CellWaste(const FitHost& host, const RequestSpec& spec) {
-  std::vector<uint64_t> waste;
-  for (const FitCell& cell : host.cells) {
-    uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
-    uint64_t floating = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
-    waste.push_back(spec.cpu_policy == CpuPolicy::kShared ? floating : cell.counts.free);
-  }
-  if (!spec.pci.empty()) return waste;
-  for (const FitDevice& device : host.devices) {
-    for (size_t c = 0; c < host.cells.size() && device.numa_node; ++c) {
-      if (host.cells[c].id == *device.numa_node) waste[c] += 8;
-    }
-  }
-  return waste;
+bool TouchesAll(uint64_t set, const std::vector<uint64_t>& wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [set](uint64_t one) { return (one & set) != 0; });
 }
 
 }  // namespace
+
+void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste) {
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    const FitCell& cell = host.cells[c];
+    uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
+    uint64_t floating = limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
+    waste[c] = spec.cpu_policy == CpuPolicy::kShared ? floating : cell.counts.free;
+  }
+  if (!spec.pci.empty()) return;
+  for (const DeviceGroup& group : host.groups) {
+    if (group.cell >= 0) waste[group.cell] += 8 * uint64_t{group.count};
+  }
+}
+
+std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec) {
+  std::vector<uint64_t> out;
+  auto add = [&](auto&& tied) {
+    uint64_t cells = 0;
+    for (size_t c = 0; c < host.cells.size(); ++c) {
+      if (tied(host.cells[c])) cells |= uint64_t{1} << c;
+    }
+    if (cells != 0) out.push_back(cells);
+  };
+  for (const std::string& name : spec.physical_networks) {
+    add([&](const FitCell& cell) {
+      return std::find(cell.physical_networks.begin(), cell.physical_networks.end(), name) !=
+             cell.physical_networks.end();
+    });
+  }
+  if (spec.tunneled) add([](const FitCell& cell) { return cell.tunneled; });
+  return out;
+}
 
 std::optional<std::vector<uint32_t>> CellMatrix::Place(uint64_t set) const {
   Owners owner;
@@ -87,7 +105,9 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
   for (uint64_t left = usable; left != 0; left &= left - 1)
     cells.push_back(static_cast<uint32_t>(std::countr_zero(left)));
   if (cells.size() < wanted || !matrix.Place(usable)) return out;
-  std::vector<uint64_t> waste = CellWaste(host, spec);
+  std::array<uint64_t, 64> waste;
+  FillCellWaste(host, spec, waste.data());
+  std::vector<uint64_t> networks = NetworkCells(host, spec);
   // Every combination of `wanted` cells, in the order of their numbers.
   std::vector<size_t> pick(wanted);
   for (size_t i = 0; i < wanted; ++i) pick[i] = i;
@@ -98,7 +118,7 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
       one.waste += waste[cells[i]];
     }
     if (!budget.Spend(wanted * 4)) return out;
-    if (wanted == 1 || matrix.Place(one.set)) out.push_back(one);
+    if (TouchesAll(one.set, networks) && (wanted == 1 || matrix.Place(one.set))) out.push_back(one);
     size_t i = wanted;
     while (i > 0 && pick[i - 1] == cells.size() - wanted + i - 1) --i;
     if (i == 0) break;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "scheduler/fit/device_match.h"
+#include "scheduler/fit/domain_choice.h"
 
 namespace berth::scheduler {
 namespace {
@@ -82,7 +83,8 @@ void AddSingles(const std::map<ClassKey, std::vector<uint32_t>>& singles, Device
 
 }  // namespace
 
-DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec) {
+DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
+                           const std::vector<std::string>& domains) {
   DevicePool pool;
   for (size_t r = 0; r < spec.pci.size(); ++r) {
     if (!spec.pci[r].from_port) pool.alias_requests |= uint64_t{1} << r;
@@ -92,7 +94,7 @@ DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec) {
   std::vector<std::pair<uint32_t, uint64_t>> roots;
   for (uint32_t i = 0; i < host.devices.size(); ++i) {
     const FitDevice& device = host.devices[i];
-    uint64_t serves = ServableRequests(device, spec);
+    uint64_t serves = WithinDomains(device, spec, domains, ServableRequests(device, spec));
     if (serves == 0) continue;
     if (device.parent) {
       families[*device.parent].children[{serves, device.numa_node}].push_back(i);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "scheduler/fit/fit_host.h"
@@ -31,6 +32,8 @@ struct DevicePool {
   std::vector<ParentOptions> parents;
 };
 
-DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec);
+// `domains`: see domain_choice.h; empty: the request's groups are not looked at.
+DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
+                           const std::vector<std::string>& domains = {});
 
 }  // namespace berth::scheduler

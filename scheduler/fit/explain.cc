@@ -8,6 +8,7 @@
 #include "scheduler/fit/device_fit.h"
 #include "scheduler/fit/device_match.h"
 #include "scheduler/fit/device_pool.h"
+#include "scheduler/fit/domain_choice.h"
 #include "scheduler/fit/fit.h"
 #include "scheduler/fit/totals.h"
 
@@ -46,6 +47,10 @@ LackText TextOf(CellLack lack) {
       return {"page_size", "pages of a size that divides the cell's memory", true};
     case CellLack::kPages:
       return {"pages", "free pages", true};
+    case CellLack::kSecureMemory:
+      return {"secure_memory", "secure memory", true};
+    case CellLack::kBounceBuffer:
+      return {"nonsecure_memory", "ordinary memory for the bounce buffer", true};
   }
   return {"", "", false};
 }
@@ -80,6 +85,19 @@ Reason ExplainCell(const FitHost& host, const RequestSpec& spec, uint32_t guest)
               ", it needs " + need};
 }
 
+// Whether the guest's cells, that could be placed, can not be beside the networks that they need.
+std::optional<Reason> ExplainNetworks(const FitHost& host, const RequestSpec& spec,
+                                      const CellMatrix& matrix) {
+  StepBudget budget(kExplainBudget);
+  std::vector<uint64_t> networks = NetworkCells(host, spec);
+  if (networks.empty() || !ListCellSets(host, spec, matrix, budget).empty() || budget.exhausted())
+    return std::nullopt;
+  std::string wanted = std::to_string(networks.size());
+  return Reason{"network", "", wanted, "host",
+                "no host cells that hold the guest reach all " + wanted +
+                    " of its networks that this host ties to NUMA nodes"};
+}
+
 std::optional<Reason> ExplainCells(const FitHost& host, const RequestSpec& spec) {
   std::string cells = std::to_string(host.cells.size());
   std::string wanted = std::to_string(spec.cells.size());
@@ -91,7 +109,7 @@ std::optional<Reason> ExplainCells(const FitHost& host, const RequestSpec& spec)
   for (uint32_t guest = 0; guest < matrix.hosts.size(); ++guest) {
     if (matrix.hosts[guest] == 0) return ExplainCell(host, spec, guest);
   }
-  if (matrix.Place(~uint64_t{0})) return std::nullopt;
+  if (matrix.Place(~uint64_t{0})) return ExplainNetworks(host, spec, matrix);
   // The largest number of guest cells that can be placed together.
   size_t placed = 0;
   CellMatrix some;
@@ -117,8 +135,18 @@ bool DevicesFit(const FitHost& host, const RequestSpec& spec, const Locality& lo
   return FitDevices(host, spec, BuildDevicePool(host, spec), locality, budget).verdict != Verdict::kNo;
 }
 
+bool DomainsAreMissing(const FitHost& host, const RequestSpec& spec) {
+  StepBudget budget(kExplainBudget);
+  for (const DomainChoice& domains : ListDomainChoices(host, spec, budget)) {
+    DevicePool pool = BuildDevicePool(host, spec, domains);
+    if (FitDevices(host, spec, pool, Locality{}, budget).verdict != Verdict::kNo) return false;
+  }
+  return !budget.exhausted();
+}
+
 RequestSpec Only(const RequestSpec& spec, size_t request) {
   RequestSpec one = spec;
+  one.domains.clear();
   one.pci = {spec.pci[request]};
   return one;
 }
@@ -126,13 +154,19 @@ RequestSpec Only(const RequestSpec& spec, size_t request) {
 // The most devices of one request that the guest could get, over the cell sets.
 uint32_t MostDevices(const FitHost& host, const RequestSpec& one, const std::vector<Locality>& places) {
   RequestSpec fewer = one;
-  while (fewer.pci[0].count > 0) {
-    for (const Locality& place : places) {
-      if (DevicesFit(host, fewer, place)) return fewer.pci[0].count;
-    }
-    --fewer.pci[0].count;
+  auto fits = [&](uint32_t count) {
+    fewer.pci[0].count = count;
+    return std::any_of(places.begin(), places.end(),
+                       [&](const Locality& place) { return DevicesFit(host, fewer, place); });
+  };
+  // Fewer devices always fit where more do.
+  uint32_t most = 0;
+  uint32_t above = one.pci[0].count + 1;
+  while (above - most > 1) {
+    uint32_t middle = most + (above - most) / 2;
+    (fits(middle) ? most : above) = middle;
   }
-  return 0;
+  return most;
 }
 
 std::vector<Locality> Places(const FitHost& host, const RequestSpec& spec) {
@@ -166,6 +200,12 @@ Reason ExplainDevices(const FitHost& host, const RequestSpec& spec) {
     return {"devices_together", "", "", "devices",
             "each PCI request alone could be served, all of them together can not: they compete for the same "
             "devices"};
+  }
+  if (!spec.domains.empty() && DomainsAreMissing(host, spec)) {
+    std::string kinds;
+    for (const DomainGroup& group : spec.domains) kinds += (kinds.empty() ? "" : ", ") + group.kind;
+    return {"domain", "", "", "devices",
+            "the PCI requests could be served, but not with devices that share a domain: " + kinds};
   }
   std::vector<Locality> places = Places(host, spec);
   for (size_t r = 0; r < spec.pci.size(); ++r) {

@@ -12,6 +12,8 @@
 #include "scheduler/fit/device_fit.h"
 #include "scheduler/fit/device_match.h"
 #include "scheduler/fit/device_pool.h"
+#include "scheduler/fit/domain_choice.h"
+#include "scheduler/fit/quick_fit.h"
 #include "scheduler/fit/totals.h"
 
 namespace berth::scheduler {
@@ -21,9 +23,7 @@ constexpr size_t kMaxCells = 64;
 
 bool SmtMatches(const FitHost& host, SmtTrait wanted) {
   if (wanted == SmtTrait::kAny) return true;
-  bool smt =
-      std::any_of(host.cells.begin(), host.cells.end(), [](const FitCell& cell) { return cell.counts.smt; });
-  return smt == (wanted == SmtTrait::kRequired);
+  return host.smt == (wanted == SmtTrait::kRequired);
 }
 
 std::vector<uint32_t> Indexes(uint64_t set) {
@@ -73,6 +73,31 @@ class Solver {
 
   FitResult Run() {
     FitResult result;
+    RequestPlan plan(spec_, *host_.types);
+    QuickFit quick = FitQuickly(host_, plan);
+    result.verdict = quick.verdict;
+    if (quick.verdict == Verdict::kUndecided) result.verdict = Decide(result.assignment);
+    if (quick.verdict == Verdict::kFits) result.verdict = Complete(quick, result.assignment);
+    result.steps = budget_.used();
+    return result;
+  }
+
+  // The assignment for an answer that counts gave.
+  Verdict Complete(const QuickFit& quick, Assignment& out) {
+    if (spec_.cells.empty()) return DecideWithoutTopology(out);
+    DeviceFit devices;
+    if (!spec_.pci.empty()) {
+      Locality locality = MakeLocality(host_, Indexes(quick.cells));
+      devices = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), locality, budget_);
+      if (devices.verdict != Verdict::kFits) return devices.verdict;
+    }
+    Assemble(BuildMatrix(host_, spec_), {quick.cells, quick.waste}, std::move(devices), out);
+    return Verdict::kFits;
+  }
+
+  // The answer by search, where counts do not tell.
+  FitResult RunSearch() {
+    FitResult result;
     result.verdict = Decide(result.assignment);
     result.steps = budget_.used();
     return result;
@@ -105,9 +130,12 @@ class Solver {
 
   Verdict DecideWithoutTopology(Assignment& out) {
     if (spec_.pci.empty()) return Verdict::kFits;
-    DeviceFit fit = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), Locality{}, budget_);
-    out.devices = std::move(fit.devices);
-    return fit.verdict;
+    for (const DomainChoice& domains : ListDomainChoices(host_, spec_, budget_)) {
+      DeviceFit fit = FitDevices(host_, spec_, BuildDevicePool(host_, spec_, domains), Locality{}, budget_);
+      out.devices = std::move(fit.devices);
+      if (fit.verdict != Verdict::kNo) return fit.verdict;
+    }
+    return budget_.exhausted() ? Verdict::kUndecided : Verdict::kNo;
   }
 
   // Drops the sets on which the host would no longer carry the floating vCPUs, or the base-page memory. True
@@ -138,9 +166,21 @@ class Solver {
     return TotalsHold(host_, spec_, taken);
   }
 
-  // The set with the fewest non-local devices; the first of those in the order of waste.
+  // The set and the domains with the fewest non-local devices; the first of those in the order of domains,
+  // then of waste.
   Verdict ChooseSet(const std::vector<CellSet>& sets, std::optional<CellSet>& chosen, DeviceFit& best) {
-    DevicePool pool = BuildDevicePool(host_, spec_);
+    for (const DomainChoice& domains : ListDomainChoices(host_, spec_, budget_)) {
+      Verdict verdict = ChooseSetWithin(domains, sets, chosen, best);
+      if (verdict == Verdict::kUndecided) return verdict;
+      if (chosen && best.non_local == 0) break;
+    }
+    if (budget_.exhausted()) return Verdict::kUndecided;
+    return chosen ? Verdict::kFits : Verdict::kNo;
+  }
+
+  Verdict ChooseSetWithin(const DomainChoice& domains, const std::vector<CellSet>& sets,
+                          std::optional<CellSet>& chosen, DeviceFit& best) {
+    DevicePool pool = BuildDevicePool(host_, spec_, domains);
     uint32_t bound = 0;
     if (sets.size() > 2) {
       // A guest on all cells at once can do no worse than on any set: a shortage here is one everywhere.
@@ -200,7 +240,8 @@ FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& op
     result.reason = Undecided("more than 64 host cells or PCI requests are not decided by this version");
     return result;
   }
-  result = Solver(host, spec, options).Run();
+  Solver solver(host, spec, options);
+  result = options.search_only ? solver.RunSearch() : solver.Run();
   if (result.verdict == Verdict::kUndecided)
     result.reason = Undecided("the step budget ran out before a proof");
   if (result.verdict == Verdict::kNo && options.explain) result.reason = ExplainNoFit(host, spec);

@@ -11,6 +11,7 @@ namespace berth::scheduler {
 struct FitOptions {
   uint64_t step_budget = 4'000'000;  // elementary steps (about a nanosecond each or less) per host
   bool explain = true;               // fill FitResult::reason of a "no"
+  bool search_only = false;          // do not ask FitQuickly first; for tests of the search
 };
 
 struct FitResult {

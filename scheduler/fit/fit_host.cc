@@ -9,6 +9,11 @@
 namespace berth::scheduler {
 namespace {
 
+template <class T, class Before>
+void SortUnlessSorted(std::vector<T>& items, Before before) {
+  if (!std::is_sorted(items.begin(), items.end(), before)) std::sort(items.begin(), items.end(), before);
+}
+
 // The cell's cores, with a core of its own for each free CPU that stands in no sibling set.
 void CompleteSiblings(FitCell& cell) {
   CpuSet named;
@@ -17,8 +22,7 @@ void CompleteSiblings(FitCell& cell) {
   for (uint32_t cpu = left.First(); cpu != CpuSet::kNone; cpu = left.NextAfter(cpu)) {
     cell.siblings.push_back(CpuSet{cpu});
   }
-  std::sort(cell.siblings.begin(), cell.siblings.end(),
-            [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
+  SortUnlessSorted(cell.siblings, [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
 }
 
 void Count(FitCell& cell) {
@@ -38,6 +42,51 @@ void Count(FitCell& cell) {
   }
 }
 
+int32_t CellOf(const FitHost& host, std::optional<NumaNode> node) {
+  if (!node) return DeviceGroup::kUnknownNode;
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    if (host.cells[c].id == *node) return static_cast<int32_t>(c);
+  }
+  return DeviceGroup::kOtherNode;
+}
+
+// Devices ascend by address, so the groups of one host are always in the same order.
+void GroupDevices(FitHost& host, DeviceTypes& types) {
+  host.groups.clear();
+  std::vector<PciAddress> parents;  // families by number
+  for (const FitDevice& device : host.devices) {
+    if (device.parent && (parents.empty() || parents.back() != *device.parent))
+      parents.push_back(*device.parent);
+  }
+  std::sort(parents.begin(), parents.end());
+  parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
+  const FitDevice* last = nullptr;  // devices of a type mostly follow each other
+  uint32_t last_type = 0;
+  for (const FitDevice& device : host.devices) {
+    const PciAddress& head = device.parent ? *device.parent : device.address;
+    auto it = std::lower_bound(parents.begin(), parents.end(), head);
+    bool in_family = it != parents.end() && *it == head;
+    DeviceGroup group;
+    group.family = in_family ? static_cast<int32_t>(it - parents.begin()) : DeviceGroup::kNoFamily;
+    group.cell = CellOf(host, device.numa_node);
+    group.is_parent = in_family && !device.parent;
+    group.type = last != nullptr && SameType(*last, device) ? last_type : types.NumberOf(device);
+    last = &device;
+    last_type = group.type;
+    auto same = [&](const DeviceGroup& other) {
+      return other.type == group.type && other.cell == group.cell && other.family == group.family &&
+             other.is_parent == group.is_parent;
+    };
+    auto known = std::find_if(host.groups.rbegin(), host.groups.rend(), same);
+    if (known == host.groups.rend()) {
+      group.count = 1;
+      host.groups.push_back(group);
+    } else {
+      ++known->count;
+    }
+  }
+}
+
 FitCell FromCell(const placement::HostReport& report, const placement::Cell& cell,
                  const placement::CellUsage& usage) {
   FitCell out;
@@ -51,6 +100,9 @@ FitCell FromCell(const placement::HostReport& report, const placement::Cell& cel
   out.base_room_bytes = placement::BaseMemoryRoom(report, cell, usage);
   out.largest_base_bytes = placement::LargestBaseMemory(cell);
   out.largest_pinned_base_bytes = placement::LargestPinnedBaseMemory(cell, usage);
+  out.secure_room_bytes =
+      cell.secure_memory_bytes - std::min(cell.secure_memory_bytes, usage.secure_memory_bytes);
+  out.nonsecure_room_bytes = out.base_room_bytes;
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
@@ -71,20 +123,26 @@ DeviceKind KindOf(placement::DeviceType type) {
 
 }  // namespace
 
-void Prepare(FitHost& host) {
-  std::sort(host.cells.begin(), host.cells.end(),
-            [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
-  std::sort(host.devices.begin(), host.devices.end(),
-            [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
+void Prepare(FitHost& host, DeviceTypes& types) {
+  SortUnlessSorted(host.cells, [](const FitCell& a, const FitCell& b) { return a.id < b.id; });
+  SortUnlessSorted(host.devices,
+                   [](const FitDevice& a, const FitDevice& b) { return a.address < b.address; });
+  host.smt = host.pools_overlap = false;
+  host.sockets_known = true;
   for (FitCell& cell : host.cells) {
-    std::sort(cell.pages.begin(), cell.pages.end(),
-              [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
+    SortUnlessSorted(cell.pages,
+                     [](const FitPages& a, const FitPages& b) { return a.size_bytes < b.size_bytes; });
     CompleteSiblings(cell);
     Count(cell);
+    host.smt = host.smt || cell.counts.smt;
+    host.sockets_known = host.sockets_known && cell.socket.has_value();
+    host.pools_overlap = host.pools_overlap || cell.counts.overlap;
   }
+  host.types = &types;
+  GroupDevices(host, types);
 }
 
-FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage) {
+FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage, DeviceTypes& types) {
   FitHost host;
   host.rules = FitRules::kClaims;
   host.can_run_guests = report.can_run_guests;
@@ -98,11 +156,11 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
     if (!device.assignable || blocked.contains(device.address)) continue;
     host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
                             device.numa_node, device.parent, device.physical_network, device.trusted,
-                            device.remote_managed, device.resource_class, device.traits});
+                            device.remote_managed, device.resource_class, device.traits, device.domains});
   }
   host.floating_vcpus = usage.floating_vcpus;
   host.base_room_bytes = placement::BaseMemoryRoom(report, usage);
-  Prepare(host);
+  Prepare(host, types);
   return host;
 }
 

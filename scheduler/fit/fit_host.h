@@ -9,6 +9,7 @@
 #include "common/pci_address.h"
 #include "placement/model/host.h"
 #include "placement/model/usage.h"
+#include "scheduler/fit/device_types.h"
 #include "scheduler/request/request_spec.h"
 
 namespace berth::scheduler {
@@ -49,7 +50,14 @@ struct FitCell {
   uint64_t largest_base_bytes = 0;         // for one guest cell that names no page size
   uint64_t largest_pinned_base_bytes = 0;  // likewise, with a pinned vCPU
   std::vector<FitPages> pages;             // ascending by size; the first is the base page size
-  CpuCounts counts;                        // filled by Prepare
+  bool pages_known = true;                 // false: nobody counted them, so no size can be asked for
+  // R11. Secure memory that is left, and ordinary memory for the bounce buffers of encrypted guests.
+  uint64_t secure_room_bytes = 0;
+  uint64_t nonsecure_room_bytes = 0;
+  // Networks whose switch runs on this node; a guest that uses one of them sits here or on another such node.
+  std::vector<std::string> physical_networks;  // sorted
+  bool tunneled = false;
+  CpuCounts counts;  // filled by Prepare
 };
 
 // A device that may be handed out and is free now.
@@ -64,7 +72,22 @@ struct FitDevice {
   std::optional<bool> trusted;
   std::optional<bool> remote_managed;
   std::string resource_class;
-  std::vector<std::string> traits;  // sorted
+  std::vector<std::string> traits;   // sorted
+  std::vector<std::string> domains;  // sorted; "switch:3"
+};
+
+// Devices of one host that are of one type, on one node, and in one family (a PF that is listed, and its VFs;
+// or the VFs of a PF that is not). Devices without family are together whatever their address.
+struct DeviceGroup {
+  static constexpr int32_t kUnknownNode = -1;
+  static constexpr int32_t kOtherNode = -2;  // a node that is none of the host's cells
+  static constexpr int32_t kNoFamily = -1;
+
+  uint32_t type = 0;            // of FitHost::types
+  int32_t cell = kUnknownNode;  // index of the host cell
+  int32_t family = kNoFamily;
+  uint32_t count = 0;
+  bool is_parent = false;  // the family's PF
 };
 
 // kScenario: the rules R1 to R10 as written, for what-if scenarios. kClaims: beside them what placement
@@ -81,15 +104,23 @@ struct FitHost {
   double ram_ratio = 1.0;
   std::vector<FitCell> cells;      // ascending by id
   std::vector<FitDevice> devices;  // ascending by address
+  // Filled by Prepare.
+  std::vector<DeviceGroup> groups;
+  const DeviceTypes* types = nullptr;
+  bool smt = false;            // of some cell
+  bool sockets_known = false;  // of every cell
+  bool pools_overlap = false;  // of some cell
   // kClaims only.
   uint32_t floating_vcpus = 0;   // of instances without topology
   uint64_t base_room_bytes = 0;  // base-page memory for further instances, with topology or without
 };
 
-// Sorts cells and devices and fills the counts. Call once after building a FitHost.
-void Prepare(FitHost& host);
+// Sorts cells and devices and fills counts and groups. Call once after building a FitHost; `types` must
+// outlive it.
+void Prepare(FitHost& host, DeviceTypes& types = DeviceTypes::OfProcess());
 
 // A live host for claims, prepared.
-FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage);
+FitHost FromHost(const placement::HostReport& report, const placement::HostUsage& usage,
+                 DeviceTypes& types = DeviceTypes::OfProcess());
 
 }  // namespace berth::scheduler

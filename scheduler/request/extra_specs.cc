@@ -29,14 +29,20 @@ const std::vector<std::string_view>& KnownSpecs() {
       "resources:VCPU",
       "resources:PCPU",
       "trait:HW_CPU_HYPERTHREADING",
+      "hw:mem_encryption",
+      "hw:mem_encryption_model",
+      "berth:same_domain",
   };
   return names;
 }
 
 const std::vector<std::string_view>& KnownImageProperties() {
-  static const std::vector<std::string_view> names = {"hw_numa_nodes", "hw_cpu_policy",
-                                                      "hw_cpu_thread_policy", "hw_mem_page_size",
-                                                      "hw_pci_numa_affinity_policy"};
+  static const std::vector<std::string_view> names = {"hw_numa_nodes",
+                                                      "hw_cpu_policy",
+                                                      "hw_cpu_thread_policy",
+                                                      "hw_mem_page_size",
+                                                      "hw_pci_numa_affinity_policy",
+                                                      "hw_mem_encryption"};
   return names;
 }
 
@@ -58,9 +64,7 @@ bool IsKnownFamily(std::string_view name) {
 }
 
 const std::vector<std::string_view>& LaterSpecs() {
-  static const std::vector<std::string_view> names = {"hw:mem_encryption",
-                                                      "hw:mem_encryption_model",
-                                                      "hw:viommu_model",
+  static const std::vector<std::string_view> names = {"hw:viommu_model",
                                                       "hw:locked_memory",
                                                       "hw:pmem",
                                                       "hw:cpu_realtime",
@@ -113,11 +117,21 @@ Status Refuse(const std::string& name, const std::string& value, const std::stri
 
 }  // namespace
 
+bool IsKnownExtraSpec(std::string_view name) {
+  const auto& known = KnownSpecs();
+  return std::find(known.begin(), known.end(), name) != known.end() || IsNumbered(name, "hw:numa_cpus.") ||
+         IsNumbered(name, "hw:numa_mem.");
+}
+
+bool IsKnownImageProperty(std::string_view name) {
+  const auto& known = KnownImageProperties();
+  return std::find(known.begin(), known.end(), name) != known.end();
+}
+
 Status CheckExtraSpecNames(const Properties& specs) {
   const auto& known = KnownSpecs();
   for (const auto& [name, value] : specs) {
-    if (IsNumbered(name, "hw:numa_cpus.") || IsNumbered(name, "hw:numa_mem.")) continue;
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    if (IsKnownExtraSpec(name)) continue;
     return Refuse(name, value, "extra_specs." + name, known, LaterSpecs());
   }
   return OkStatus();
@@ -127,7 +141,7 @@ Status CheckImagePropertyNames(const Properties& properties) {
   const auto& known = KnownImageProperties();
   for (const auto& [name, value] : properties) {
     if (!name.starts_with("hw_") || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    return Refuse(name, value, "image_properties." + name, known, {"hw_viommu_model", "hw_mem_encryption"});
+    return Refuse(name, value, "image_properties." + name, known, {"hw_viommu_model"});
   }
   return OkStatus();
 }

@@ -20,6 +20,8 @@ using Properties = std::map<std::string, std::string, std::less<>>;
 // with the nearest known one as hint, and names of Nova that this version does not support yet. Fields are
 // "extra_specs.NAME" and "image_properties.NAME"; image properties that do not begin with "hw_" describe the
 // image itself and pass.
+bool IsKnownExtraSpec(std::string_view name);
+bool IsKnownImageProperty(std::string_view name);
 Status CheckExtraSpecNames(const Properties& specs);
 Status CheckImagePropertyNames(const Properties& properties);
 

@@ -71,4 +71,31 @@ std::optional<DeviceKind> ParseDeviceKind(std::string_view name) {
   return std::nullopt;
 }
 
+namespace {
+
+struct EncryptionWord {
+  const char* name;
+  Encryption model;
+};
+constexpr EncryptionWord kEncryptions[] = {
+    {"amd-sev", Encryption::kAmdSev},        {"amd-sev-es", Encryption::kAmdSevEs},
+    {"amd-sev-snp", Encryption::kAmdSevSnp}, {"intel-tdx", Encryption::kIntelTdx},
+    {"arm-cca", Encryption::kArmCca},        {"sw-protected", Encryption::kSwProtected}};
+
+}  // namespace
+
+const char* EncryptionName(Encryption model) {
+  for (const EncryptionWord& word : kEncryptions) {
+    if (word.model == model) return word.name;
+  }
+  return "";
+}
+
+std::optional<Encryption> ParseEncryption(std::string_view name) {
+  for (const EncryptionWord& word : kEncryptions) {
+    if (name == word.name) return word.model;
+  }
+  return std::nullopt;
+}
+
 }  // namespace berth::scheduler

@@ -81,6 +81,21 @@ struct PciRequest {
   friend bool operator==(const PciRequest&, const PciRequest&) = default;
 };
 
+// Memory encryption of a confidential guest (hw:mem_encryption_model). kAny: encrypted, by whatever the host
+// has.
+enum class Encryption { kNone, kAny, kAmdSev, kAmdSevEs, kAmdSevSnp, kIntelTdx, kArmCca, kSwProtected };
+const char* EncryptionName(Encryption model);  // "amd-sev-snp"; "" of kNone and kAny
+std::optional<Encryption> ParseEncryption(std::string_view name);
+
+// All devices of some PCI requests share one named domain of this kind: "switch" is satisfied by devices that
+// all list, say, "switch:3".
+struct DomainGroup {
+  std::string kind;
+  uint64_t requests = 0;  // bit r: request r of RequestSpec::pci
+
+  friend bool operator==(const DomainGroup&, const DomainGroup&) = default;
+};
+
 // Whether the whole host must, or must not, have SMT (trait:HW_CPU_HYPERTHREADING).
 enum class SmtTrait { kAny, kRequired, kForbidden };
 
@@ -99,6 +114,17 @@ struct RequestSpec {
   std::vector<PciRequest> pci;  // alias items from left to right, then the ports that need a device
   bool isolate_groups =
       false;  // group_policy=isolate: devices of alias requests come from different parents (R10)
+
+  std::vector<DomainGroup> domains;  // by kind, then requests
+  // R11: encrypted guests take secure memory, and their bounce buffer from the ordinary memory of guest cell
+  // 0's host cell.
+  Encryption encryption = Encryption::kNone;
+  uint64_t swiotlb_bytes = 0;
+  // Networks of all ports: where host cells are tied to one of them, the guest uses such a cell.
+  std::vector<std::string> physical_networks;  // sorted, unique
+  bool tunneled = false;
+
+  bool encrypted() const { return encryption != Encryption::kNone; }
 
   friend bool operator==(const RequestSpec&, const RequestSpec&) = default;
 };

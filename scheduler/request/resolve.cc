@@ -1,5 +1,6 @@
 #include "scheduler/request/resolve.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::scheduler {
@@ -21,12 +22,23 @@ Status CheckFlavor(const Flavor& flavor) {
   return OkStatus();
 }
 
-Result<bool> ResolveGroupPolicy(const Flavor& flavor) {
+Result<bool> ResolveGroupPolicy(const Flavor& flavor, PciTracking tracking) {
   auto it = flavor.extra_specs.find("group_policy");
   if (it == flavor.extra_specs.end() || it->second == "none") return false;
   if (it->second == "isolate") return true;
+  if (tracking != PciTracking::kExact) return false;  // Nova warns and goes on
   return InvalidArgument("group_policy is \"" + it->second + "\", must be none or isolate",
                          "extra_specs.group_policy");
+}
+
+void AddNetworks(const std::vector<PortRequest>& ports, RequestSpec& spec) {
+  for (const PortRequest& port : ports) {
+    spec.tunneled = spec.tunneled || port.tunneled;
+    if (port.physical_network) spec.physical_networks.push_back(*port.physical_network);
+  }
+  auto& names = spec.physical_networks;
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
 }
 
 }  // namespace
@@ -40,10 +52,13 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
   RequestSpec spec;
   spec.vcpus = flavor.vcpus;
   spec.memory_bytes = flavor.memory_mib << 20;
+  TRY(ResolveEncryption(flavor, image, spec));
   TRY_ASSIGN(CpuChoice choice, ResolveCpu(flavor, image, spec));
   TRY_ASSIGN(spec.cells, ResolveCells(flavor, choice, spec));
-  TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking));
-  TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor));
+  TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking, spec.encrypted()));
+  TRY_ASSIGN(spec.domains, ResolveDomains(flavor, spec.pci));
+  AddNetworks(ports, spec);
+  TRY_ASSIGN(bool isolate, ResolveGroupPolicy(flavor, tracking));
   spec.isolate_groups = isolate && tracking != PciTracking::kNovaTracker;
   return spec;
 }

@@ -26,6 +26,7 @@ struct PortRequest {
   std::string id;
   std::string vnic_type;                        // "normal", "direct", ...
   std::optional<std::string> physical_network;  // empty: none (an overlay network)
+  bool tunneled = false;                        // the network is an overlay
   std::optional<bool> trusted;                  // empty: not asked
   std::string numa_policy;                      // empty: from flavor or image
 
@@ -54,6 +55,8 @@ std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestS
 // Parts of ResolveRequest, in files of their own.
 // Policies of CPU, threads and emulator, and the page size, from flavor and image: fills the fields of `spec`
 // but for cells and pci; `dedicated_mask` are the pinned vCPUs under policy mixed.
+// Memory encryption and what it takes (R11), before the others.
+Status ResolveEncryption(const Flavor& flavor, const Properties& image, RequestSpec& spec);
 struct CpuChoice {
   CpuSet dedicated_mask;
   std::optional<uint32_t> numa_nodes;
@@ -65,6 +68,8 @@ Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoic
 // PCI requests of aliases and ports.
 Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Properties& image,
                                            const std::vector<PortRequest>& ports, const AliasTable& aliases,
-                                           PciTracking tracking);
+                                           PciTracking tracking, bool encrypted);
+// Groups of PCI requests whose devices share a domain ("berth:same_domain").
+Result<std::vector<DomainGroup>> ResolveDomains(const Flavor& flavor, const std::vector<PciRequest>& pci);
 
 }  // namespace berth::scheduler

@@ -7,6 +7,7 @@
 namespace berth::scheduler {
 namespace {
 
+constexpr uint64_t kSecureStep = uint64_t{2} << 20;
 constexpr uint64_t kMaxMemoryMib = uint64_t{1} << 30;
 
 Status Bad(const std::string& error, const std::string& message, const std::string& name) {
@@ -105,12 +106,25 @@ Result<std::vector<GuestCell>> WrittenCells(const Flavor& flavor, uint32_t nodes
   return cells;
 }
 
+// Seed 000, "Secure Memory Granularity".
+Status CheckSecureCells(const std::vector<GuestCell>& cells) {
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (cells[i].memory_bytes % kSecureStep == 0) continue;
+    return Bad("InvalidSecureMemory",
+               "guest cell " + std::to_string(i) + " has " + std::to_string(cells[i].memory_bytes >> 20) +
+                   " MiB, must be a multiple of 2 MiB",
+               "hw:mem_encryption");
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoice& choice,
                                             const RequestSpec& spec) {
   bool asked = choice.numa_nodes.has_value() || spec.pages.kind != PageRequest::Kind::kNotAsked;
-  if (!asked && spec.cpu_policy == CpuPolicy::kShared) return std::vector<GuestCell>();
+  // Secure memory lies on the nodes of the guest's CPUs (seed 000), so an encrypted guest has cells.
+  if (!asked && spec.cpu_policy == CpuPolicy::kShared && !spec.encrypted()) return std::vector<GuestCell>();
   uint32_t nodes = choice.numa_nodes.value_or(1);
   std::set<uint64_t> cpus = Numbers(flavor.extra_specs, "hw:numa_cpus.");
   std::set<uint64_t> memory = Numbers(flavor.extra_specs, "hw:numa_mem.");
@@ -127,6 +141,7 @@ Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoic
     if (spec.cpu_policy == CpuPolicy::kDedicated) cell.pinned = cell.vcpus;
     if (spec.cpu_policy == CpuPolicy::kMixed) cell.pinned = cell.vcpus & choice.dedicated_mask;
   }
+  if (spec.encrypted()) TRY(CheckSecureCells(cells));
   return cells;
 }
 

@@ -111,10 +111,13 @@ Result<std::optional<DeviceMatch>> MatchOfPort(const PortRequest& port, const st
 
 Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Properties& image,
                                            const std::vector<PortRequest>& ports, const AliasTable& aliases,
-                                           PciTracking tracking) {
+                                           PciTracking tracking, bool encrypted) {
   TRY_ASSIGN(std::optional<AffinityPolicy> policy, FlavorPolicy(flavor, image));
+  // R11: only the flavor may relax what a confidential guest asks of its devices.
+  bool strict = encrypted && Find(flavor.extra_specs, "hw:pci_numa_affinity_policy") == nullptr;
   std::vector<PciRequest> out;
-  TRY(AddAliasRequests(flavor, policy, aliases, tracking, out));
+  TRY(AddAliasRequests(flavor, strict ? std::optional(AffinityPolicy::kRequired) : policy, aliases, tracking,
+                       out));
   for (size_t i = 0; i < ports.size(); ++i) {
     const PortRequest& port = ports[i];
     std::string field = "ports[" + std::to_string(i) + "]";
@@ -125,6 +128,7 @@ Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Propertie
       TRY_ASSIGN(request.policy, ParsePolicy(port.numa_policy, field + ".numa_policy"));
     }
     if (!match) continue;
+    if (strict) request.policy = AffinityPolicy::kRequired;
     request.name = port.id;
     request.from_port = true;
     request.alternatives.push_back(std::move(*match));

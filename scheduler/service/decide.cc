@@ -5,60 +5,65 @@
 #include <tuple>
 #include <utility>
 
+#include "scheduler/service/score.h"
+
 namespace berth::scheduler {
 namespace {
-
-// Conditions without which no assignment exists, from counts alone.
-bool CanFit(const FitHost& host, const RequestSpec& spec) {
-  if (!host.can_run_guests || host.cells.size() < spec.cells.size()) return false;
-  uint64_t pinned = 0;
-  for (const GuestCell& cell : spec.cells) pinned += cell.pinned.Count();
-  uint64_t free = 0;
-  for (const FitCell& cell : host.cells) free += cell.counts.free;
-  uint64_t devices = 0;
-  for (const PciRequest& request : spec.pci) devices += request.count;
-  return pinned <= free && devices <= host.devices.size();
-}
-
-// Smaller is better.
-using Score = std::tuple<uint32_t, size_t, uint64_t, std::string>;
-
-Score ScoreOf(const HostView& view, const RequestSpec& spec, const Assignment& assignment) {
-  uint64_t waste = assignment.waste;
-  if (spec.cells.empty()) {
-    for (const FitCell& cell : view.fit.cells) waste += cell.counts.shared;
-    waste -= std::min<uint64_t>(waste, view.fit.floating_vcpus);
-  }
-  return {assignment.non_local, spec.pci.empty() ? view.fit.devices.size() : 0, waste, view.report->name};
-}
 
 bool IsMeant(const HostView& view, const std::string& only) {
   return only.empty() || view.report->name == only || view.report->uuid.ToString() == only;
 }
 
+// The place on a host on which the request fits. Counts are exact, so only an exhausted step budget can
+// contradict them here.
+std::optional<Choice> Assign(const HostView& view, const RequestSpec& spec) {
+  FitOptions options;
+  options.explain = false;
+  FitResult fit = Fit(view.fit, spec, options);
+  if (fit.verdict != Verdict::kFits) return std::nullopt;
+  return Choice{view.report->uuid, view.report->name, view.generation, std::move(fit.assignment)};
+}
+
 }  // namespace
+
+Decision DecideByClass(CandidateCache& cache, const std::shared_ptr<const Fleet>& fleet,
+                       const RequestSpec& spec) {
+  CandidateCache::Answer answer = cache.Best(fleet, spec);
+  Decision out;
+  out.undecided = answer.undecided;
+  if (answer.host != nullptr) out.choice = Assign(*answer.host, spec);
+  if (out.choice) return out;
+  return Decide(*fleet, spec, "", false);
+}
 
 Decision Decide(const Fleet& fleet, const RequestSpec& spec, const std::string& only, bool explain) {
   Decision out;
   std::optional<Score> best;
+  const HostView* chosen = nullptr;
   std::vector<std::pair<const HostView*, Verdict>> refused;
-  FitOptions options;
-  options.explain = false;
+  RequestPlan plan(spec, DeviceTypes::OfProcess());
   fleet.ForEach([&](const HostView& view) {
     if (!IsMeant(view, only)) return;
-    FitResult fit;
-    if (CanFit(view.fit, spec)) fit = Fit(view.fit, spec, options);
+    QuickFit fit = FitView(view, plan);
     if (fit.verdict == Verdict::kUndecided) ++out.undecided;
     if (fit.verdict != Verdict::kFits) {
       refused.emplace_back(&view, fit.verdict);
       return;
     }
     if (explain) out.fitting.push_back(view.report->name);
-    Score score = ScoreOf(view, spec, fit.assignment);
-    if (best && *best <= score) return;
-    best = std::move(score);
-    out.choice = Choice{view.report->uuid, view.report->name, view.generation, std::move(fit.assignment)};
+    Score score = ScoreOf(view, spec, fit);
+    bool better = !best || score < *best || (score == *best && view.report->name < chosen->report->name);
+    if (!better) return;
+    best = score;
+    chosen = &view;
   });
+  if (chosen != nullptr) {
+    out.choice = Assign(*chosen, spec);
+    if (!out.choice) {
+      ++out.undecided;
+      refused.emplace_back(chosen, Verdict::kUndecided);
+    }
+  }
   std::sort(out.fitting.begin(), out.fitting.end());
   if (out.choice && !explain) return out;
   for (auto [view, verdict] : refused) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scheduler/fit/fit.h"
+#include "scheduler/service/candidates.h"
 #include "scheduler/service/fleet.h"
 
 namespace berth::scheduler {
@@ -36,6 +37,11 @@ struct Decision {
 // that asks for none, then the fullest that serves, then by name. Pure. `only`: a host's name or UUID; empty:
 // any.
 Decision Decide(const Fleet& fleet, const RequestSpec& spec, const std::string& only, bool explain);
+
+// The same choice among all hosts, by the class of the request: only hosts that changed since the class was
+// asked for last are looked at. Reasons are told when nothing fits.
+Decision DecideByClass(CandidateCache& cache, const std::shared_ptr<const Fleet>& fleet,
+                       const RequestSpec& spec);
 
 // "no host fits: cpus_dedicated 3, pci_numa 1", the commonest reason first.
 std::string SummarizeRefusals(const std::vector<Refusal>& refusals);

@@ -29,6 +29,13 @@ HostViewPtr Fleet::At(size_t slot) const {
   return (*pages_[page])[within];
 }
 
+const HostView* Fleet::Peek(size_t slot) const {
+  size_t page = slot / kPageHosts;
+  size_t within = slot % kPageHosts;
+  if (page >= pages_.size() || within >= pages_[page]->size()) return nullptr;
+  return (*pages_[page])[within].get();
+}
+
 std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   auto next = std::make_shared<Fleet>(*this);
   size_t number = slot / kPageHosts;

@@ -50,6 +50,26 @@ class Fleet {
     }
   }
   HostViewPtr At(size_t slot) const;
+  // The same without sharing it: valid as long as this picture.
+  const HostView* Peek(size_t slot) const;
+  // One more than the highest slot in use.
+  size_t slots() const {
+    return pages_.empty() ? 0 : (pages_.size() - 1) * kPageHosts + pages_.back()->size();
+  }
+  // Calls `visit` with each slot whose view differs from that in `before` (nullptr: all slots). Pages that
+  // both pictures share are passed over.
+  template <class Visitor>
+  void ForEachChange(const Fleet* before, Visitor visit) const {
+    for (size_t number = 0; number < pages_.size(); ++number) {
+      const Page* old =
+          before != nullptr && number < before->pages_.size() ? before->pages_[number].get() : nullptr;
+      const Page& now = *pages_[number];
+      if (old == &now) continue;
+      for (size_t i = 0; i < now.size(); ++i) {
+        if (old == nullptr || i >= old->size() || (*old)[i] != now[i]) visit(number * kPageHosts + i);
+      }
+    }
+  }
   // The fleet with another view (or none) in a slot.
   std::shared_ptr<const Fleet> With(size_t slot, HostViewPtr host) const;
 

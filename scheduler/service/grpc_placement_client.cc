@@ -1,12 +1,10 @@
 #include "scheduler/service/grpc_placement_client.h"
 
+#include <grpcpp/client_context.h>
+
 #include <chrono>
 #include <utility>
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-
-#include "common/log.h"
 #include "placement/wire/claim.h"
 #include "placement/wire/fields.h"
 #include "placement/wire/host.h"
@@ -18,8 +16,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCallTimeout(10'000);
-constexpr milliseconds kFirstPause(50);
-constexpr milliseconds kLongestPause(2'000);
 
 void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
@@ -62,93 +58,29 @@ Result<PlacementEvent> EventFromProto(const v1::Event& in) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> MakePlacementChannel(const std::string& endpoint) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetMaxReceiveMessageSize(64 << 20);
-  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
-}
-
 GrpcPlacementClient::GrpcPlacementClient(std::shared_ptr<grpc::Channel> channel)
-    : stub_(v1::Placement::NewStub(std::move(channel))) {}
+    : stub_(v1::Placement::NewStub(std::move(channel))), watch_(*stub_, "") {}
 
 GrpcPlacementClient::~GrpcPlacementClient() {
-  StopWatch();
+  watch_.Stop();
 }
 
 void GrpcPlacementClient::StartWatch(std::function<void(PlacementEvent)> sink) {
-  CHECK(!thread_.joinable());
   sink_ = std::move(sink);
-  thread_ = std::thread([this] { WatchLoop(); });
+  watch_.Start(*this);
 }
 
 void GrpcPlacementClient::StopWatch() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-    if (stream_ != nullptr) stream_->TryCancel();
-    changed_.notify_all();
-  }
-  if (thread_.joinable()) thread_.join();
+  watch_.Stop();
 }
 
-// False when stopping.
-bool GrpcPlacementClient::Pause(milliseconds time) {
-  std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, time, [this] { return stopping_; });
+void GrpcPlacementClient::OnReset() {
+  sink_(PlacementEvent{});
 }
 
-void GrpcPlacementClient::WatchLoop() {
-  uint64_t last = 0;
-  milliseconds pause = kFirstPause;
-  bool told = false;  // an outage is logged once
-  do {
-    uint64_t before = last;
-    Status status = WatchOnce(last);
-    // A position that is no longer kept, or an event that can not be read: begin anew.
-    if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument) last = 0;
-    bool progress = last != before;
-    pause = progress ? kFirstPause : std::min(pause * 2, kLongestPause);
-    if (progress) told = false;
-    if (!told && !status.ok() && status.code() != StatusCode::kCancelled) {
-      LOG(kWarning, "placement_watch_lost", {{"why", status}});
-      told = true;
-    }
-  } while (Pause(pause));
-}
-
-Status GrpcPlacementClient::WatchOnce(uint64_t& last) {
-  grpc::ClientContext context;
-  context.set_wait_for_ready(
-      true);  // while placement is away, wait for it instead of failing again and again
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping_) return OkStatus();
-    stream_ = &context;
-  }
-  v1::WatchRequest request;
-  request.set_after_sequence(last);
-  request.set_snapshot(last == 0);
-  if (last == 0) sink_(PlacementEvent{});
-  auto reader = stub_->Watch(&context, request);
-  v1::Event event;
-  Status failure;
-  while (failure.ok() && reader->Read(&event)) failure = Deliver(event, last);
-  if (!failure.ok()) context.TryCancel();
-  Status end = wire::FromGrpc(reader->Finish(), context);
-  std::lock_guard lock(mutex_);
-  stream_ = nullptr;
-  return failure.ok() ? end : failure;
-}
-
-Status GrpcPlacementClient::Deliver(const v1::Event& event, uint64_t& last) {
+Status GrpcPlacementClient::OnEvent(const v1::Event& event) {
   TRY_ASSIGN(PlacementEvent one, EventFromProto(event));
-  bool synced = one.kind == PlacementEvent::Kind::kSynced;
   sink_(std::move(one));
-  // Until the snapshot is complete there is nothing to resume from.
-  if (last != 0 || synced) last = event.sequence();
   return OkStatus();
 }
 

@@ -3,8 +3,8 @@
 #include <functional>
 
 #include "berth/v1/scheduler.grpc.pb.h"
+#include "common/work_queue.h"
 #include "scheduler/service/scheduler.h"
-#include "scheduler/service/work_queue.h"
 
 namespace berth::scheduler {
 

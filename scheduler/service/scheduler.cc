@@ -125,7 +125,9 @@ InstanceAnswer Scheduler::DecideAndClaim(const InstanceRequest& request, const R
   const Uuid consumer = request.uuid.is_nil() ? Uuid::Random() : request.uuid;
   InstanceAnswer answer;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    answer.decision = Decide(*mirror_.Snapshot(), spec, request.host, request.dry_run);
+    bool any_host = request.host.empty() && !request.dry_run;
+    answer.decision = any_host ? DecideByClass(candidates_, mirror_.Snapshot(), spec)
+                               : Decide(*mirror_.Snapshot(), spec, request.host, request.dry_run);
     if (!answer.decision.choice) {
       if (!request.host.empty() && answer.decision.refusals.empty()) {
         return Failed(NotFound("host \"" + request.host + "\" is not known", "host"));

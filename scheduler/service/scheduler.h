@@ -82,6 +82,7 @@ class Scheduler {
   Counter& no_fits_;
   Counter& retries_;
   Counter& undecided_;
+  CandidateCache candidates_;
   Mirror mirror_;
 };
 

@@ -2,6 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include "scheduler/fit/fit.h"
+#include "scheduler/fit/quick_fit.h"
 
 namespace berth::scheduler {
 namespace {
@@ -71,6 +72,17 @@ PciRequest Ask(const char* vendor, const char* product, uint32_t count) {
   return request;
 }
 
+// Yes or no and how well, as for every host of a fleet.
+void Decide(benchmark::State& state, const FitHost& host, const RequestSpec& spec, Verdict expected) {
+  RequestPlan plan(spec, *host.types);
+  for (auto _ : state) {
+    QuickFit result = FitQuickly(host, plan);
+    if (result.verdict != expected) state.SkipWithError("wrong verdict");
+    benchmark::DoNotOptimize(result);
+  }
+}
+
+// The assignment too, as for the chosen host.
 void Run(benchmark::State& state, const FitHost& host, const RequestSpec& spec, Verdict expected) {
   FitOptions options;
   options.explain = false;
@@ -81,44 +93,93 @@ void Run(benchmark::State& state, const FitHost& host, const RequestSpec& spec, 
   }
 }
 
-void Floating2Nodes(benchmark::State& state) {
+struct Case {
+  FitHost host;
+  RequestSpec spec;
+  Verdict expected = Verdict::kFits;
+};
+
+Case Floating2Nodes() {
   RequestSpec spec;
   spec.vcpus = 2;
   spec.memory_bytes = kGib;
-  Run(state, MakeHost(2, 8), spec, Verdict::kFits);
+  return {MakeHost(2, 8), spec};
 }
-BENCHMARK(Floating2Nodes);
 
-void Pinned2Nodes(benchmark::State& state) {
-  Run(state, MakeHost(2, 8), Guest(2, 4), Verdict::kFits);
+Case Pinned2Nodes() {
+  return {MakeHost(2, 8), Guest(2, 4)};
 }
-BENCHMARK(Pinned2Nodes);
 
-void PinnedGpuAndVf2Nodes(benchmark::State& state) {
+Case PinnedGpuAndVf2Nodes(uint32_t vfs) {
   RequestSpec spec = Guest(2, 4);
   spec.pci = {Ask("10de", "1db4", 1), Ask("8086", "154c", 2)};
-  Run(state, MakeHost(2, static_cast<uint32_t>(state.range(0))), spec, Verdict::kFits);
+  return {MakeHost(2, vfs), spec};
 }
-BENCHMARK(PinnedGpuAndVf2Nodes)->Arg(8)->Arg(32);
 
-void NoFreeCpus2Nodes(benchmark::State& state) {
-  Run(state, MakeHost(2, 8), Guest(2, 64), Verdict::kNo);
+Case NoFreeCpus2Nodes() {
+  return {MakeHost(2, 8), Guest(2, 64), Verdict::kNo};
 }
-BENCHMARK(NoFreeCpus2Nodes);
 
-void Impossible4Of8Nodes(benchmark::State& state) {
+Case Impossible4Of8Nodes() {
   RequestSpec spec = Guest(4, 4);
   spec.pci = {Ask("10de", "1db4", 5)};
-  Run(state, MakeHost(8, 8), spec, Verdict::kNo);
+  return {MakeHost(8, 8), spec, Verdict::kNo};
 }
-BENCHMARK(Impossible4Of8Nodes);
 
-void Impossible8Of16Nodes(benchmark::State& state) {
+Case ExactlyFits8Of16Nodes() {
+  RequestSpec spec = Guest(8, 4);
+  spec.pci = {Ask("10de", "1db4", 8), Ask("8086", "154c", 8)};
+  return {MakeHost(16, 8), spec};
+}
+
+// Every second node is busy in its own way.
+Case Uneven8Of16Nodes() {
+  RequestSpec spec = Guest(8, 4);
+  spec.pci = {Ask("10de", "1db4", 8)};
+  FitHost host = MakeHost(16, 8);
+  for (uint32_t node = 0; node < 16; node += 2)
+    host.cells[node].free_dedicated -= CpuSet::Range(node * 40 + 8, node * 40 + 8 + node);
+  Prepare(host);
+  return {std::move(host), spec};
+}
+
+Case Impossible8Of16Nodes() {
   RequestSpec spec = Guest(8, 4);
   spec.pci = {Ask("10de", "1db4", 9)};
-  Run(state, MakeHost(16, 8), spec, Verdict::kNo);
+  return {MakeHost(16, 8), spec, Verdict::kNo};
 }
-BENCHMARK(Impossible8Of16Nodes)->Unit(benchmark::kMillisecond);
+
+// More cells than nodes are big enough for (a violation of Hall's condition).
+Case TooFewBigNodes8Of16() {
+  RequestSpec spec = Guest(8, 4);
+  for (uint32_t i = 0; i < 5; ++i) spec.cells[i].memory_bytes = 64 * kGib;
+  FitHost host = MakeHost(16, 8);
+  for (uint32_t node = 4; node < 16; ++node) host.cells[node].pages[0].free = 8 * kGib / 4096;
+  return {std::move(host), spec, Verdict::kNo};
+}
+
+#define BOTH(name, ...)                              \
+  void Decide##name(benchmark::State& state) {       \
+    Case one = __VA_ARGS__;                          \
+    Decide(state, one.host, one.spec, one.expected); \
+  }                                                  \
+  BENCHMARK(Decide##name);                           \
+  void Assign##name(benchmark::State& state) {       \
+    Case one = __VA_ARGS__;                          \
+    Run(state, one.host, one.spec, one.expected);    \
+  }                                                  \
+  BENCHMARK(Assign##name)
+
+BOTH(Floating2Nodes, Floating2Nodes());
+BOTH(Pinned2Nodes, Pinned2Nodes());
+BOTH(PinnedGpuAndVf2Nodes8Vfs, PinnedGpuAndVf2Nodes(8));
+BOTH(PinnedGpuAndVf2Nodes32Vfs, PinnedGpuAndVf2Nodes(32));
+BOTH(NoFreeCpus2Nodes, NoFreeCpus2Nodes());
+BOTH(Impossible4Of8Nodes, Impossible4Of8Nodes());
+BOTH(ExactlyFits8Of16Nodes, ExactlyFits8Of16Nodes());
+BOTH(Uneven8Of16Nodes, Uneven8Of16Nodes());
+BOTH(Impossible8Of16Nodes, Impossible8Of16Nodes());
+BOTH(TooFewBigNodes8Of16, TooFewBigNodes8Of16());
 
 }  // namespace
 }  // namespace berth::scheduler

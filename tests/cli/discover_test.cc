@@ -137,6 +137,26 @@ TEST(CommandLine, AnUnknownFormatIsAnErrorThatNamesTheOthers) {
   EXPECT_NE(outcome.err.find("allowed: table, wide, tree, json, yaml"), std::string::npos) << outcome.err;
 }
 
+TEST(CommandLine, OutputThatCannotBeWrittenIsAnError) {
+  std::ofstream out("/dev/full");
+  ASSERT_TRUE(out.is_open());
+  std::ostringstream err;
+  EXPECT_EQ(RunBerthctl({"discover", "-o", "json"}, Terminal{.out = out, .err = err}), 1);
+  EXPECT_EQ(err.str(), "berthctl: DATA_LOSS: the output could not be written\n");
+}
+
+TEST(CommandLine, AWaitThatNoClockCanMeasureIsRefused) {
+  for (const char* verb : {"create", "delete"}) {
+    for (const char* seconds : {"-1", "1e300", "nan"}) {
+      std::vector<std::string> arguments = {"instance", verb, "vm", "--wait-timeout", seconds};
+      if (std::string(verb) == "create") arguments.insert(arguments.end(), {"--flavor", "small"});
+      Outcome outcome = RunCommand(arguments);
+      EXPECT_EQ(outcome.status, 2) << verb << " " << seconds;
+      EXPECT_NE(outcome.err.find("--wait-timeout"), std::string::npos) << outcome.err;
+    }
+  }
+}
+
 TEST(CommandLine, AMissingRootIsAnError) {
   Outcome outcome = RunCommand({"discover", "--root", "/nonexistent"});
   EXPECT_EQ(outcome.status, 1);

@@ -58,7 +58,7 @@ TEST_F(SqliteStoreTest, RefusesANewerSchema) {
 
   EXPECT_EQ(OpenError().ToString(),
             "FAILED_PRECONDITION: store sqlite:" + Path() +
-                " has schema 99, this program knows 1 (use the newer program that has written it)");
+                " has schema 99, this program knows 2 (use the newer program that has written it)");
 }
 
 TEST_F(SqliteStoreTest, RefusesADatabaseOfAnotherProgram) {

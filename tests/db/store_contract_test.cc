@@ -77,6 +77,44 @@ AddEvent HostEvent(uint64_t sequence, uint8_t number) {
   return {std::make_shared<const Event>(event)};
 }
 
+using placement::Consumer;
+using placement::Inventory;
+using placement::Provider;
+using placement::ProviderTree;
+using placement::ResourceClassId;
+using placement::TraitId;
+
+// A root and a child.
+std::shared_ptr<const ProviderTree> Tree(uint64_t generation) {
+  Provider root;
+  root.uuid = Id(60);
+  root.name = "root";
+  root.generation = generation;
+  root.created_at_ms = 5;
+  Provider child = root;
+  child.uuid = Id(61);
+  child.name = "child";
+  child.parent = Id(60);
+  child.inventories = {Inventory{.resource_class = ResourceClassId{3}, .total = 8, .allocation_ratio = 1.5}};
+  child.used = {0};
+  child.traits = {TraitId{1}, TraitId{4}};
+  child.inventories_at_ms = 6;
+  return ProviderTree::Make({child, root}, placement::TreeOwner::kClients);
+}
+
+PutConsumer Holder(uint8_t number, int32_t amount) {
+  Consumer consumer;
+  consumer.uuid = Id(number);
+  consumer.generation = 2;
+  consumer.allocations = {{Id(61), ResourceClassId{3}, amount}};
+  consumer.created_at_ms = 7;
+  return {std::make_shared<const Consumer>(consumer)};
+}
+
+AddAudit Audit(uint64_t number) {
+  return {{number, 1000 + number, "req-1 admin", "set_traits", "root"}};
+}
+
 std::string StateOf(Store& store) {
   Result<Contents> contents = store.Load();
   EXPECT_TRUE(contents.has_value()) << contents.status().ToString();
@@ -174,6 +212,73 @@ TEST_P(StoreContract, DropsOldEventsButNotTheSequence) {
   ASSERT_EQ(contents->events.size(), 2U);
   EXPECT_EQ(contents->events[0]->sequence, 3U);
   EXPECT_EQ(contents->sequence, 4U);
+}
+
+TEST_P(StoreContract, KeepsThePlacementModelOverReopening) {
+  auto store = place_->Open();
+  auto tree = Tree(3);
+
+  ASSERT_EQ(store->Append({.changes = {PutName{{NameKind::kTrait, 7, "CUSTOM_T", 1, 2}}, PutProvider{tree, 0},
+                                       PutProvider{tree, 1}, PutGenerations{tree}, Holder(70, 4), Audit(1)},
+                           .sequence = 0}),
+            OkStatus());
+  store.reset();
+  store = place_->Open();
+
+  Result<Contents> contents = store->Load();
+  ASSERT_TRUE(contents.has_value()) << contents.status().ToString();
+  ASSERT_EQ(contents->names.size(), 1U);
+  EXPECT_EQ(contents->names[0].name, "CUSTOM_T");
+  EXPECT_EQ(contents->names[0].updated_at_ms, 2U);
+  ASSERT_EQ(contents->providers.size(), 2U);
+  Provider expected = tree->At(1);
+  expected.generation = 0;
+  expected.used.clear();
+  EXPECT_EQ(contents->providers[1].provider, expected);
+  ASSERT_EQ(contents->generations.size(), 1U);
+  EXPECT_EQ(contents->generations[0].generations, (std::vector<uint64_t>{3, 3}));
+  ASSERT_EQ(contents->consumers.size(), 1U);
+  EXPECT_EQ(*contents->consumers[0], *Holder(70, 4).consumer);
+  EXPECT_EQ(contents->audit, 1U);
+  EXPECT_EQ(store->Verify(), OkStatus());
+}
+
+TEST_P(StoreContract, ReplacesAndForgetsThePlacementModel) {
+  auto store = place_->Open();
+  ASSERT_EQ(
+      store->Append({.changes = {PutName{{NameKind::kTrait, 7, "CUSTOM_T", 1, 2}}, PutProvider{Tree(3), 1},
+                                 PutGenerations{Tree(3)}, Holder(70, 4), Holder(71, 1)},
+                     .sequence = 0}),
+      OkStatus());
+
+  ASSERT_EQ(store->Append({.changes = {DeleteName{NameKind::kTrait, 7}, PutGenerations{Tree(4)},
+                                       Holder(70, 5), DeleteConsumer{Id(71)}},
+                           .sequence = 0}),
+            OkStatus());
+  Result<Contents> contents = store->Load();
+  EXPECT_TRUE(contents->names.empty());
+  EXPECT_EQ(contents->generations[0].generations[0], 4U);
+  ASSERT_EQ(contents->consumers.size(), 1U);
+  EXPECT_EQ(contents->consumers[0]->allocations[0].amount, 5);
+  ASSERT_EQ(store->Append({.changes = {DeleteProvider{Id(61)}, DeleteGenerations{Id(60)}}, .sequence = 0}),
+            OkStatus());
+  contents = store->Load();
+  EXPECT_TRUE(contents->providers.empty());
+  EXPECT_TRUE(contents->generations.empty());
+}
+
+TEST_P(StoreContract, ReadsTheLastAuditRowsAndDropsOldOnes) {
+  auto store = place_->Open();
+  ASSERT_EQ(store->Append({.changes = {Audit(1), Audit(2), Audit(3)}, .sequence = 0}), OkStatus());
+  ASSERT_EQ(store->Append({.changes = {Audit(4)}, .sequence = 0, .drop_audit_through = 2}), OkStatus());
+
+  auto rows = store->ReadAudit(10);
+  ASSERT_TRUE(rows.has_value());
+  ASSERT_EQ(rows->size(), 2U);
+  EXPECT_EQ((*rows)[0].number, 4U);
+  EXPECT_EQ((*rows)[0].actor, "req-1 admin");
+  EXPECT_EQ(store->ReadAudit(1)->size(), 1U);
+  EXPECT_EQ(store->Load()->first_audit, 3U);
 }
 
 TEST_P(StoreContract, RaisesTheEpochWithEachOpening) {

@@ -4,6 +4,7 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -11,6 +12,8 @@
 #include "berth/v1/agent.grpc.pb.h"
 #include "berth/v1/placement.grpc.pb.h"
 #include "berth/v1/scheduler.grpc.pb.h"
+#include "common/file.h"
+#include "tests/common/http/raw_client.h"
 #include "tests/fakes/fake_sysfs.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -159,6 +162,20 @@ TEST_F(AllInOneTest, AnInstanceIsCreatedRunsWhereItWasClaimedAndIsDeleted) {
   pid_ = 0;
 }
 
+TEST_F(AllInOneTest, ThePlacementApiShowsTheHostAsAProvider) {
+  options_.rest_listen = "127.0.0.1:0";
+  Start();
+  ASSERT_TRUE(AwaitHost());
+  std::string endpoint = all_->rest_endpoint();
+  http::RawClient client(std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
+
+  client.Send("GET /resource_providers?name=host1 HTTP/1.1\r\nHost: h\r\nX-Auth-Token: admin\r\n\r\n");
+  std::string answer = client.Answer();
+
+  EXPECT_EQ(http::StatusOf(answer), 200) << answer;
+  EXPECT_NE(answer.find("\"name\":\"host1\""), std::string::npos) << answer;
+}
+
 TEST_F(AllInOneTest, TheConsoleIsAStreamInBothDirections) {
   Start();
   ASSERT_TRUE(AwaitHost());
@@ -213,7 +230,11 @@ TEST_F(AllInOneTest, AVmSurvivesTheRestartOfEverything) {
   pid_ = 0;
 }
 
-TEST_F(AllInOneTest, ADeviceIsReservedAndTheStatusSaysThatItIsNotAttached) {
+TEST_F(AllInOneTest, ADeviceIsAttachedToTheGuest) {
+  // The operator has bound it to vfio-pci.
+  Put("agent.yaml",
+      "shutdown_timeout: 1\ndevice_spec:\n"
+      "  - {vendor_id: \"8086\", product_id: \"154d\", managed: \"no\"}\n");
   Start();
   ASSERT_TRUE(AwaitHost());
   grpc::Status created = Create("vm", "nic");
@@ -221,7 +242,23 @@ TEST_F(AllInOneTest, ADeviceIsReservedAndTheStatusSaysThatItIsNotAttached) {
   ASSERT_TRUE(AwaitRunning("vm")) << Get("vm").DebugString();
   ASSERT_EQ(Get("vm").devices_size(), 1);
   EXPECT_EQ(Get("vm").devices(0).address(), "0000:41:00.0");
-  EXPECT_NE(Get("vm").status().detail().find("not attached"), std::string::npos);
+  EXPECT_EQ(Get("vm").status().detail(), "");
+  const uint32_t pid = Runtime("vm").pid();
+  std::string line = *ReadFile("/proc/" + std::to_string(pid) + "/cmdline");
+  std::replace(line.begin(), line.end(), '\0', ' ');
+  EXPECT_NE(line.find("--device=path=/sys/bus/pci/devices/0000:41:00.0,id=pci-0000:41:00.0"),
+            std::string::npos)
+      << line;
+  Delete("vm");
+  EXPECT_TRUE(Await([&] { return Claims() == 0; }));
+}
+
+TEST_F(AllInOneTest, ADeviceThatCannotBeBoundFailsTheInstanceWithTheReason) {
+  Start();
+  ASSERT_TRUE(AwaitHost());
+  ASSERT_TRUE(Create("vm", "nic").ok());
+  ASSERT_TRUE(Await([&] { return Get("vm").status().state() == v1::INSTANCE_STATE_FAILED; }));
+  EXPECT_NE(Get("vm").status().detail().find("the vfio-pci driver is not loaded"), std::string::npos);
   Delete("vm");
   EXPECT_TRUE(Await([&] { return Claims() == 0; }));
 }

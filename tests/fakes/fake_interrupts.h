@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -37,6 +38,11 @@ class FakeMsiController : public MsiController {
     std::lock_guard lock(mutex_);
     return delivered_;
   }
+  // Takes what was written to the descriptors of routes that have a message and are not masked, as KVM does.
+  void Drain() {
+    std::lock_guard lock(mutex_);
+    for (Route* route : live_) route->DrainLocked();
+  }
   size_t Count(uint32_t data) {
     std::lock_guard lock(mutex_);
     return CountLocked(data);
@@ -50,9 +56,12 @@ class FakeMsiController : public MsiController {
  private:
   class Route : public MsiRoute {
    public:
-    explicit Route(FakeMsiController& controller) : controller_(controller), fd_(eventfd(0, EFD_NONBLOCK)) {}
+    explicit Route(FakeMsiController& controller) : controller_(controller), fd_(eventfd(0, EFD_NONBLOCK)) {
+      controller_.live_.push_back(this);
+    }
     ~Route() override {
       std::lock_guard lock(controller_.mutex_);
+      std::erase(controller_.live_, this);
       --controller_.routes_;
     }
     Status Set(const MsiMessage& message) override {
@@ -60,9 +69,26 @@ class FakeMsiController : public MsiController {
       message_ = message;
       return OkStatus();
     }
+    Status SetMasked(bool masked) override {
+      std::lock_guard lock(controller_.mutex_);
+      masked_ = masked;
+      DrainLocked();
+      return OkStatus();
+    }
+    void DrainLocked() {
+      uint64_t count = 0;
+      if (masked_ || !message_ || read(fd_.get(), &count, sizeof count) != sizeof count) return;
+      controller_.delivered_.push_back(*message_);
+      controller_.changed_.notify_all();
+    }
     void Trigger() override {
       std::lock_guard lock(controller_.mutex_);
       if (!message_) return;
+      if (masked_) {
+        const uint64_t one = 1;
+        [[maybe_unused]] ssize_t written = write(fd_.get(), &one, sizeof one);
+        return;
+      }
       controller_.delivered_.push_back(*message_);
       controller_.changed_.notify_all();
     }
@@ -71,6 +97,7 @@ class FakeMsiController : public MsiController {
    private:
     FakeMsiController& controller_;
     std::optional<MsiMessage> message_;
+    bool masked_ = false;
     UniqueFd fd_;
   };
 
@@ -84,6 +111,7 @@ class FakeMsiController : public MsiController {
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t routes_ = 0;
+  std::vector<Route*> live_;
   std::vector<MsiMessage> delivered_;
 };
 

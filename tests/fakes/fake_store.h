@@ -13,6 +13,11 @@ struct FakeDisk {
   std::map<Uuid, HostRecord> hosts;
   std::map<Uuid, std::shared_ptr<const placement::Claim>> claims;
   std::map<uint64_t, std::shared_ptr<const Event>> events;
+  std::map<std::pair<NameKind, uint32_t>, NameRecord> names;
+  std::map<Uuid, ProviderRecord> providers;
+  std::map<Uuid, std::vector<uint64_t>> generations;
+  std::map<Uuid, std::shared_ptr<const placement::Consumer>> consumers;
+  std::map<uint64_t, AuditRecord> audit;
   uint64_t sequence = 0;
   uint64_t epoch = 0;
   uint64_t appends = 0;  // that became durable
@@ -40,6 +45,14 @@ class FakeStore final : public Store {
     for (const auto& [consumer, claim] : disk_->claims) contents.claims.push_back(claim);
     for (const auto& [sequence, event] : disk_->events) contents.events.push_back(event);
     contents.sequence = disk_->sequence;
+    for (const auto& [key, name] : disk_->names) contents.names.push_back(name);
+    for (const auto& [uuid, provider] : disk_->providers) contents.providers.push_back(provider);
+    for (const auto& [root, list] : disk_->generations) contents.generations.push_back({root, list});
+    for (const auto& [uuid, consumer] : disk_->consumers) contents.consumers.push_back(consumer);
+    if (!disk_->audit.empty()) {
+      contents.first_audit = disk_->audit.begin()->first;
+      contents.audit = disk_->audit.rbegin()->first;
+    }
     return contents;
   }
 
@@ -55,12 +68,21 @@ class FakeStore final : public Store {
       if (Status status = Put(after, change); !status.ok()) return status;
     }
     after.events.erase(after.events.begin(), after.events.upper_bound(batch.drop_events_through));
+    after.audit.erase(after.audit.begin(), after.audit.upper_bound(batch.drop_audit_through));
     after.sequence = batch.sequence;
     ++after.appends;
     *disk_ = std::move(after);
     return broken_;
   }
 
+  Status Verify() override { return OkStatus(); }
+  Result<std::vector<AuditRecord>> ReadAudit(size_t limit) override {
+    std::vector<AuditRecord> records;
+    for (auto at = disk_->audit.rbegin(); at != disk_->audit.rend() && records.size() < limit; ++at) {
+      records.push_back(at->second);
+    }
+    return records;
+  }
   uint64_t epoch() const override { return epoch_; }
   std::string Describe() const override { return "fake"; }
 
@@ -85,6 +107,35 @@ class FakeStore final : public Store {
     if (const auto* event = std::get_if<AddEvent>(&change)) {
       if (!disk.events.emplace(event->event->sequence, event->event).second) {
         return Internal("store fake: event number used twice");
+      }
+    }
+    return PutResource(disk, change);
+  }
+
+  static Status PutResource(FakeDisk& disk, const Change& change) {
+    if (const auto* put = std::get_if<PutName>(&change)) {
+      disk.names[{put->name.kind, put->name.id}] = put->name;
+    }
+    if (const auto* gone = std::get_if<DeleteName>(&change)) disk.names.erase({gone->kind, gone->id});
+    if (const auto* put = std::get_if<PutProvider>(&change)) {
+      ProviderRecord record{put->tree->At(put->index), put->tree->owner()};
+      record.provider.used.clear();
+      record.provider.generation = 0;
+      disk.providers[record.provider.uuid] = std::move(record);
+    }
+    if (const auto* put = std::get_if<PutGenerations>(&change)) {
+      std::vector<uint64_t>& list = disk.generations[put->tree->uuid(0)];
+      list.clear();
+      for (uint32_t i = 0; i < put->tree->size(); ++i) list.push_back(put->tree->generation(i));
+    }
+    if (const auto* gone = std::get_if<DeleteProvider>(&change)) disk.providers.erase(gone->uuid);
+    if (const auto* gone = std::get_if<DeleteGenerations>(&change)) disk.generations.erase(gone->root);
+    if (const auto* put = std::get_if<PutConsumer>(&change))
+      disk.consumers[put->consumer->uuid] = put->consumer;
+    if (const auto* gone = std::get_if<DeleteConsumer>(&change)) disk.consumers.erase(gone->consumer);
+    if (const auto* add = std::get_if<AddAudit>(&change)) {
+      if (!disk.audit.emplace(add->record.number, add->record).second) {
+        return Internal("store fake: audit number used twice");
       }
     }
     return OkStatus();

@@ -24,7 +24,7 @@ case $kind in
                    kvm-amd
                    igb e1000e e1000
                    nvme vfio-pci vfio_iommu_type1 tun vhost_net bridge virtio-rng virtio-iommu" ;;
-    guest) groups="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 igbvf igb e1000e nvme virtio-iommu \
+    guest) groups="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 igbvf igb e1000e e1000 nvme virtio-iommu \
                    virtio_mem virtio_balloon vmw_vsock_virtio_transport" ;;
     *)     echo "mkinitramfs.sh: unknown kind $kind" >&2; exit 2 ;;
 esac

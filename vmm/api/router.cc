@@ -148,6 +148,7 @@ HttpResponse Add(VmControl& control, const std::string& body) {
 }
 constexpr char kDisk[] = "disk";
 constexpr char kNet[] = "net";
+constexpr char kHostDevice[] = "device";
 
 HttpResponse Remove(VmControl& control, const std::string& body) {
   Result<RequestBody> fields = RequestBody::Parse(body, {"id", "timeout_ms"});
@@ -237,6 +238,7 @@ const Handler kHandlers[] = {
     {{"vm.resize-zone", "PUT", "ask for another size of a memory zone"}, ResizeZone, true},
     {{"vm.add-disk", "PUT", "add a disk, as vm.create has it"}, Add<kDisk>, true},
     {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, Add<kNet>, true},
+    {{"vm.add-device", "PUT", "add a device of the host, as vm.create has it"}, Add<kHostDevice>, true},
     {{"vm.remove-device", "PUT", "ask the guest to let go of a device"}, Remove, true},
     {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>, false, false},
 };

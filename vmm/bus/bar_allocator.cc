@@ -6,7 +6,9 @@
 
 namespace berth::vmm {
 
-BarAllocator::BarAllocator(PciWindow mmio32, PciWindow mmio64) : window64_(mmio64) {
+BarAllocator::BarAllocator(PciWindow mmio32, PciWindow mmio64, PciWindow io)
+    : window64_(mmio64), window_io_(io) {
+  if (io.size != 0) free_io_.emplace(io.base, io.size);
   if (mmio32.size != 0) free32_.emplace(mmio32.base, mmio32.size);
   if (mmio64.size != 0) free64_.emplace(mmio64.base, mmio64.size);
 }
@@ -27,6 +29,7 @@ Result<uint64_t> BarAllocator::Take(FreeRanges& ranges, uint64_t size) {
 
 Result<uint64_t> BarAllocator::Allocate(BarKind kind, uint64_t size) {
   CHECK(std::has_single_bit(size));
+  if (kind == BarKind::kIo) return Take(free_io_, size);
   if (kind == BarKind::kMemory64) {
     Result<uint64_t> high = Take(free64_, size);
     if (high) return high;
@@ -35,7 +38,9 @@ Result<uint64_t> BarAllocator::Allocate(BarKind kind, uint64_t size) {
 }
 
 void BarAllocator::Free(uint64_t address, uint64_t size) {
-  FreeRanges& ranges = window64_.Contains(address, size) ? free64_ : free32_;
+  FreeRanges& ranges = window64_.Contains(address, size)    ? free64_
+                       : window_io_.Contains(address, size) ? free_io_
+                                                            : free32_;
   auto [it, inserted] = ranges.emplace(address, size);
   CHECK(inserted);
   auto next = std::next(it);

@@ -21,10 +21,11 @@ struct PciWindow {
 // Hands out naturally aligned addresses for BARs, lowest first, as firmware would. Thread-compatible.
 class BarAllocator {
  public:
-  BarAllocator(PciWindow mmio32, PciWindow mmio64);
+  BarAllocator(PciWindow mmio32, PciWindow mmio64, PciWindow io = {});
 
-  // A 64-bit BAR goes into the 64-bit window, or, when that has no room, below 4 GiB. `size` is a power of
-  // two. kResourceExhausted when there is no room.
+  // An I/O BAR goes into the I/O window (which lies below all memory windows). A 64-bit BAR goes into the
+  // 64-bit window, or, when that has no room, below 4 GiB. `size` is a power of two. kResourceExhausted when
+  // there is no room.
   Result<uint64_t> Allocate(BarKind kind, uint64_t size);
   // Gives back what Allocate returned.
   void Free(uint64_t address, uint64_t size);
@@ -37,8 +38,10 @@ class BarAllocator {
   static Result<uint64_t> Take(FreeRanges& ranges, uint64_t size);
 
   PciWindow window64_;
+  PciWindow window_io_;
   FreeRanges free32_;
   FreeRanges free64_;
+  FreeRanges free_io_;
 };
 
 }  // namespace berth::vmm

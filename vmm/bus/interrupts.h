@@ -33,11 +33,16 @@ class MsiRoute {
   virtual ~MsiRoute() = default;
   // Routes future triggers to `message`; an unmasked route delivers at once.
   virtual Status Set(const MsiMessage& message) = 0;
+  // While masked, what is triggered waits in the event descriptor; unmasking delivers it. Unmasked at first.
+  virtual Status SetMasked(bool masked) = 0;
   // Raises the interrupt (writes the irqfd). Without a message set it does nothing.
   virtual void Trigger() = 0;
   // The irqfd, for back ends that signal from elsewhere (vhost, VFIO). Owned by the route.
   virtual int event_fd() const = 0;
 };
+
+// Whether something was triggered that waits in the descriptor, because the route is masked or not set yet.
+bool InterruptWaits(const MsiRoute& route);
 
 // Allocates routes; implemented over KVM's GSI routing, and by a fake in tests.
 class MsiController {

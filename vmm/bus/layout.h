@@ -113,6 +113,8 @@ inline constexpr uint32_t kIoApicId = 0;
 inline constexpr uint32_t kCom1Irq = 4;
 inline constexpr uint32_t kGedIrq = 5;  // edge triggered, active high
 inline constexpr uint32_t kRtcIrq = 8;
+inline constexpr uint32_t kFirstIntxIrq = 16;  // INTA of PCI slots, level triggered: slot modulo kIntxPins
+inline constexpr uint32_t kIntxPins = 8;
 inline constexpr uint32_t kFirstMsiGsi = kIoApicPins;  // GSI routes of MSIs start behind the pins
 
 // ---- PCI -----------------------------------------------------------------------------------------------

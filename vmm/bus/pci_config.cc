@@ -20,13 +20,18 @@ constexpr uint32_t kCapabilities = 0x34;
 constexpr uint32_t kInterruptLine = 0x3c;
 
 constexpr uint16_t kStatusCapabilities = 1 << 4;
-// Memory decoding, bus mastering, parity and system errors (kept, without effect), no legacy interrupts. No
-// I/O decoding: there are no I/O BARs.
+// Memory decoding, bus mastering, parity and system errors (kept, without effect), no legacy interrupts; I/O
+// decoding where there is an I/O BAR.
 constexpr uint16_t kCommandWritable = 0x0546;
 
 constexpr uint32_t kBar64 = 0x4;
 constexpr uint32_t kBarPrefetchable = 0x8;
-constexpr uint32_t kBarFlags = 0xf;
+constexpr uint32_t kBarIo = 0x1;
+
+// The bits of a BAR that are no address.
+constexpr uint32_t BarFlags(BarKind kind) {
+  return kind == BarKind::kIo ? 0x3 : 0xf;
+}
 
 }  // namespace
 
@@ -45,10 +50,12 @@ PciConfigSpace::PciConfigSpace(const PciIdentity& identity) {
 void PciConfigSpace::AddBar(uint32_t index, BarKind kind, uint64_t size, bool prefetchable) {
   const bool wide = kind == BarKind::kMemory64;
   CHECK(index + (wide ? 1 : 0) < kBars && !bars_[index]);
-  CHECK(std::has_single_bit(size) && size >= 4096 && (wide || size <= uint64_t{1} << 31));
+  const bool io = kind == BarKind::kIo;
+  CHECK(std::has_single_bit(size) && size >= (io ? 4 : 16) && (wide || size <= uint64_t{1} << 31));
   bars_[index] = PciBar{kind, size, 0};
   const uint32_t offset = kBar0 + 4 * index;
-  Set32(offset, (wide ? kBar64 : 0) | (prefetchable ? kBarPrefetchable : 0));
+  Set32(offset, io ? kBarIo : (wide ? kBar64 : 0) | (prefetchable ? kBarPrefetchable : 0));
+  if (io) writable_[kCommand] |= 1;
   const uint64_t mask = ~(size - 1);  // the sizing protocol: the low bits cannot be set
   std::memcpy(&writable_[offset], &mask, wide ? 8 : 4);
 }
@@ -104,7 +111,7 @@ std::optional<PciBar> PciConfigSpace::bar(uint32_t index) const {
   if (index >= kBars || !bars_[index]) return std::nullopt;
   PciBar bar = *bars_[index];
   const uint32_t offset = kBar0 + 4 * index;
-  bar.address = Read32(offset) & ~kBarFlags;
+  bar.address = Read32(offset) & ~BarFlags(bar.kind);
   if (bar.kind == BarKind::kMemory64) bar.address |= uint64_t{Read32(offset + 4)} << 32;
   return bar;
 }
@@ -115,7 +122,7 @@ void PciConfigSpace::SetBarAddress(uint32_t index, uint64_t address) {
   const uint32_t offset = kBar0 + 4 * index;
   const bool wide = bars_[index]->kind == BarKind::kMemory64;
   CHECK(wide || address >> 32 == 0);
-  Set32(offset, static_cast<uint32_t>(address) | (Read32(offset) & kBarFlags));
+  Set32(offset, static_cast<uint32_t>(address) | (Read32(offset) & BarFlags(bars_[index]->kind)));
   if (wide) Set32(offset + 4, static_cast<uint32_t>(address >> 32));
 }
 

@@ -17,15 +17,15 @@ struct PciIdentity {
   uint8_t revision = 0;
 };
 
-enum class BarKind { kMemory32, kMemory64 };
+enum class BarKind { kMemory32, kMemory64, kIo };
 
 struct PciBar {
   BarKind kind = BarKind::kMemory32;
-  uint64_t size = 0;     // a power of two, at least 4 KiB
+  uint64_t size = 0;     // a power of two, at least 16 bytes, or 4 of I/O ports
   uint64_t address = 0;  // as the registers say, whether decoded or not
 };
 
-// Configuration space of a type-0 function (PCI 3.0, 6.1): identity, memory BARs with sizing, a list of
+// Configuration space of a type-0 function (PCI 3.0, 6.1): identity, BARs with sizing, a list of
 // capabilities, and a mask of what the guest may write. The 256 conventional bytes; the extended space reads
 // as zeros. Building it wrongly is a defect of ours and aborts; what the guest does never fails.
 // Thread-compatible.
@@ -55,6 +55,7 @@ class PciConfigSpace {
   void Set16(uint32_t offset, uint16_t value);
   void Set32(uint32_t offset, uint32_t value);
 
+  bool io_enabled() const { return (bytes_[kCommand] & 1) != 0; }
   bool memory_enabled() const { return (bytes_[kCommand] & 2) != 0; }
   // Bus mastering: a device may reach memory and send MSIs only with it.
   bool bus_master() const { return (bytes_[kCommand] & 4) != 0; }

@@ -33,8 +33,8 @@ std::shared_ptr<PciFunction> MakeHostBridge() {
   return std::make_shared<HostBridge>();
 }
 
-PciSegment::PciSegment(uint16_t number, Bus& mmio, std::vector<PciWindow> windows)
-    : number_(number), mmio_(mmio), windows_(std::move(windows)) {}
+PciSegment::PciSegment(uint16_t number, Bus& mmio, std::vector<PciWindow> windows, IoSpace io)
+    : number_(number), mmio_(mmio), windows_(std::move(windows)), io_(io) {}
 
 Result<uint32_t> PciSegment::Add(std::shared_ptr<PciFunction> function, std::string name,
                                  std::optional<uint32_t> slot) {
@@ -117,7 +117,11 @@ bool PciSegment::SyncSlot(Slot& slot) {
   return freed;
 }
 
-bool PciSegment::Decodable(const PciBar& bar) const {
+bool PciSegment::Decodable(const PciConfigSpace& config, const PciBar& bar) const {
+  if (bar.kind == BarKind::kIo) {
+    return io_.ports != nullptr && config.io_enabled() && io_.window.Contains(bar.address, bar.size);
+  }
+  if (!config.memory_enabled()) return false;
   return std::any_of(windows_.begin(), windows_.end(),
                      [&bar](const PciWindow& window) { return window.Contains(bar.address, bar.size); });
 }
@@ -128,17 +132,18 @@ bool PciSegment::SyncBar(Slot& slot, uint32_t index) {
   if (!bar) return false;
   std::optional<uint64_t>& mapped = slot.mapped[index];
   std::optional<uint64_t> wanted;
-  if (config.memory_enabled() && Decodable(*bar)) wanted = bar->address;
+  if (Decodable(config, *bar)) wanted = bar->address;
   if (mapped == wanted) return false;
 
+  Bus& bus = bar->kind == BarKind::kIo ? *io_.ports : mmio_;
   const bool freed = mapped.has_value();
   const std::optional<uint64_t> before = mapped;
-  if (mapped && wanted && mmio_.Move(*mapped, *wanted).ok()) {
+  if (mapped && wanted && bus.Move(*mapped, *wanted).ok()) {
     mapped = wanted;
   } else {
-    if (mapped) CHECK(mmio_.Remove(*mapped).ok());
+    if (mapped) CHECK(bus.Remove(*mapped).ok());
     mapped.reset();
-    if (wanted && mmio_.Insert(*wanted, bar->size, slot.function->BarDevice(index), slot.name).ok()) {
+    if (wanted && bus.Insert(*wanted, bar->size, slot.function->BarDevice(index), slot.name).ok()) {
       mapped = wanted;
     }
   }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -23,8 +24,16 @@ namespace berth::vmm {
 // with nothing; one that collides is decoded as soon as the other has left. Thread-safe.
 class PciSegment : public BusDevice {
  public:
-  // `mmio` must outlive the segment.
-  PciSegment(uint16_t number, Bus& mmio, std::vector<PciWindow> windows);
+  // Ports that the segment decodes for I/O BARs.
+  struct IoSpace {
+    Bus* ports = nullptr;
+    PciWindow window;
+  };
+
+  // The buses must outlive the segment. Without ports, I/O BARs are never decoded.
+  PciSegment(uint16_t number, Bus& mmio, std::vector<PciWindow> windows, IoSpace io);
+  PciSegment(uint16_t number, Bus& mmio, std::vector<PciWindow> windows)
+      : PciSegment(number, mmio, std::move(windows), IoSpace()) {}
 
   uint16_t number() const { return number_; }
 
@@ -49,7 +58,8 @@ class PciSegment : public BusDevice {
   };
 
   PciFunction* FindFunction(uint64_t offset, size_t size);
-  bool Decodable(const PciBar& bar) const;
+  // Decoding of the BAR's kind is on, and its address is in a window.
+  bool Decodable(const PciConfigSpace& config, const PciBar& bar) const;
   // Brings the mappings of one slot up to its registers. True when a place on the bus became free.
   bool SyncSlot(Slot& slot);
   bool SyncBar(Slot& slot, uint32_t index);
@@ -58,6 +68,7 @@ class PciSegment : public BusDevice {
   const uint16_t number_;
   Bus& mmio_;
   const std::vector<PciWindow> windows_;
+  const IoSpace io_;
   std::mutex mutex_;  // guards slots_ and what is in them
   std::array<Slot, layout::kPciSlotsPerSegment> slots_;
 };

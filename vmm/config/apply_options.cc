@@ -197,6 +197,14 @@ NetConfig MakeNet(const OptionValues& values) {
   return net;
 }
 
+DeviceConfig MakeDevice(const OptionValues& values) {
+  DeviceConfig device;
+  Set(values, "path", device.path);
+  Set(values, "id", device.id);
+  Set(values, "pci_segment", device.pci_segment);
+  return device;
+}
+
 // "disk0", "disk1", ...: the next that is not taken.
 template <class Devices>
 void GenerateIds(Devices& devices, std::string_view prefix, std::set<std::string>& taken) {
@@ -216,8 +224,10 @@ void GenerateDeviceIds(VmConfig& config) {
   if (config.vsock) taken.insert(config.vsock->id);
   for (const DiskConfig& disk : config.disks) taken.insert(disk.id);
   for (const NetConfig& net : config.nets) taken.insert(net.id);
+  for (const DeviceConfig& device : config.devices) taken.insert(device.id);
   GenerateIds(config.disks, "disk", taken);
   GenerateIds(config.nets, "net", taken);
+  GenerateIds(config.devices, "device", taken);
 }
 
 void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& errors) {
@@ -231,6 +241,7 @@ void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& err
   if (name == "sgx-epc") config.sgx_epc.push_back(MakeSgxSection(values));
   if (name == "disk") config.disks.push_back(MakeDisk(values));
   if (name == "net") config.nets.push_back(MakeNet(values));
+  if (name == "device") config.devices.push_back(MakeDevice(values));
   if (name == "rng" && values.word == "off") config.rng.clear();
   if (name == "rng") Set(values, "src", config.rng);
   if (name == "serial") ApplySerial(values, config.serial, errors);

@@ -126,6 +126,8 @@ std::string DescribeMachine(const VmConfig& config) {
   for (const NetConfig& net : config.nets)
     text += Row("net " + net.id,
                 "tap " + net.tap + (net.mac ? ", " + *net.mac : "") + OnSegment(net.pci_segment));
+  for (const DeviceConfig& device : config.devices)
+    text += Row("device " + device.id, "host device " + device.path + OnSegment(device.pci_segment));
   text += Row("rng", config.rng.empty() ? "off" : config.rng);
   text += Row("serial", DescribeSerial(config.serial));
   if (config.console.mode != SerialConfig::Mode::kOff) text += Row("console", DescribeSerial(config.console));

@@ -144,6 +144,7 @@ class Reader {
     if (name == "numa") return ReadList("numa", value);
     if (name == "disks") return ReadList("disk", value);
     if (name == "net") return ReadList("net", value);
+    if (name == "devices") return ReadList("device", value);
     if (name == "rng") return ReadObject("rng", "rng", value);
     if (name == "serial" || name == "console") return ReadPort(name.c_str(), value);
     if (name == "balloon") return ReadObject("balloon", "balloon", value);
@@ -155,7 +156,6 @@ class Reader {
     static const std::set<std::string, std::less<>> kLater = {"fs",
                                                               "generic_vhost_user",
                                                               "pmem",
-                                                              "devices",
                                                               "user_devices",
                                                               "vdpa",
                                                               "iommu",

@@ -132,6 +132,10 @@ Json ConfigJson(const VmConfig& config) {
   }
   for (const DiskConfig& disk : config.disks) json["disks"].push_back(DiskJson(disk));
   for (const NetConfig& net : config.nets) json["net"].push_back(NetJson(net));
+  for (const DeviceConfig& device : config.devices) {
+    json["devices"].push_back(
+        {{"path", device.path}, {"id", device.id}, {"pci_segment", device.pci_segment}});
+  }
   json["rng"] = config.rng.empty() ? Json() : Json({{"src", config.rng}});
   json["serial"] = SerialJson(config.serial);
   json["console"] = SerialJson(config.console);

@@ -156,6 +156,14 @@ constexpr KeySpec kNetKeys[] = {
     Wide("ops_one_time_burst", "ops_one_time_burst", "requests beyond it, once [0]"),
     Wide("ops_refill_time", "ops_refill_time", "milliseconds in which ops_size is refilled"),
 };
+constexpr KeySpec kDeviceKeys[] = {
+    Required("path", "path", kString, "PCI function bound to vfio-pci: /sys/bus/pci/devices/DDDD:BB:SS.F"),
+    {"id", "id", kString, "name of the device [device0, ...]"},
+    kSegmentKey,
+    kIommuKey,
+    kBusDeviceKey,
+    Refused("x_nv_gpudirect_clique", "x_nv_gpudirect_clique", kInteger, kNotYet),
+};
 constexpr KeySpec kRngKeys[] = {
     Required("src", "src", kString, "source of the randomness [/dev/urandom]"),
     kIommuKey,
@@ -227,6 +235,7 @@ constexpr std::array kOptions = {
     OptionSpec{"numa", Form::kKeys, "KEYS...", "a NUMA node of the guest", true, kNumaKeys},
     OptionSpec{"disk", Form::kKeys, "KEYS...", "a virtio block device", true, kDiskKeys},
     OptionSpec{"net", Form::kKeys, "KEYS...", "a virtio network device", true, kNetKeys},
+    OptionSpec{"device", Form::kKeys, "KEYS...", "a device of the host", true, kDeviceKeys},
     OptionSpec{"rng", Form::kKeys, "off|KEYS", "virtio random number device", false, kRngKeys, kRngWords},
     OptionSpec{"serial", Form::kKeys, "off|null|tty|pty|KEY", "serial port COM1 [tty]", false, kSerialKeys,
                kPortWords},
@@ -250,7 +259,6 @@ constexpr std::array kOptions = {
     OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
     OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, 'v'},
     Later("firmware", Form::kText),
-    Later("device", Form::kKeys, true),
     Later("user-device", Form::kKeys, true),
     Later("fs", Form::kKeys, true, "share files over the network or by a disk: there is no virtio-fs device"),
     Later("pmem", Form::kKeys, true, "use --disk: there is no persistent memory device"),

@@ -31,6 +31,7 @@ bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
       {"sgx-epc", "UnknownSgxEpcSection"},
       {"disk", "UnknownDevice"},
       {"net", "UnknownDevice"},
+      {"device", "UnknownDevice"},
   };
   return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
     if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
@@ -89,6 +90,7 @@ std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   std::vector<std::string> ids;
   for (const DiskConfig& disk : config.disks) ids.push_back(disk.id);
   for (const NetConfig& net : config.nets) ids.push_back(net.id);
+  for (const DeviceConfig& device : config.devices) ids.push_back(device.id);
   if (config.vsock) ids.push_back(config.vsock->id);
   if (!config.rng.empty()) ids.push_back("rng0");
   if (config.balloon) ids.push_back("balloon0");

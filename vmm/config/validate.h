@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "common/pci_address.h"
+#include "common/status.h"
 #include "vmm/config/config_error.h"
 #include "vmm/config/vm_config.h"
 
@@ -23,6 +25,9 @@ ConfigErrors ValidateConfig(const VmConfig& config);
 
 // The same for a configuration that could not be read without errors: leaves out what only follows from them.
 void AppendValidation(const VmConfig& config, ConfigErrors& errors);
+
+// The function that a device's path names.
+Result<PciAddress> HostAddress(const DeviceConfig& device);
 
 // vCPUs that the guest could ever have.
 uint32_t MaxVcpus(const CpusConfig& cpus);

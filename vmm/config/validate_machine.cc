@@ -162,6 +162,23 @@ void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
   }
 }
 
+void CheckAssignedDevices(const std::vector<DeviceConfig>& devices, ConfigErrors& errors) {
+  std::map<PciAddress, size_t> first;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    Result<PciAddress> address = HostAddress(devices[i]);
+    if (!address.has_value()) {
+      errors.push_back({"InvalidValue", Label("device", i), "path", devices[i].path,
+                        "not the folder of a PCI function in sysfs", "/sys/bus/pci/devices/DDDD:BB:SS.F",
+                        ""});
+      continue;
+    }
+    auto [previous, fresh] = first.try_emplace(*address, i);
+    if (fresh) continue;
+    errors.push_back({"DuplicateDevicePath", Label("device", i), "path", devices[i].path,
+                      "used by " + Label("device", previous->second) + " already", "", ""});
+  }
+}
+
 void CheckTopology(const CpusConfig& cpus, uint32_t max, ConfigErrors& errors) {
   if (!cpus.topology) return;
   constexpr uint32_t kMaxThreads = 2;
@@ -191,6 +208,15 @@ void CheckTopology(const CpusConfig& cpus, uint32_t max, ConfigErrors& errors) {
 }
 
 }  // namespace
+
+Result<PciAddress> HostAddress(const DeviceConfig& device) {
+  std::string_view path = device.path;
+  if (!path.starts_with("/sys/") || path.find('\0') != std::string_view::npos) {
+    return InvalidArgument("\"" + device.path + "\" is not in sysfs");
+  }
+  while (path.ends_with('/')) path.remove_suffix(1);
+  return PciAddress::Parse(path.substr(path.rfind('/') + 1));
+}
 
 void CheckBoot(const VmConfig& config, ConfigErrors& errors) {
   if (config.kernel.empty()) {
@@ -252,6 +278,7 @@ void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
   if (config.vsock) CheckVsock(*config.vsock, errors);
   CheckDisks(config.disks, errors);
   CheckNets(config.nets, errors);
+  CheckAssignedDevices(config.devices, errors);
   CheckPath(config.rng, "rng", "src", errors);
 }
 
@@ -274,6 +301,7 @@ void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
   for (size_t i = 0; i < config.sgx_epc.size(); ++i) check(config.sgx_epc[i].id, "sgx-epc", i);
   for (size_t i = 0; i < config.disks.size(); ++i) check(config.disks[i].id, "disk", i);
   for (size_t i = 0; i < config.nets.size(); ++i) check(config.nets[i].id, "net", i);
+  for (size_t i = 0; i < config.devices.size(); ++i) check(config.devices[i].id, "device", i);
   if (config.vsock) check(config.vsock->id, "vsock", 0);
 }
 

@@ -68,6 +68,7 @@ void CheckPlatform(const VmConfig& config, ConfigErrors& errors) {
   };
   for (size_t i = 0; i < config.disks.size(); ++i) count(config.disks[i].pci_segment, Label("disk", i));
   for (size_t i = 0; i < config.nets.size(); ++i) count(config.nets[i].pci_segment, Label("net", i));
+  for (size_t i = 0; i < config.devices.size(); ++i) count(config.devices[i].pci_segment, Label("device", i));
   if (config.vsock) count(config.vsock->pci_segment, "vsock");
   used[0] += config.rng.empty() ? 0 : 1;
   used[0] += config.balloon ? 1 : 0;

@@ -149,6 +149,15 @@ struct NetConfig {
   friend bool operator==(const NetConfig&, const NetConfig&) = default;
 };
 
+// A PCI function of the host, assigned to the guest by VFIO.
+struct DeviceConfig {
+  std::string path;  // "/sys/bus/pci/devices/0000:21:10.0", perhaps with a slash at its end
+  std::string id;    // generated when empty ("device0", ...)
+  uint32_t pci_segment = 0;
+
+  friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
+};
+
 // Where bytes of the serial port or of the virtio console go.
 struct SerialConfig {
   enum class Mode { kOff, kNull, kTty, kFile, kSocket, kPty };
@@ -189,6 +198,7 @@ struct VmConfig {
   std::vector<SgxEpcConfig> sgx_epc;
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
+  std::vector<DeviceConfig> devices;
   std::string rng = "/dev/urandom";  // empty: no device
   SerialConfig serial;
   SerialConfig console = {SerialConfig::Mode::kOff, ""};

@@ -120,12 +120,27 @@ void IoApic::ServiceLevel(uint32_t pin) {
 }
 
 void IoApic::EndOfInterrupt(uint8_t vector) {
+  uint32_t ended = 0;
+  {
+    std::lock_guard lock(mutex_);
+    for (uint32_t pin = 0; pin < layout::kIoApicPins; ++pin) {
+      if ((entries_[pin] & 0xff) == vector && entries_[pin] & kRemoteIrr) ended |= 1u << pin;
+    }
+  }
+  for (uint32_t pin = 0; pin < layout::kIoApicPins; ++pin) {
+    if (ended & 1u << pin && on_end_[pin]) on_end_[pin]();
+  }
   std::lock_guard lock(mutex_);
   for (uint32_t pin = 0; pin < layout::kIoApicPins; ++pin) {
-    if ((entries_[pin] & 0xff) != vector || !(entries_[pin] & kRemoteIrr)) continue;
+    if (!(ended & 1u << pin)) continue;
     entries_[pin] &= ~kRemoteIrr;
     ServiceLevel(pin);
   }
+}
+
+void IoApic::OnEndOfInterrupt(uint32_t pin, std::function<void()> callback) {
+  CHECK(pin < layout::kIoApicPins && !on_end_[pin]);
+  on_end_[pin] = std::move(callback);
 }
 
 }  // namespace berth::vmm

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -39,6 +40,9 @@ class IoApic : public BusDevice {
   void SetLevel(uint32_t pin, bool high);
   // A local APIC has ended `vector`: pins of it that are still high are delivered again.
   void EndOfInterrupt(uint8_t vector);
+  // Called at the end of each level-triggered interrupt of the pin, before it is delivered again, without the
+  // IOAPIC's lock: the time to find out whether the line is still to be high. Before the IOAPIC is used.
+  void OnEndOfInterrupt(uint32_t pin, std::function<void()> callback);
 
  private:
   uint32_t ReadRegister() const;
@@ -53,6 +57,8 @@ class IoApic : public BusDevice {
   uint8_t id_ = layout::kIoApicId;
   std::array<uint64_t, layout::kIoApicPins> entries_;
   uint32_t levels_ = 0;  // one bit a pin
+
+  std::array<std::function<void()>, layout::kIoApicPins> on_end_;
 };
 
 // The MSI that a redirection entry stands for. Bits 49 to 55 (destination bits 8 to 14 of a guest with

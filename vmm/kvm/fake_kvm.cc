@@ -281,6 +281,22 @@ class FakeVmHandle final : public KvmVm {
     return OkStatus();
   }
 
+  Status AddVfioFile(int fd) override {
+    FAKE_CALL(KvmCall::kAddVfioFile);
+    if (::fcntl(fd, F_GETFD) < 0) return Fail("KVM_DEV_VFIO_GROUP_ADD", EBADF);
+    for (int known : vm_->vfio_files) {
+      if (known == fd) return Fail("KVM_DEV_VFIO_GROUP_ADD", EEXIST);
+    }
+    vm_->vfio_files.push_back(fd);
+    return OkStatus();
+  }
+
+  Status RemoveVfioFile(int fd) override {
+    FAKE_CALL(KvmCall::kRemoveVfioFile);
+    if (std::erase(vm_->vfio_files, fd) == 0) return Fail("KVM_DEV_VFIO_GROUP_DEL", ENOENT);
+    return OkStatus();
+  }
+
   Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) override {
     FAKE_CALL(KvmCall::kCreateVcpu);
     if (id >= state_->capabilities.max_vcpus) return Fail("KVM_CREATE_VCPU", EINVAL);

@@ -29,6 +29,8 @@ enum class KvmCall {
   kDeassignIrqfd,
   kAssignIoEvent,
   kDeassignIoEvent,
+  kAddVfioFile,
+  kRemoveVfioFile,
   kCreateVcpu,
   kSetCpuid,
   kSetMsrs,
@@ -68,6 +70,7 @@ struct FakeVm {
     friend bool operator==(const IoEvent&, const IoEvent&) = default;
   };
   std::vector<IoEvent> io_events;
+  std::vector<int> vfio_files;
   struct Vcpu {
     std::vector<kvm_cpuid_entry2> cpuid;
     std::vector<kvm_msr_entry> msrs;

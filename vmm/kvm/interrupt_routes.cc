@@ -34,14 +34,18 @@ class InterruptRoutes::Route final : public MsiRoute {
   Status Set(const MsiMessage& message) override {
     std::lock_guard lock(routes_.mutex_);
     TRY(routes_.Update(gsi_, message));
-    if (assigned_.load()) return OkStatus();
-    TRY(routes_.vm_.AssignIrqfd(event_.get(), gsi_));
-    assigned_.store(true);
-    return OkStatus();
+    set_ = true;
+    return SyncIrqfd();
+  }
+
+  Status SetMasked(bool masked) override {
+    std::lock_guard lock(routes_.mutex_);
+    masked_ = masked;
+    return SyncIrqfd();
   }
 
   void Trigger() override {
-    if (!assigned_.load()) return;
+    if (!set_.load()) return;
     uint64_t one = 1;
     // Fails only when the counter is full, and then the interrupt is pending anyway.
     [[maybe_unused]] ssize_t written = ::write(event_.get(), &one, sizeof one);
@@ -50,10 +54,29 @@ class InterruptRoutes::Route final : public MsiRoute {
   int event_fd() const override { return event_.get(); }
 
  private:
+  // The irqfd exists while the route has a message and is not masked. Assigning one delivers what was
+  // signalled before; the count that told of it is then dropped. routes_.mutex_ is held.
+  Status SyncIrqfd() {
+    const bool wanted = set_.load() && !masked_;
+    if (wanted == assigned_.load()) return OkStatus();
+    if (!wanted) {
+      TRY(routes_.vm_.DeassignIrqfd(event_.get(), gsi_));
+      assigned_.store(false);
+      return OkStatus();
+    }
+    TRY(routes_.vm_.AssignIrqfd(event_.get(), gsi_));
+    assigned_.store(true);
+    uint64_t count;
+    [[maybe_unused]] ssize_t taken = ::read(event_.get(), &count, sizeof count);
+    return OkStatus();
+  }
+
   InterruptRoutes& routes_;
   const uint32_t gsi_;
   UniqueFd event_;
+  std::atomic<bool> set_{false};
   std::atomic<bool> assigned_{false};
+  bool masked_ = false;  // guarded by routes_.mutex_
 };
 
 InterruptRoutes::~InterruptRoutes() {

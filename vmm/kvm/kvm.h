@@ -98,6 +98,11 @@ class KvmVm {
   // A guest write at `address` signals `event_fd`; size 0 matches every width. kAlreadyExists, kNotFound.
   virtual Status AssignIoEvent(uint64_t address, uint32_t size, int event_fd) = 0;
   virtual Status DeassignIoEvent(uint64_t address, uint32_t size, int event_fd) = 0;
+  // Tells KVM of a VFIO group or device file: DMA of an assigned device then decides how the guest may use
+  // caches.
+  virtual Status AddVfioFile(int fd) = 0;
+  // KVM keeps the file open until then.
+  virtual Status RemoveVfioFile(int fd) = 0;
   // kAlreadyExists for an id in use, kInvalidArgument beyond the maximum.
   virtual Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) = 0;
 };

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "common/unique_fd.h"
@@ -109,6 +110,21 @@ class LinuxVm final : public KvmVm {
     return IoEvent(address, size, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
   }
 
+  Status AddVfioFile(int file) override {
+    std::lock_guard lock(vfio_mutex_);
+    if (!vfio_.valid()) {
+      kvm_create_device create{};
+      create.type = KVM_DEV_TYPE_VFIO;
+      TRY(Call(KVM_CREATE_DEVICE, &create, "KVM_CREATE_DEVICE vfio"));
+      vfio_.reset(static_cast<int>(create.fd));
+    }
+    return SetVfioFile(file, KVM_DEV_VFIO_GROUP_ADD, "KVM_DEV_VFIO_GROUP_ADD");
+  }
+  Status RemoveVfioFile(int file) override {
+    std::lock_guard lock(vfio_mutex_);
+    return SetVfioFile(file, KVM_DEV_VFIO_GROUP_DEL, "KVM_DEV_VFIO_GROUP_DEL");
+  }
+
   Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) override {
     UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id)));
     if (!fd.valid()) return ErrnoStatus("KVM_CREATE_VCPU " + std::to_string(id), errno);
@@ -127,6 +143,15 @@ class LinuxVm final : public KvmVm {
     cap.cap = capability;
     cap.args[0] = argument;
     return Call(KVM_ENABLE_CAP, &cap, name);
+  }
+
+  Status SetVfioFile(int file, uint64_t what, const char* name) {
+    kvm_device_attr attribute{};
+    attribute.group = KVM_DEV_VFIO_GROUP;  // also called KVM_DEV_VFIO_FILE
+    attribute.attr = what;
+    attribute.addr = reinterpret_cast<uintptr_t>(&file);
+    if (Ioctl(vfio_.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0) return ErrnoStatus(name, errno);
+    return OkStatus();
   }
 
   Status Irqfd(int event_fd, uint32_t gsi, uint32_t flags) {
@@ -148,6 +173,8 @@ class LinuxVm final : public KvmVm {
 
   UniqueFd fd_;
   size_t run_size_;
+  std::mutex vfio_mutex_;  // guards vfio_
+  UniqueFd vfio_;          // KVM's device for VFIO files, made with the first
 };
 
 class LinuxKvm final : public Kvm {

@@ -121,6 +121,7 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
     if (windows.mmio32.size > 0) segment.mmio32 = acpi::AcpiWindow{windows.mmio32.base, windows.mmio32.size};
     if (windows.mmio64.size > 0) segment.mmio64 = acpi::AcpiWindow{windows.mmio64.base, windows.mmio64.size};
     segment.node = resolved.segments[windows.segment].guest_numa_id;
+    for (uint32_t i = 0; i < layout::kIntxPins; ++i) segment.intx_gsis.push_back(layout::kFirstIntxIrq + i);
     input.segments.push_back(segment);
   }
   const uint64_t platform = layout::PlatformAreaBase(physical_bits);

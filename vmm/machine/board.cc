@@ -4,6 +4,7 @@
 #include <ctime>
 #include <utility>
 
+#include "common/log.h"
 #include "vmm/boot/image_source.h"
 #include "vmm/boot/pvh_loader.h"
 #include "vmm/boot/reset_vector.h"
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddPci());
   TRY(board->AddHotplugControllers());
   TRY(board->AddVirtioDevices());
+  TRY(board->AddAssignedDevices());
   TRY(board->CreateVcpus());
   return board;
 }
@@ -265,6 +267,35 @@ Status Board::AddMemoryDevices() {
     memory_devices_.push_back(std::move(device));
   }
   return OkStatus();
+}
+
+Status Board::AddAssignedDevices() {
+  for (uint32_t i = 0; i < layout::kIntxPins; ++i) {
+    intx_pins_.push_back(SharedPin::Create(ioapic_, layout::kFirstIntxIrq + i));
+  }
+  if (parts_.assigned == nullptr) return OkStatus();
+  parts_.assigned->ForgetUnplugged(*parts_.memory);
+  TRY(ram_->AddListener(*parts_.assigned));
+  return parts_.assigned->PlugAllInto(SlotsForAssigned());
+}
+
+AssignedDeviceSlots Board::SlotsForAssigned() {
+  AssignedDeviceSlots slots;
+  slots.vm = vm_.get();
+  slots.interrupts = routes_.get();
+  slots.memory_slots = slots_.get();
+  slots.loop = parts_.loop;
+  slots.add = [this](std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment) {
+    return pci_->Add(std::move(function), id, segment);
+  };
+  slots.connect = [this](const PciPlace& place, std::function<void()> on_end) {
+    return intx_pins_[place.slot % intx_pins_.size()]->Connect(std::move(on_end));
+  };
+  slots.events.on_error = [events = events_](const std::string& id) {
+    events.on_failure("device " + id + " has met an error that it does not recover from");
+  };
+  slots.events.on_wanted = events_.on_device_wanted;
+  return slots;
 }
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu) {

@@ -17,10 +17,12 @@
 #include "vmm/devices/pvpanic.h"
 #include "vmm/devices/serial.h"
 #include "vmm/devices/serial_backend.h"
+#include "vmm/devices/shared_pin.h"
 #include "vmm/kvm/interrupt_routes.h"
 #include "vmm/kvm/io_events.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/host_performance.h"
 #include "vmm/machine/ioapic_sink.h"
 #include "vmm/machine/net_port.h"
@@ -44,6 +46,7 @@ struct BoardParts {
   SerialBackend* serial = nullptr;   // none when the port is off
   SerialBackend* console = nullptr;  // the same
   const std::vector<NetPort>* nets = nullptr;
+  AssignedDevices* assigned = nullptr;  // none: no devices of the host
   const HostPerformance* performance = nullptr;
   // What the machine remembers over resets: bytes requested of each zone's memory device, and the pieces of
   // memory that were added by ACPI.
@@ -60,6 +63,8 @@ struct BoardEvents {
   std::function<void(GuestPanic)> on_panic;
   std::function<void(uint32_t vcpu)> on_vcpu_ejected;
   std::function<void(const std::string& id, std::shared_ptr<PciFunction> function)> on_device_removed;
+  // The host wants an assigned device back; repeated until it is. On the device loop's thread.
+  std::function<void(const std::string& id)> on_device_wanted;
 };
 
 // The machine from power-on to power-off or reset: a KVM VM with its memory, interrupt controllers, devices
@@ -97,6 +102,10 @@ class Board {
   VirtioMem* FindMemoryDevice(const std::string& zone) const;
   Result<PciPlace> PlugDisk(const DiskConfig& disk);
   Result<PciPlace> PlugNet(const NetPort& net);
+  // One of BoardParts::assigned that is not on the board yet.
+  Result<PciPlace> PlugAssigned(const std::string& id);
+  // Without asking the guest, as if somebody had pulled the card.
+  void TakeDeviceAway(const std::string& id) { pci_->TakeAway(id); }
   Status RequestDeviceRemoval(const std::string& id);
   Status GrowDisk(const std::string& id, uint64_t bytes);
   // A non-maskable interrupt to every vCPU that is there.
@@ -121,6 +130,8 @@ class Board {
   Status AddPci();
   Status AddHotplugControllers();
   Status AddVirtioDevices();
+  Status AddAssignedDevices();
+  AssignedDeviceSlots SlotsForAssigned();
   Status AddMemoryDevices();
   Status AddConsole();
   Status AddPlainDevices();
@@ -156,6 +167,7 @@ class Board {
   std::shared_ptr<IoApic> ioapic_;
   std::shared_ptr<Serial> serial_;
   std::shared_ptr<GedNotifier> ged_;
+  std::vector<std::shared_ptr<SharedPin>> intx_pins_;  // of segment 0, by slot modulo their number
   std::shared_ptr<CpuHotplug> cpu_hotplug_;
   std::shared_ptr<MemoryHotplug> memory_hotplug_;  // none without memory that can be added by ACPI
   Bus ports_;

@@ -74,6 +74,11 @@ Result<PciPlace> Board::PlugNet(const NetPort& net) {
   return Announce(AddNet(net), net.id);
 }
 
+Result<PciPlace> Board::PlugAssigned(const std::string& id) {
+  TRY_ASSIGN(const PciPlace place, parts_.assigned->PlugInto(SlotsForAssigned(), id));
+  return Announce(place, id);
+}
+
 Status Board::GrowDisk(const std::string& id, uint64_t bytes) {
   auto device = devices_.find(id);
   auto* disk = device == devices_.end() ? nullptr : dynamic_cast<VirtioBlock*>(device->second.get());

@@ -51,9 +51,10 @@ Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<vo
 
 Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end,
-                                                 EventMonitor* monitor) {
+                                                 EventMonitor* monitor, const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(CheckSgx(machine->config_));
+  TRY(AssignedDevices::Check(machine->config_, vfio));
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
@@ -74,6 +75,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_,
              ZonedMemory::Create(EffectiveZones(machine->config_), machine->config_.memory.hotplug_method));
+  TRY_ASSIGN(machine->assigned_, AssignedDevices::Open(machine->config_, machine->memory_->memory(), vfio));
   machine->performance_ = ReadHostPerformance(machine->config_);
   return machine;
 }
@@ -215,9 +217,11 @@ Status Machine::StartBoard() {
   parts.serial = serial_.get();
   parts.console = console_.get();
   parts.nets = &nets_;
+  parts.assigned = assigned_.get();
   parts.performance = &performance_;
   parts.requested_memory = &requested_memory_;
   parts.added_memory = &added_memory_;
+  assigned_->Reset();
   TRY_ASSIGN(board_, Board::Create(parts, EventsOf(++boots_)));
   device_thread_ = std::thread([loop = devices_.get()] {
     ::pthread_setname_np(::pthread_self(), "devices");
@@ -272,9 +276,13 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
       if (board_ != nullptr) board_->ForgetDevice(id);
       function.reset();
       ForgetDevice(id);
+      wanted_.erase(id);
       LOG(kInfo, "device_removed", {{"id", id}});
       Tell("vm", "device_removed", {{"id", id}});
     });
+  };
+  events.on_device_wanted = [this, boot](const std::string& id) {
+    Post(boot, [this, id] { GiveDeviceBack(id); });
   };
   return events;
 }

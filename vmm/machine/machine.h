@@ -15,6 +15,7 @@
 #include "vmm/bus/event_loop.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/machine/assigned_devices.h"
 #include "vmm/machine/board.h"
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/hotplug_requests.h"
@@ -40,7 +41,8 @@ class Machine {
   // more, or on it.
   static Result<std::unique_ptr<Machine>> Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end,
-                                                 EventMonitor* monitor = nullptr);
+                                                 EventMonitor* monitor = nullptr,
+                                                 const VfioSource& vfio = KernelVfio());
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -72,6 +74,8 @@ class Machine {
   void Post(uint32_t boot, std::function<void()> handle);
   BoardEvents EventsOf(uint32_t boot);
   void Reboot();
+  // The host wants the device back, and says so again and again: the guest is asked first.
+  void GiveDeviceBack(const std::string& id);
   void End(MachineEnd end);
   void Tell(std::string_view source, std::string_view event, const EventMonitor::Properties& properties = {});
   // machine_hotplug.cc
@@ -105,6 +109,8 @@ class Machine {
   VmState state_ = VmState::kCreated;
   uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;
+  std::unique_ptr<AssignedDevices> assigned_;
+  std::map<std::string, std::chrono::steady_clock::time_point> wanted_;  // since when, by id
   std::unique_ptr<EventLoop> devices_;
   std::shared_ptr<SerialBackend> serial_;
   std::shared_ptr<SerialBackend> console_;

@@ -205,6 +205,12 @@ uint64_t Machine::ActualOf(const std::string& subject) const {
 
 Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   if (option == "disk") return board_->PlugDisk(with.disks.back());
+  if (option == "device") {
+    TRY(assigned_->Add(with.devices.back()));
+    Result<PciPlace> place = board_->PlugAssigned(with.devices.back().id);
+    if (!place.has_value()) assigned_->Remove(with.devices.back().id);
+    return place;
+  }
   TRY_ASSIGN(NetPort port, OpenNetPort(with.nets.back()));
   TRY_ASSIGN(PciPlace place, board_->PlugNet(port));
   nets_.push_back(std::move(port));
@@ -213,7 +219,7 @@ Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
 
 Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json) {
   std::lock_guard lock(mutex_);
-  CHECK(option == "disk" || option == "net");
+  CHECK(option == "disk" || option == "net" || option == "device");
   ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json);
   if (!with.has_value()) {
     std::string text = ToText(with.error());
@@ -221,12 +227,16 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
     return InvalidArgument(text, with.error()[0].key);
   }
   AddedDevice added;
-  added.id = option == "disk" ? with->disks.back().id : with->nets.back().id;
+  added.id = option == "disk"  ? with->disks.back().id
+             : option == "net" ? with->nets.back().id
+                               : with->devices.back().id;
   if (board_ != nullptr) {
     TRY_ASSIGN(PciPlace place, Plug(option, *with));
     added.place = place.ToString();
     requests_.Begin(std::string(kDevice) + added.id, 1, std::chrono::milliseconds(0),
                     HotplugRequests::Clock::now());
+  } else if (option == "device") {
+    TRY(assigned_->Add(with->devices.back()));
   } else if (option == "net") {
     TRY_ASSIGN(NetPort port, OpenNetPort(with->nets.back()));
     nets_.push_back(std::move(port));
@@ -241,9 +251,11 @@ Status Machine::RemoveDevice(const std::string& id, std::chrono::milliseconds ti
   std::lock_guard lock(mutex_);
   auto named = [&id](const auto& device) { return device.id == id; };
   const bool known = std::any_of(config_.disks.begin(), config_.disks.end(), named) ||
-                     std::any_of(config_.nets.begin(), config_.nets.end(), named);
+                     std::any_of(config_.nets.begin(), config_.nets.end(), named) ||
+                     std::any_of(config_.devices.begin(), config_.devices.end(), named);
   if (!known) {
-    return NotFound("no disk or network device " + id, "id").WithHint("vm.info lists what there is");
+    return NotFound("no disk, network device or host device " + id, "id")
+        .WithHint("vm.info lists what there is");
   }
   if (board_ == nullptr) {
     ForgetDevice(id);
@@ -252,6 +264,23 @@ Status Machine::RemoveDevice(const std::string& id, std::chrono::milliseconds ti
   TRY(board_->RequestDeviceRemoval(id));
   requests_.Begin(std::string(kDevice) + id, 0, timeout, HotplugRequests::Clock::now());
   return OkStatus();
+}
+
+void Machine::GiveDeviceBack(const std::string& id) {
+  constexpr std::chrono::seconds kPatience{30};
+  if (board_ == nullptr || !board_->pci().Find(id)) return;
+  const auto now = std::chrono::steady_clock::now();
+  auto [since, fresh] = wanted_.try_emplace(id, now);
+  if (fresh) {
+    LOG(kWarning, "device_wanted_by_host", {{"id", id}});
+    if (Status status = board_->RequestDeviceRemoval(id); !status.ok()) {
+      LOG(kError, "device_not_asked_back", {{"id", id}, {"error", status}});
+    }
+    return;
+  }
+  if (now - since->second < kPatience) return;
+  LOG(kWarning, "device_taken_away", {{"id", id}, {"seconds", kPatience.count()}});
+  board_->TakeDeviceAway(id);
 }
 
 Status Machine::ResizeDisk(const std::string& id, uint64_t bytes) {
@@ -265,6 +294,8 @@ void Machine::ForgetDevice(const std::string& id) {
   auto named = [&id](const auto& device) { return device.id == id; };
   std::erase_if(config_.disks, named);
   std::erase_if(config_.nets, named);
+  std::erase_if(config_.devices, named);
+  assigned_->Remove(id);
   std::erase_if(nets_, named);
   for (NumaConfig& node : config_.numa) {
     if (node.device_id != id) continue;

@@ -19,11 +19,14 @@ Result<std::unique_ptr<PciTopology>> PciTopology::Create(const std::vector<Segme
   std::unique_ptr<PciTopology> self(new PciTopology(std::move(events)));
   for (size_t i = 0; i < segments.size(); ++i) {
     const Segment& windows = segments[i];
+    // Ports belong to segment 0 alone.
+    const PciWindow io = i == 0 ? PciWindow{layout::kPciIoBase, layout::kPciIoSize} : PciWindow{};
     auto bus = std::make_shared<PciSegment>(static_cast<uint16_t>(i), mmio,
-                                            std::vector{windows.mmio32, windows.mmio64});
+                                            std::vector{windows.mmio32, windows.mmio64},
+                                            PciSegment::IoSpace{i == 0 ? &ports : nullptr, io});
     TRY(mmio.Insert(layout::kPciConfigBase + i * layout::kPciConfigSegmentSize, layout::kPciConfigSegmentSize,
                     bus, "pci-config-" + std::to_string(i)));
-    self->segments_.push_back({std::move(bus), BarAllocator(windows.mmio32, windows.mmio64)});
+    self->segments_.push_back({std::move(bus), BarAllocator(windows.mmio32, windows.mmio64, io)});
   }
   CHECK(!self->segments_.empty());
   TRY(self->segments_[0].bus->Add(MakeHostBridge(), "host-bridge", 0));
@@ -86,6 +89,10 @@ Status PciTopology::RequestRemoval(const std::string& id) {
   hotplug_->RequestRemoval(place->segment, place->slot);
   events_.notify_guest();
   return OkStatus();
+}
+
+void PciTopology::TakeAway(const std::string& id) {
+  if (const std::optional<PciPlace> place = Find(id)) Eject(place->segment, place->slot);
 }
 
 std::optional<PciPlace> PciTopology::Find(const std::string& id) const {

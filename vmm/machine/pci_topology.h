@@ -57,6 +57,8 @@ class PciTopology {
   Status Announce(const std::string& id);
   // Asks the guest to give the function back; on_removed follows when it has. kNotFound.
   Status RequestRemoval(const std::string& id);
+  // Takes the function off the bus without the guest; on_removed follows. Nothing for an unknown id.
+  void TakeAway(const std::string& id);
 
   std::optional<PciPlace> Find(const std::string& id) const;
   // All functions but the host bridge.

@@ -254,5 +254,29 @@ TEST(DeviceSpec, NoEntriesMakeNoDeviceAssignable) {
   EXPECT_NE(ErrorOf("text"), "accepted");
 }
 
+TEST(DeviceSpec, LiveMigratableAndOneTimeUseBecomeTraits) {
+  auto result = Assign("[{product_id: 154d, live_migratable: yes, one_time_use: \"true\", traits: blue}]",
+                       {Pci("0000:01:00.0")});
+  ASSERT_TRUE(result.has_value()) << result.error().ToString();
+  EXPECT_EQ(result->devices[0].traits,
+            (std::vector<std::string>{"CUSTOM_BLUE", kLiveMigratableTrait, kOneTimeUseTrait}));
+  EXPECT_EQ(result->one_time_use, std::set<PciAddress>{At("0000:01:00.0")});
+  result = Assign("[{product_id: 154d, live_migratable: no, one_time_use: no}]", {Pci("0000:01:00.0")});
+  ASSERT_TRUE(result.has_value());
+  EXPECT_TRUE(result->devices[0].traits.empty());
+  EXPECT_TRUE(result->one_time_use.empty());
+  EXPECT_NE(ErrorOf("[{one_time_use: perhaps}]"), "accepted");
+  EXPECT_NE(ErrorOf("[{live_migratable: 7}]"), "accepted");
+}
+
+TEST(DeviceSpec, OneTimeUseIsOnlyForTypePciAndTypePf) {
+  EXPECT_EQ(
+      ErrorOf("[{product_id: 154c, one_time_use: false}]",
+              {Pf("0000:41:00.0"), Vf("0000:41:02.0", "0000:41:00.0")}),
+      "INVALID_ARGUMENT: device_spec: one_time_use is only valid for type-PCI and type-PF, it is set for "
+      "type-VF 0000:41:02.0 by device_spec[0] (line 1) (take it out, or add the product_id of the PF)");
+  EXPECT_EQ(Assignable("[{product_id: 1572, one_time_use: true}]", Card()), "0000:41:00.0");
+}
+
 }  // namespace
 }  // namespace berth::agent

@@ -23,8 +23,8 @@ TEST(DiscoveredReport, ATwoSocketHostWithAnSriovCardIsReportedWhole) {
   HostConfig config = ParseHostConfig(*yaml, errors);
   ASSERT_TRUE(errors.empty());
 
-  Result<BuiltReport> built =
-      BuildReport(inventory, config, {Uuid::Random(), "host1", ""}, ForeignHugePages(inventory, {}));
+  Result<BuiltReport> built = BuildReport(inventory, config, {Uuid::Random(), "host1", ""},
+                                          {.foreign = ForeignHugePages(inventory, {}), .used = {}});
 
   ASSERT_TRUE(built.has_value());
   EXPECT_EQ(placement::ValidateReport(built->report), OkStatus());

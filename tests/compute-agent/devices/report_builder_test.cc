@@ -38,14 +38,14 @@ HostInventory Host() {
   return inventory;
 }
 
-Result<BuiltReport> Build(std::string_view yaml, const PageCounts& foreign = {}) {
+Result<BuiltReport> Build(std::string_view yaml, const HostState& state = {}) {
   Result<YamlNode> node = ParseYaml(yaml, "agent.yaml");
   if (!node.has_value()) return node.error();
   ErrorList errors;
   HostConfig config = ParseHostConfig(*node, errors);
   TRY(errors.ToStatus());
   HostIdentity identity{*Uuid::Parse("11111111-1111-4111-8111-111111111111"), "host1", "127.0.0.1:1"};
-  return BuildReport(Host(), config, identity, foreign);
+  return BuildReport(Host(), config, identity, state);
 }
 
 std::string ErrorOf(std::string_view yaml) {
@@ -102,7 +102,8 @@ TEST(ReportBuilder, HugePagesInUseByOthersAreReserved) {
   EXPECT_EQ(ForeignHugePages(Host(), {{{1, 2 * kMi}, 60}}), (PageCounts{{{1, 2 * kMi}, 4}}));
   EXPECT_TRUE(ForeignHugePages(Host(), {{{1, 2 * kMi}, 100}}).empty());
 
-  auto built = Build("{reserved_huge_pages: [{node: 1, page_size: 2M, count: 16}]}", {{{1, 2 * kMi}, 64}});
+  auto built = Build("{reserved_huge_pages: [{node: 1, page_size: 2M, count: 16}]}",
+                     {.foreign = {{{1, 2 * kMi}, 64}}, .used = {}});
   ASSERT_TRUE(built.has_value());
   EXPECT_EQ(built->report.cells[1].pages[1], (placement::PagePool{2 * kMi, 512, 80}));
   EXPECT_EQ(built->report.cells[1].memory_bytes, (4096 - 160) * kMi);
@@ -142,6 +143,139 @@ TEST(ReportBuilder, MalformedSettingsNameTheirField) {
   EXPECT_NE(ErrorOf("{cpu_shared_set: \"0-\"}"), "accepted");
   EXPECT_NE(ErrorOf("{cpu_allocation_ratio: 0}"), "accepted");
   EXPECT_NE(ErrorOf("{reserved_huge_pages: 4}"), "accepted");
+}
+
+TEST(ReportBuilder, AOneTimeUseDeviceThatWasHandedOutIsWithheld) {
+  const char* yaml = "{device_spec: [{product_id: 154d, one_time_use: true}]}";
+  PciAddress address = *PciAddress::Parse("0000:41:00.0");
+
+  auto fresh = Build(yaml);
+  auto used = Build(yaml, {.foreign = {}, .used = {address}});
+
+  ASSERT_TRUE(fresh.has_value());
+  EXPECT_TRUE(fresh->report.devices[0].assignable);
+  EXPECT_EQ(fresh->one_time_use, std::set<PciAddress>{address});
+  ASSERT_TRUE(used.has_value());
+  EXPECT_FALSE(used->report.devices[0].assignable);
+  EXPECT_EQ(
+      used->report.warnings.back(),
+      "device 0000:41:00.0 is for one use and was handed out: it is withheld until its file in the folder "
+      "used-devices is removed");
+  EXPECT_TRUE(Build("{device_spec: [{product_id: 154d}]}", {.foreign = {}, .used = {address}})
+                  ->report.devices[0]
+                  .assignable);
+}
+
+// TDX as it shows itself, on the host of this file.
+HostInventory TdxHost() {
+  HostInventory inventory = Host();
+  inventory.facts.overcommit_memory = 1;
+  inventory.facts.smt.active = false;
+  inventory.facts.iommu.groups = 1;
+  inventory.confidential.tdx = true;
+  inventory.confidential.guests["tdx"] = 31;
+  return inventory;
+}
+
+Result<BuiltReport> BuildOn(const HostInventory& inventory, std::string_view yaml) {
+  Result<YamlNode> node = ParseYaml(yaml, "agent.yaml");
+  if (!node.has_value()) return node.error();
+  ErrorList errors;
+  HostConfig config = ParseHostConfig(*node, errors);
+  TRY(errors.ToStatus());
+  return BuildReport(inventory, config, {*Uuid::Parse("11111111-1111-4111-8111-111111111111"), "host1", ""},
+                     {});
+}
+
+TEST(ReportBuilder, SecureMemoryThatIsSetAsideIsTakenOffTheOrdinaryMemory) {
+  auto plain = BuildOn(TdxHost(), "{confidential: {type: none}}");
+  auto built =
+      BuildOn(TdxHost(), "{confidential: {secure_memory: [{node: 0, size: 1G}, {node: 1, size: 1026M}]}}");
+
+  ASSERT_TRUE(built.has_value()) << built.error().ToString();
+  for (size_t i : {size_t{0}, size_t{1}}) {
+    const placement::Cell& cell = built->report.cells[i];
+    const placement::Cell& before = plain->report.cells[i];
+    EXPECT_EQ(cell.secure_memory_bytes, (i == 0 ? 1024 : 1026) * kMi);
+    EXPECT_EQ(cell.memory_bytes + cell.secure_memory_bytes, before.memory_bytes);
+    EXPECT_EQ(cell.pages[0].reserved - before.pages[0].reserved, cell.secure_memory_bytes / 4096);
+    EXPECT_EQ(before.secure_memory_bytes, 0u);
+  }
+}
+
+TEST(ReportBuilder, AHostThatFailsAHardCheckGetsNoConfidentialInventoryAndSaysWhy) {
+  HostInventory host = TdxHost();
+  host.confidential.guests["tdx"] = 0;
+  auto built = BuildOn(host, "{confidential: {secure_memory: [{node: 0, size: 1G}, {node: 1, size: 1G}]}}");
+  auto plain = BuildOn(host, "{confidential: {type: none}}");
+
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells, plain->report.cells);
+  bool told = false;
+  for (const std::string& warning : built->report.warnings) {
+    told = told || warning.starts_with("no confidential guests: guest_limit: keys for 0 guests; needed: ");
+  }
+  EXPECT_TRUE(told);
+  // Overcommitment on a host that only shows the technique: its inventory is refused, not the host.
+  built =
+      BuildOn(TdxHost(), "{cpu_allocation_ratio: 4.0, confidential: {secure_memory: [{node: 0, size: 1G}]}}");
+  ASSERT_TRUE(built.has_value());
+  EXPECT_EQ(built->report.cells[0].secure_memory_bytes, 0u);
+}
+
+TEST(ReportBuilder, OvercommitmentAndSecureMemoryThatCannotBeAreRefusedInTheConfiguration) {
+  EXPECT_EQ(
+      ErrorOf("{ram_allocation_ratio: 1.5, confidential: {type: tdx}}"),
+      "INVALID_ARGUMENT: ram_allocation_ratio: is not 1.0 although confidential.type is tdx: CPU or memory "
+      "overcommitment is not supported there (take it out, or set confidential.type to none)");
+  EXPECT_EQ(
+      ErrorOf("{confidential: {secure_memory: [{node: 0, size: 1025M}]}}"),
+      "INVALID_ARGUMENT: confidential.secure_memory[0].size: secure memory of 1025M is not a multiple of 2 "
+      "MiB of at least 1 GiB");
+  EXPECT_NE(ErrorOf("{confidential: {secure_memory: [{node: 0, size: 512M}]}}"), "accepted");
+  EXPECT_NE(ErrorOf("{confidential: {secure_memory: [{node: 7, size: 1G}]}}").find("this host has no node 7"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("{confidential: {type: sgx}}").find("auto, none, virtcca, tdx, sev-snp or sw-protected"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("{confidential: {type: virtcca, secure_memory: [{node: 0, size: 1G}]}}"), "accepted");
+  EXPECT_NE(ErrorOf("{confidential: {typ: tdx}}"), "accepted");
+  EXPECT_NE(
+      BuildOn(TdxHost(), "{confidential: {secure_memory: [{node: 0, size: 1G}, {node: 1, size: 3328M}]}}")
+          .status()
+          .ToString()
+          .find("are to be secure"),
+      std::string::npos);
+}
+
+TEST(ReportBuilder, ADeviceWhoseIommuGroupTheHostUsesIsWithheld) {
+  HostInventory host = Host();
+  host.pci_devices[0].iommu_group = 7;
+  PciDeviceInfo bridge = host.pci_devices[0];
+  bridge.address = *PciAddress::Parse("0000:40:00.0");
+  bridge.class_code = 0x060400;
+  bridge.driver = "pcieport";
+  PciDeviceInfo disk = host.pci_devices[0];
+  disk.address = *PciAddress::Parse("0000:41:00.1");
+  disk.product_id = "0001";
+  disk.driver = "ahci";
+  host.pci_devices.push_back(bridge);
+  const char* one = "{device_spec: [{product_id: 154d, address: \"0000:41:00.0\"}]}";
+  auto viable = BuildOn(host, one);
+  ASSERT_TRUE(viable.has_value());
+  EXPECT_TRUE(viable->report.devices[0].assignable);
+  host.pci_devices.push_back(disk);
+
+  auto built = BuildOn(host, one);
+
+  ASSERT_TRUE(built.has_value());
+  EXPECT_FALSE(built->report.devices[0].assignable);
+  EXPECT_EQ(
+      built->report.warnings.back(),
+      "device 0000:41:00.0 is withheld: 0000:41:00.1 of the same IOMMU group 7 is held by the host's driver "
+      "ahci; put both into device_spec, or unbind it");
+  auto both = BuildOn(host, "{device_spec: [{address: \"0000:41:00.*\"}]}");
+  ASSERT_TRUE(both.has_value());
+  EXPECT_TRUE(both->report.devices[0].assignable);
 }
 
 }  // namespace

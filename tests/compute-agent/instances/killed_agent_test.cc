@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -27,12 +28,13 @@ class KilledAgentTest : public testing::Test {
     for (pid_t vm : Vms()) ::kill(vm, SIGKILL);
   }
 
-  void StartAgent() {
+  void StartAgent(const std::string& step = "") {
     std::string state = folder_.path() / "a";
     std::string placement = folder_.path() / "placement";
     agent_ = ::fork();
     if (agent_ == 0) {
-      ::execl(INSTANCES_AGENT, INSTANCES_AGENT, state.c_str(), placement.c_str(), FAKE_VMM, nullptr);
+      ::execl(INSTANCES_AGENT, INSTANCES_AGENT, state.c_str(), placement.c_str(), FAKE_VMM,
+              step.empty() ? nullptr : step.c_str(), nullptr);
       ::_exit(127);
     }
     ASSERT_GT(agent_, 0);
@@ -43,6 +45,22 @@ class KilledAgentTest : public testing::Test {
       ::waitpid(agent_, nullptr, 0);
     }
     agent_ = -1;
+  }
+  // Ends by itself: killed at its step, or (false) it came to the state that `done` means before that.
+  template <class Condition>
+  bool AwaitKilled(Condition done) {
+    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (::waitpid(agent_, nullptr, WNOHANG) == agent_) {
+        agent_ = -1;
+        return true;
+      }
+      ReapOrphans();
+      if (done()) return false;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    ADD_FAILURE() << "neither killed nor done";
+    return false;
   }
   // VMs that were orphaned by a killed agent and have ended are ours to reap.
   void ReapOrphans() const {
@@ -121,6 +139,82 @@ TEST_F(KilledAgentTest, KilledAtAnyMomentOfCreateAndDeleteItConvergesWithNothing
   EXPECT_TRUE(Await([&] { return placement_.Names().empty(); }));
   EXPECT_TRUE(Await([&] { return Vms().empty(); }));
   EXPECT_EQ(Folders(), 0u);
+}
+
+// Every step of creation, then every step of deletion: killed there, and finished by the next agent.
+TEST_F(KilledAgentTest, KilledAtEachStepOfCreationTheNextAgentRunsExactlyOneVm) {
+  int step = 0;
+  for (bool killed = true; killed; ++step) {
+    ASSERT_LT(step, 100);
+    placement_.Create("vm", "run");
+    auto running = [&] { return placement_.StatusOf("vm").starts_with("RUNNING"); };
+    StartAgent(std::to_string(step));
+    killed = AwaitKilled(running);
+    Kill();
+    StartAgent();
+    ASSERT_TRUE(Await(running)) << "step " << step;
+    ASSERT_EQ(Vms().size(), 1u) << "step " << step;
+    ASSERT_EQ(Folders(), 1u);
+    placement_.Release("vm");
+    ASSERT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }));
+    Kill();
+  }
+  EXPECT_GE(step, 8);  // the steps that there are
+}
+
+TEST_F(KilledAgentTest, KilledAtEachStepOfDeletionNothingIsLeft) {
+  int step = 0;
+  for (bool killed = true; killed; ++step) {
+    ASSERT_LT(step, 200);
+    placement_.Create("vm", "run");
+    StartAgent();
+    ASSERT_TRUE(Await([&] { return placement_.StatusOf("vm").starts_with("RUNNING"); }));
+    Kill();
+    placement_.Release("vm");
+    StartAgent(std::to_string(step));
+    killed = AwaitKilled([&] { return placement_.Names().empty(); });
+    Kill();
+    StartAgent();
+    ASSERT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }))
+        << "step " << step;
+    Kill();
+  }
+  EXPECT_GE(step, 5);
+}
+
+// BERTH_LONG_TESTS=1: 200 instances and ten kills.
+TEST_F(KilledAgentTest, ManyInstancesWithTheAgentKilledAgainAndAgainAreNeitherDoubledNorLeaked) {
+  bool full = std::getenv("BERTH_LONG_TESTS") != nullptr;
+  size_t instances = full ? 200 : 24;
+  int kills = full ? 10 : 4;
+  std::mt19937 random(20260102);
+  auto run_killed = [&] {
+    for (int kill = 0; kill < kills; ++kill) {
+      StartAgent();
+      std::this_thread::sleep_for(milliseconds(5 + random() % (full ? 400 : 60)));
+      Kill();
+      ReapOrphans();
+      ASSERT_LE(Vms().size(), placement_.Names().size());
+    }
+    StartAgent();
+  };
+  for (size_t i = 0; i < instances; ++i) placement_.Create("vm" + std::to_string(i), "run");
+
+  run_killed();
+  ASSERT_TRUE(Await([&] {
+    size_t running = 0;
+    for (const std::string& name : placement_.Names()) {
+      running += placement_.StatusOf(name).starts_with("RUNNING") ? 1 : 0;
+    }
+    return running == instances;
+  }));
+  EXPECT_EQ(Vms().size(), instances);
+  EXPECT_EQ(Folders(), instances);
+  Kill();
+
+  for (const std::string& name : placement_.Names()) placement_.Release(name);
+  run_killed();
+  EXPECT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }));
 }
 
 TEST_F(KilledAgentTest, AVmKeepsItsProcessOverTenKills) {

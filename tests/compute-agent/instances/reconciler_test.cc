@@ -28,8 +28,14 @@ constexpr seconds kPatience{30};  // only spent when a test fails
 class FakePlacement : public ClaimReporter {
  public:
   Status ReportStatus(const Uuid& consumer, const InstanceStatus& status) override {
+    if (on_report) on_report(consumer, status);
     std::lock_guard lock(mutex_);
     if (unreachable_) return Unreachable();
+    if (refused_ == consumer) {
+      ++refusals_;
+      changed_.notify_all();
+      return {StatusCode::kInvalidArgument, "this status is refused"};
+    }
     states_[consumer] = status;
     changed_.notify_all();
     return OkStatus();
@@ -67,6 +73,14 @@ class FakePlacement : public ClaimReporter {
     unreachable_ = unreachable;
   }
 
+  void Refuse(const Uuid& consumer) {
+    std::lock_guard lock(mutex_);
+    refused_ = consumer;
+  }
+
+  // Called first in each report, on the reconciler's thread. Set before the reconciler is opened.
+  std::function<void(const Uuid&, const InstanceStatus&)> on_report;
+
  private:
   Status Unreachable() {
     ++refusals_;
@@ -79,6 +93,7 @@ class FakePlacement : public ClaimReporter {
   std::map<Uuid, InstanceStatus> states_;
   std::set<Uuid> finalized_;
   bool unreachable_ = false;
+  Uuid refused_;
   int refusals_ = 0;
 };
 
@@ -232,6 +247,21 @@ TEST_F(ReconcilerTest, ARunningVmmThatIsKilledIsReportedAndNotStartedAgain) {
   EXPECT_EQ(PidOf(claim), 0);
 }
 
+TEST_F(ReconcilerTest, WhatRuntimeShowsIsNeverOlderThanWhatWasReported) {
+  Claim claim = With("fake_die=3");
+  std::map<InstanceState, pid_t> seen;
+  placement_.on_report = [&](const Uuid&, const InstanceStatus& status) {
+    seen[status.state] = PidOf(claim);
+  };
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+
+  reconciler_.reset();  // ends its thread: `seen` is ours
+  placement_.on_report = nullptr;
+  EXPECT_GT(seen.at(InstanceState::kBuilding), 0);
+  EXPECT_EQ(seen.at(InstanceState::kFailed), 0);
+}
+
 TEST_F(ReconcilerTest, AVmmThatNeverAnswersIsEndedAtTheTimeout) {
   options_.start_timeout = std::chrono::milliseconds(1000);
   Claim claim = With("fake_no_api");
@@ -324,6 +354,119 @@ TEST_F(ReconcilerTest, ARunningVmWithoutAClaimIsLeftAlone) {
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
 
   EXPECT_EQ(PidOf(claim), pid);
+}
+
+TEST_F(ReconcilerTest, ByPolicyARunningVmWithoutAClaimIsStoppedAfterAWhile) {
+  options_.unclaimed = Unclaimed::kStop;
+  options_.unclaimed_grace = std::chrono::milliseconds(0);
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  started_.clear();
+
+  reconciler_->ReplaceClaims({});
+
+  auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (std::filesystem::exists(FolderOf(claim)) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // nobody is told of it
+  }
+  EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));
+}
+
+TEST_F(ReconcilerTest, ByPolicyAVmThatFailsIsStartedAgainUntilTheLimit) {
+  options_.policy.restart = Restart::kOnFailure;
+  options_.policy.restart_limit = 2;
+  options_.policy.restart_pause = std::chrono::milliseconds(1);
+  std::atomic<int> restarts = 0;
+  placement_.on_report = [&](const Uuid&, const InstanceStatus& status) {
+    if (status.detail.starts_with("restart ")) ++restarts;
+  };
+  Claim claim = With("fake_die=3");
+  Put(claim);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(restarts, 2);
+  EXPECT_TRUE(placement_.Detail(claim.consumer).starts_with("the VMM exited with status 3"));
+}
+
+TEST_F(ReconcilerTest, ARestartedVmIsANewProcessOfTheSameInstanceAndPoweringOffIsNoFailure) {
+  options_.policy.restart = Restart::kOnFailure;
+  options_.policy.restart_pause = std::chrono::milliseconds(1);
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t first = PidOf(claim);
+
+  placement_.Forget(claim.consumer);
+  ::kill(first, SIGKILL);
+
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  EXPECT_GT(PidOf(claim), 0);
+  EXPECT_NE(PidOf(claim), first);
+  Claim off = TestClaim("off", 1, kMi);
+  off.spec.cmdline = "fake_power_off";
+  Put(off);
+  EXPECT_TRUE(placement_.AwaitState(off.consumer, InstanceState::kStopped));
+}
+
+TEST_F(ReconcilerTest, AStatusThatIsRefusedDoesNotHoldBackTheOthers) {
+  Claim refused = TestClaim("refused", 1, kMi);
+  Claim other = TestClaim("other", 1, kMi);
+  if (other.consumer < refused.consumer) std::swap(refused, other);
+  placement_.Refuse(refused.consumer);
+  Put(refused);
+  ASSERT_TRUE(placement_.AwaitRefusal());
+  Put(other);
+
+  EXPECT_TRUE(placement_.AwaitState(other.consumer, InstanceState::kRunning));
+
+  placement_.Refuse(Uuid());
+  EXPECT_TRUE(placement_.AwaitState(refused.consumer, InstanceState::kRunning));
+}
+
+TEST_F(ReconcilerTest, AConfidentialInstanceNeverRunsOnAVmmThatMakesNone) {
+  Claim claim = TestClaim("vm", 1, kMi);
+  claim.cells = {TestBinding(0, 0, "0", 2 * kMi)};
+  claim.cells[0].secure = true;
+  Put(claim);
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(
+      placement_.Detail(claim.consumer),
+      "the instance must be confidential, this host's VMM makes no confidential guests: it was not started");
+}
+
+TEST_F(ReconcilerTest, AVmmThatTheOomKillerEndsIsReportedWithARecommendation) {
+  std::filesystem::create_directories(folder_.path() / "dev");
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  pid_t pid = PidOf(claim);
+  std::ofstream(folder_.path() / "dev" / "kmsg")
+      << "3,1,2,-;Out of memory: Killed process " << pid << " (berth-vmm) total-vm:1kB\n";
+
+  ::kill(pid, SIGKILL);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(
+      placement_.Detail(claim.consumer),
+      "the VMM was ended by signal 9 (Killed): the host was out of memory; keep at least 256 MiB more of its "
+      "ordinary memory free (reserved_memory, confidential.nonsecure_headroom)");
+}
+
+TEST(ConsoleWatch, FindsSwiotlbBufferIsFullHoweverItIsCut) {
+  ConsoleWatch watch;
+  std::string line =
+      "[  9.1] virtio 0: swiotlb buffer is full (sz: 4096 bytes), total 262144 (slots), used 262140 "
+      "(slots)\r\n";
+  for (char c : line) watch.Feed(std::string(1, c));
+  EXPECT_EQ(watch.TakeSwiotlbFull(), 262144u);
+  EXPECT_EQ(watch.TakeSwiotlbFull(), std::nullopt);
+  watch.Feed(std::string(100'000, 'x') + "swiotlb buffer is full\n");  // beyond what is kept of a line
+  EXPECT_EQ(watch.TakeSwiotlbFull(), std::nullopt);
+  watch.Feed("swiotlb buffer is full, total 99999999999999999999\n");
+  EXPECT_EQ(watch.TakeSwiotlbFull(), 0u);
+  watch.Feed("swiotlb buffer is full");
+  EXPECT_EQ(watch.TakeSwiotlbFull(), std::nullopt);  // the line is not complete
 }
 
 TEST_F(ReconcilerTest, LeftoversWithoutProcessAndClaimAreCleanedUp) {

@@ -104,6 +104,54 @@ TEST(VmmOptions, DistancesOutsideOfWhatAcpiKnowsAreMadeToFit) {
   EXPECT_EQ(Text(VmmArguments(TwoCells(), host, {}, kPaths)).find("distances=[0@"), std::string::npos);
 }
 
+TEST(VmmOptions, ADeviceSitsInASegmentOfTheGuestNodeThatIsOnItsHostNode) {
+  placement::Claim claim = TwoCells();  // guest cell 0 on host cell 1, guest cell 1 on host cell 0
+  claim.devices = {{0, *PciAddress::Parse("0000:21:10.0"), "vf", 0},
+                   {0, *PciAddress::Parse("0000:61:10.0"), "vf", 1},
+                   {1, *PciAddress::Parse("0000:21:10.2"), "vf", 0},
+                   {2, *PciAddress::Parse("0000:05:00.0"), "disk", std::nullopt}};
+
+  auto arguments = VmmArguments(claim, TestHost(), ExclusiveCpus({claim}), kPaths);
+
+  ASSERT_TRUE(arguments.has_value());
+  const std::string text = Text(arguments);
+  EXPECT_NE(text.find("--platform=num_pci_segments=2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("memory_zones=[mem0],pci_segments=[0],"), std::string::npos);
+  EXPECT_NE(text.find("memory_zones=[mem1],pci_segments=[1],"), std::string::npos);
+  EXPECT_NE(text.find("--device=path=/sys/bus/pci/devices/0000:21:10.0,id=pci-0000:21:10.0,pci_segment=1\n"
+                      "--device=path=/sys/bus/pci/devices/0000:61:10.0,id=pci-0000:61:10.0\n"
+                      "--device=path=/sys/bus/pci/devices/0000:21:10.2,id=pci-0000:21:10.2,pci_segment=1\n"
+                      "--device=path=/sys/bus/pci/devices/0000:05:00.0,id=pci-0000:05:00.0\n"),
+            std::string::npos)
+      << text;
+  auto line = vmm::ParseCommandLine(*arguments);
+  ASSERT_TRUE(line.has_value()) << vmm::ToText(line.error());
+  EXPECT_EQ(line->config.devices.size(), 4u);
+  EXPECT_TRUE(line->config.numa.at(1).pci_segments.Contains(1));
+}
+
+TEST(VmmOptions, ADeviceOfAnotherNodeSitsWithTheNearestGuestNode) {
+  placement::HostReport host = TestHost();
+  host.cells.push_back(TestCell(2, "8-9"));
+  host.cells[0].distances = {10, 21, 12};
+  host.cells[1].distances = {21, 10, 32};
+  placement::Claim claim = TwoCells();
+  claim.devices = {{0, *PciAddress::Parse("0000:61:00.0"), "vf", 2}};
+
+  auto arguments = VmmArguments(claim, host, {}, kPaths);
+
+  EXPECT_NE(Text(arguments).find("id=pci-0000:61:00.0,pci_segment=1"), std::string::npos) << Text(arguments);
+}
+
+TEST(VmmOptions, ADeviceOfAClaimWithoutCellsNeedsNoSegment) {
+  placement::Claim claim = TestClaim("vm", 1, kMi);
+  claim.devices = {{0, *PciAddress::Parse("0000:61:00.0"), "vf", 1}};
+  const std::string text = Text(VmmArguments(claim, TestHost(), {}, kPaths));
+  EXPECT_NE(text.find("--device=path=/sys/bus/pci/devices/0000:61:00.0,id=pci-0000:61:00.0\n"),
+            std::string::npos);
+  EXPECT_EQ(text.find("platform"), std::string::npos);
+}
+
 TEST(VmmOptions, RelativePathsAndUnknownCellsAreRefused) {
   placement::Claim claim = TwoCells();
   claim.spec.kernel = "vmlinuz";

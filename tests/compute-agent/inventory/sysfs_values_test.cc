@@ -62,5 +62,27 @@ TEST(SysfsValues, ExcerptsAreShortAndPrintable) {
   EXPECT_LE(Excerpt(std::string(10000, 'x')).size(), 48u);
 }
 
+TEST(SysfsValues, SecureMemoryOfVirtccaIsReadByNode) {
+  auto nodes = ParseTmmMemoryInfo(
+      "available: 2 numa nodes (0 2)\n"
+      "numa node 0 size:                  98304Mi\n"
+      "numa node 0 free:                  90000Mi\n"
+      "numa node 0 cvm used:              8296Mi\n"
+      "numa node 0 meta_data used:        8Mi\n"
+      "numa node 2 size:                  1024Mi\n"
+      "numa node 2 of a later driver:     7Mi\n");
+  ASSERT_TRUE(nodes.has_value()) << nodes.error().ToString();
+  ASSERT_EQ(nodes->size(), 2u);
+  EXPECT_EQ((*nodes)[0].total_bytes, uint64_t{98304} << 20);
+  EXPECT_EQ((*nodes)[0].metadata_bytes, uint64_t{8} << 20);
+  EXPECT_EQ((*nodes)[1].id, 2u);
+  for (const char* bad :
+       {"numa node 0 free: 1Mi\n", "numa node 0 size: 1Gi\n", "numa node x size: 1Mi\n", "nonsense\n",
+        "numa node 0 size: 1Mi\nnuma node 0 free: 2Mi\n", "numa node 0 size: 99999999999999999999Mi\n"}) {
+    EXPECT_FALSE(ParseTmmMemoryInfo(bad).has_value()) << bad;
+  }
+  EXPECT_TRUE(ParseTmmMemoryInfo("available: 0 numa nodes ()\n")->empty());
+}
+
 }  // namespace
 }  // namespace berth::agent

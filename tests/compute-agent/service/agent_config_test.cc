@@ -49,5 +49,19 @@ TEST(AgentConfig, AnErrorInAFileNamesTheFile) {
             std::string::npos);
 }
 
+TEST(AgentConfig, PoliciesAreReadAndWrongNamesRefusedWithTheRightOnes) {
+  auto read = [](std::string_view yaml) { return ParseAgentConfig(*ParseYaml(yaml, "agent.yaml")); };
+  auto config =
+      read("{restart: on-failure, restart_limit: 3, start_after_reboot: no, unclaimed_instances: stop}");
+  ASSERT_TRUE(config.has_value()) << config.error().ToString();
+  EXPECT_EQ(config->policy.restart, Restart::kOnFailure);
+  EXPECT_EQ(config->policy.restart_limit, 3u);
+  EXPECT_FALSE(config->policy.start_after_reboot);
+  EXPECT_EQ(config->unclaimed, Unclaimed::kStop);
+  EXPECT_EQ(read("{restart: perhaps}").status().ToString(),
+            "INVALID_ARGUMENT: restart: \"perhaps\" is unknown (never, on-failure, always)");
+  EXPECT_FALSE(read("{restart_limit: 0}").has_value());
+}
+
 }  // namespace
 }  // namespace berth::agent

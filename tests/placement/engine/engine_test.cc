@@ -226,6 +226,48 @@ TEST_F(EngineTest, AClaimedVfWhoseAddressIsReportedAsAPfLeavesAStateThatCanBeRes
             "device 0000:02:00.2 is left out: the address of its PF 0000:02:00.1 is kept for a claim");
 }
 
+// Seed 002: "if a device with any allocation is reconfigured in a way that an allocated PF is removed and VFs
+// from the same PF is configured (or vice versa) then nova-compute will refuse to start".
+TEST_F(EngineTest, RefusesAHostWhoseAllocatedPfIsRemovedAndVfsFromTheSamePfAreConfigured) {
+  HostReport host = MakeHost();
+  for (Device& device : host.devices) device.assignable = device.type == DeviceType::kPf;
+  ASSERT_TRUE(Report(host).has_value());
+  Claim claim = FloatingClaim(1, 1, 64);
+  claim.devices = {Bind(Pci(2, 0))};
+  ASSERT_TRUE(Create(claim).has_value());
+  HostReport switched = MakeHost();
+  for (Device& device : switched.devices) device.assignable = device.type == DeviceType::kVf;
+
+  Status refused = Report(switched).status();
+
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.message(), "the PF 0000:02:00.0 is held by instance " + claim.consumer.ToString() +
+                                   " and no longer configured, but its VF 0000:02:00.1 is");
+  EXPECT_EQ(*Host(1)->report, host);
+}
+
+TEST_F(EngineTest, RefusesAHostWhoseAllocatedVfIsRemovedAndItsPfIsConfigured) {
+  HostReport host = MakeHost();
+  for (Device& device : host.devices) device.assignable = device.type == DeviceType::kVf;
+  ASSERT_TRUE(Report(host).has_value());
+  Claim claim = FloatingClaim(1, 1, 64);
+  claim.devices = {Bind(Pci(2, 1))};
+  ASSERT_TRUE(Create(claim).has_value());
+  HostReport switched = host;
+  std::erase_if(switched.devices, [](const Device& device) { return device.type == DeviceType::kVf; });
+  for (Device& device : switched.devices) device.assignable = device.type == DeviceType::kPf;
+
+  Status refused = Report(switched).status();
+
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.message(), "the VF 0000:02:00.1 is held by instance " + claim.consumer.ToString() +
+                                   " and no longer configured, but its PF 0000:02:00.0 is");
+
+  ASSERT_TRUE(Apply(ReleaseClaim{"vm1"}).has_value());
+  ASSERT_TRUE(Apply(FinalizeClaim{claim.consumer}).has_value());
+  EXPECT_TRUE(Report(switched).has_value());  // nothing is held any more
+}
+
 // Whoever reads the report takes at most this many.
 TEST_F(EngineTest, WarningsOfWhatIsKeptDoNotExceedTheLimitOfAReport) {
   ASSERT_TRUE(Report(MakeHost()).has_value());

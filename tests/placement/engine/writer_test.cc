@@ -29,6 +29,8 @@ class GatedStore final : public db::Store {
     --waiting_;
     return store_.Append(batch);
   }
+  Status Verify() override { return store_.Verify(); }
+  Result<std::vector<db::AuditRecord>> ReadAudit(size_t limit) override { return store_.ReadAudit(limit); }
   uint64_t epoch() const override { return store_.epoch(); }
   std::string Describe() const override { return "gated"; }
 
@@ -64,7 +66,7 @@ class WriterTest : public ::testing::Test {
     auto contents = store_->Load();
     engine_ = *Engine::Restore(*contents);
     fleet_ = std::make_unique<Fleet>();
-    fleet_->Load(engine_->Hosts());
+    fleet_->Load(engine_->Hosts(), engine_->resources());
     hub_ = std::make_unique<EventHub>(*fleet_, hub);
     hub_->Load(contents->events, contents->sequence);
     writer_ = std::make_unique<Writer>(*engine_, *gate_, *hub_, options, contents->sequence + 1);

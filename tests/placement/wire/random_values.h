@@ -131,6 +131,7 @@ class RandomValues {
                   .nets = Words()};
     claim.status = {.state = static_cast<InstanceState>(Below(6)), .detail = Word(), .observed_at_ms = Big()};
     claim.created_at_ms = Big();
+    claim.external = Below(2) == 1;
     return claim;
   }
 

@@ -368,6 +368,7 @@ TEST(Lim21, MixedGuestCellWithoutPinnedCpusFitsUnderEveryThreadPolicy) {
 TEST(StepBudget, RunningOutIsUndecidedAndNeitherYesNorNo) {
   FitOptions options;
   options.step_budget = 1;
+  options.search_only = true;
   FitResult result = Fit(SocketExample(2, 3), GuestWith(2, AffinityPolicy::kSocket), options);
   EXPECT_EQ(result.verdict, Verdict::kUndecided);
   EXPECT_EQ(result.reason.code, "undecided");

@@ -3,8 +3,9 @@
 #include "placement/model/usage.h"
 #include "scheduler/fit/bind.h"
 #include "scheduler/fit/fit.h"
-#include "tests/scheduler/fit/naive.h"
+#include "scheduler/fit/quick_fit.h"
 #include "tests/scheduler/fit/random_host.h"
+#include "tests/scheduler/judge/naive.h"
 
 namespace berth::scheduler {
 namespace {
@@ -35,6 +36,33 @@ TEST(FitProperty, AnswersAndNonLocalCountsEqualBruteForceOnRandomSmallHosts) {
   }
   EXPECT_GT(fitting, kCases / 10);  // both answers are exercised
   EXPECT_LT(fitting, kCases * 9 / 10);
+}
+
+TEST(FitProperty, CountingAndSearchingAgree) {
+  uint32_t counted = 0;
+  FitOptions search;
+  search.search_only = true;
+  for (uint32_t seed = 1; seed <= kCases / 2; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomCase random(seed);
+    FitHost host = random.Host();
+    RequestSpec spec = random.Request();
+
+    QuickFit quick = FitQuickly(host, RequestPlan(spec, *host.types));
+
+    FitResult result = Fit(host, spec, search);
+    ASSERT_NE(result.verdict, Verdict::kUndecided);
+    if (result.verdict == Verdict::kFits) {
+      ASSERT_EQ(FindFault(host, spec, result.assignment), "");
+    }
+    if (quick.verdict == Verdict::kUndecided) continue;
+    ++counted;
+    ASSERT_EQ(quick.verdict, result.verdict);
+    if (quick.verdict != Verdict::kFits) continue;
+    ASSERT_EQ(quick.non_local, result.assignment.non_local);
+    ASSERT_EQ(quick.waste, result.assignment.waste);
+  }
+  EXPECT_GT(counted, kCases * 4 / 10);
 }
 
 TEST(FitProperty, RenumberingAndReorderingNeverChangeTheAnswer) {

@@ -229,7 +229,7 @@ TEST(ResolveNames, UnknownExtraSpecIsRefusedWithNameValueAndNearest) {
 
 TEST(ResolveNames, KnownButUnsupportedOnesAreRefusedByName) {
   for (const char* name :
-       {"hw:mem_encryption", "hw:mem_encryption_model", "hw:viommu_model", "hw:locked_memory",
+       {"hw:viommu_model", "hw:locked_memory",
         "trait:CUSTOM_X", "resources1:VGPU", "quota:cpu_shares", "hw:cpu_realtime"}) {
     auto result = Resolve({{name, "true"}});
     ASSERT_FALSE(result.has_value()) << name;

@@ -11,6 +11,7 @@
 
 #include "berth/v1/placement.grpc.pb.h"
 #include "berth/v1/scheduler.grpc.pb.h"
+#include "placement/client/channel.h"
 #include "placement/wire/host.h"
 #include "placement/wire/status.h"
 #include "scheduler/service/grpc_placement_client.h"
@@ -219,7 +220,7 @@ TEST(GrpcPlacementClient, ResumesWhereTheStreamBrokeAndBeginsAnewWhenThatIsGone)
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service);
   auto server = builder.BuildAndStart();
-  GrpcPlacementClient client(MakePlacementChannel("127.0.0.1:" + std::to_string(port)));
+  GrpcPlacementClient client(placement::MakeChannel("127.0.0.1:" + std::to_string(port)));
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<PlacementEvent> events;
@@ -252,7 +253,7 @@ TEST(GrpcPlacementClient, ResumesWhereTheStreamBrokeAndBeginsAnewWhenThatIsGone)
 }
 
 TEST(GrpcPlacementClient, UnreachablePlacementIsUnavailable) {
-  GrpcPlacementClient client(MakePlacementChannel("127.0.0.1:1"));
+  GrpcPlacementClient client(placement::MakeChannel("127.0.0.1:1"));
   EXPECT_EQ(client.GetClaim("vm").status().code(), StatusCode::kUnavailable);
 }
 

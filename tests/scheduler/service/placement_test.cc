@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "berth/v1/placement.grpc.pb.h"
+#include "placement/client/channel.h"
 #include "placement/server.h"
 #include "placement/wire/host.h"
 #include "scheduler/service/grpc_placement_client.h"
@@ -91,7 +92,7 @@ TEST(SchedulerOnPlacement, FillsAHostExactlyAndGoesOnAfterPlacementRestarted) {
   auto catalogue = ParseCatalogue(kCatalogue, "test.yaml");
   ASSERT_TRUE(catalogue.has_value()) << catalogue.error().ToString();
   MetricsRegistry metrics;
-  GrpcPlacementClient client(MakePlacementChannel(placement.address()));
+  GrpcPlacementClient client(placement::MakeChannel(placement.address()));
   Scheduler scheduler(std::make_shared<const Catalogue>(std::move(*catalogue)), client, metrics,
                       [] { return uint64_t{1700000000000}; });
   ASSERT_TRUE(Await([&] { return scheduler.ready(); }));

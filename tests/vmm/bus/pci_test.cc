@@ -80,6 +80,51 @@ TEST(BarAllocator, FallsBackBelow4GiBAndSaysWhenNothingIsLeft) {
   EXPECT_EQ(bars.Allocate(BarKind::kMemory32, 0x1000).status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST(PciConfigSpace, HasIoBarsAndSmallMemoryBars) {
+  PciConfigSpace config(PciIdentity{.vendor = 0x1234});
+  config.AddBar(0, BarKind::kMemory32, 0x80, false);
+  config.AddBar(1, BarKind::kIo, 0x40, false);
+  const uint8_t ones[4] = {0xff, 0xff, 0xff, 0xff};
+  config.Write(0x10, ones);
+  config.Write(0x14, ones);
+  EXPECT_EQ(config.Read32(0x10), 0xffffff80u);
+  EXPECT_EQ(config.Read32(0x14), 0xffffffc1u);
+  config.SetBarAddress(1, 0x1040);
+  EXPECT_EQ(config.Read32(0x14), 0x1041u);
+  EXPECT_EQ(config.bar(1)->address, 0x1040u);
+  config.Write(0x04, ones);
+  EXPECT_TRUE(config.io_enabled());
+}
+
+TEST(BarAllocator, KeepsIoBarsInTheIoWindow) {
+  BarAllocator bars(kLow, kHigh, {0x1000, 0x100});
+  EXPECT_EQ(*bars.Allocate(BarKind::kIo, 0x80), 0x1000u);
+  EXPECT_EQ(*bars.Allocate(BarKind::kIo, 0x80), 0x1080u);
+  EXPECT_EQ(bars.Allocate(BarKind::kIo, 4).status().code(), StatusCode::kResourceExhausted);
+  bars.Free(0x1000, 0x80);
+  EXPECT_EQ(*bars.Allocate(BarKind::kIo, 4), 0x1000u);
+  EXPECT_EQ(*bars.Allocate(BarKind::kMemory32, 0x1000), 0xc0000000u);
+}
+
+TEST(PciSegment, DecodesIoBarsOnThePortsBus) {
+  Bus mmio, ports;
+  PciSegment segment(0, mmio, {kLow, kHigh}, {&ports, {0x1000, 0xf000}});
+  auto function = std::make_shared<FakePciFunction>(0x77);
+  function->config().AddBar(0, BarKind::kIo, 0x20, false);
+  function->config().SetBarAddress(0, 0x1020);
+  ASSERT_EQ(*segment.Add(function, "card"), 1u);
+  uint8_t byte = 0;
+  EXPECT_FALSE(ports.Read(0x1020, {&byte, 1}));
+  const uint8_t enable_io[2] = {1, 0};
+  segment.Write((1 << 15) + 4, enable_io);
+  EXPECT_TRUE(ports.Read(0x103f, {&byte, 1}));
+  EXPECT_EQ(byte, 0x77);
+  EXPECT_FALSE(mmio.Read(0x1020, {&byte, 1}));
+  const uint32_t outside = 0x501;
+  segment.Write((1 << 15) + 0x10, {reinterpret_cast<const uint8_t*>(&outside), 4});
+  EXPECT_FALSE(ports.Read(0x1020, {&byte, 1}));
+}
+
 TEST(BarAllocator, JoinsWhatIsFreed) {
   BarAllocator bars({0xc0000000, 0x4000}, {});
   for (uint64_t i = 0; i < 4; ++i) {

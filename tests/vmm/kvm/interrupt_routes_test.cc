@@ -109,5 +109,25 @@ TEST_F(InterruptRoutesTest, EndsWhenAllGsisAreTaken) {
   EXPECT_EQ(none.AllocateRoute().status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST(InterruptRoutes, KeepsWhatIsTriggeredWhileARouteIsMasked) {
+  FakeKvm kvm;
+  auto vm = *kvm.CreateVm();
+  ASSERT_TRUE(vm->EnableSplitIrqchip(24).ok());
+  InterruptRoutes routes(*vm, 24);
+  auto route = *routes.AllocateRoute();
+  EXPECT_FALSE(InterruptWaits(*route));
+  ASSERT_TRUE(route->Set({0xfee00000, 0x41}).ok());
+  EXPECT_EQ(kvm.vm().irqfds.size(), 1u);
+
+  ASSERT_TRUE(route->SetMasked(true).ok());
+  EXPECT_TRUE(kvm.vm().irqfds.empty());
+  route->Trigger();
+  EXPECT_TRUE(InterruptWaits(*route));
+  ASSERT_TRUE(route->SetMasked(false).ok());
+
+  EXPECT_EQ(kvm.vm().irqfds.at(route->event_fd()), 24u);
+  EXPECT_FALSE(InterruptWaits(*route));  // the kernel delivers what it finds when the irqfd is assigned
+}
+
 }  // namespace
 }  // namespace berth::vmm

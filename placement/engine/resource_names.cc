@@ -1,0 +1,74 @@
+#include <string>
+
+#include "placement/engine/resource_engine.h"
+#include "placement/model/names.h"
+
+// Resource classes and traits.
+namespace berth::placement {
+namespace {
+
+constexpr std::string_view kCustom = "CUSTOM_";
+
+}  // namespace
+
+Status ResourceEngine::Do(const CreateResourceClass& command, Outcome& outcome) {
+  if (view().resource_classes().Find(command.name)) {
+    if (command.idempotent) return OkStatus();
+    return Refuse(Refusal::kConflict, "Conflicting resource class already exists: " + command.name);
+  }
+  draft_.AddResourceClass(command.name, at_ms_);
+  outcome.created = true;
+  return OkStatus();
+}
+
+Status ResourceEngine::Do(const RenameResourceClass& command, Outcome&) {
+  auto id = view().resource_classes().Find(command.name);
+  if (!id) return Refuse(Refusal::kNotFound, "No such resource class " + command.name + ".");
+  if (IsStandardResourceClass(command.name)) {
+    return Refuse(Refusal::kBadRequest, "Cannot update standard resource class " + command.name);
+  }
+  if (command.new_name == command.name) return OkStatus();
+  if (view().resource_classes().Find(command.new_name)) {
+    return Refuse(Refusal::kConflict, "Resource class already exists: " + command.new_name);
+  }
+  draft_.RenameResourceClass(*id, command.new_name, at_ms_);
+  return OkStatus();
+}
+
+Status ResourceEngine::Do(const DeleteResourceClass& command, Outcome&) {
+  auto id = view().resource_classes().Find(command.name);
+  if (!id) return Refuse(Refusal::kNotFound, "No such resource class " + command.name + ".");
+  if (IsStandardResourceClass(command.name)) {
+    return Refuse(
+        Refusal::kBadRequest,
+        "Error in delete resource class: Cannot delete standard resource class " + command.name + ".");
+  }
+  if (!view().TreesWith(*id).Empty()) {
+    return Refuse(Refusal::kConflict, "Error in delete resource class: Cannot delete resource class " +
+                                          command.name + ". Class is in use in inventory.");
+  }
+  draft_.RemoveResourceClass(*id);
+  return OkStatus();
+}
+
+Status ResourceEngine::Do(const CreateTrait& command, Outcome& outcome) {
+  if (view().traits().Find(command.name)) return OkStatus();
+  draft_.AddTrait(command.name, at_ms_);
+  outcome.created = true;
+  return OkStatus();
+}
+
+Status ResourceEngine::Do(const DeleteTrait& command, Outcome&) {
+  auto id = view().traits().Find(command.name);
+  if (!id) return Refuse(Refusal::kNotFound, "No such trait(s): " + command.name + ".");
+  if (!command.name.starts_with(kCustom)) {
+    return Refuse(Refusal::kBadRequest, "Cannot delete standard trait " + command.name + ".");
+  }
+  if (!view().TreesWith(*id).Empty()) {
+    return Refuse(Refusal::kConflict, "The trait " + command.name + " is in use by a resource provider.");
+  }
+  draft_.RemoveTrait(*id);
+  return OkStatus();
+}
+
+}  // namespace berth::placement

@@ -1,0 +1,194 @@
+#include "scheduler/service/candidates.h"
+
+#include <algorithm>
+#include <functional>
+#include <string>
+
+namespace berth::scheduler {
+namespace {
+
+constexpr uint32_t kNobody = UINT32_MAX;
+
+// Compares as the text does, as far as it goes.
+uint64_t FirstBytes(const std::string& text) {
+  uint64_t out = 0;
+  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
+  return out;
+}
+
+}  // namespace
+
+Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
+
+void Candidates::Look(size_t slot) {
+  Entry& entry = entries_[slot];
+  if (IsUndecided(slot)) --undecided_;
+  entry = {};
+  const HostView* view = fleet_->Peek(slot);
+  if (view == nullptr) return;
+  ++evaluated_;
+  QuickFit fit = FitView(*view, plan_);
+  if (fit.verdict == Verdict::kFits) {
+    entry = {ScoreOf(*view, spec_, fit), FirstBytes(view->report->name)};
+  } else if (fit.verdict == Verdict::kUndecided) {
+    entry.name = kUndecided;
+    ++undecided_;
+  }
+}
+
+bool Candidates::Better(uint32_t a, uint32_t b) const {
+  if (a == kNobody || entries_[a].score == kNoScore) return false;
+  if (b == kNobody) return true;
+  const Entry& one = entries_[a];
+  const Entry& other = entries_[b];
+  if (one.score != other.score) return one.score < other.score;
+  if (one.name != other.name) return one.name < other.name;
+  return fleet_->Peek(a)->report->name < fleet_->Peek(b)->report->name;
+}
+
+uint32_t Candidates::Winner(size_t level, size_t node) const {
+  size_t below = level == 0 ? entries_.size() : levels_[level - 1].size();
+  uint32_t best = kNobody;
+  size_t end = std::min(below, (node + 1) * kFan);
+  for (size_t i = node * kFan; i < end; ++i) {
+    uint32_t one = level == 0 ? static_cast<uint32_t>(i) : levels_[level - 1][i];
+    if (Better(one, best)) best = one;
+  }
+  return best;
+}
+
+void Candidates::Update(size_t slot) {
+  size_t node = slot;
+  for (size_t level = 0; level < levels_.size(); ++level) {
+    node /= kFan;
+    levels_[level][node] = Winner(level, node);
+  }
+}
+
+void Candidates::Rebuild() {
+  levels_.clear();
+  size_t below = entries_.size();
+  do {
+    below = (below + kFan - 1) / kFan;
+    levels_.emplace_back(below, kNobody);
+    for (size_t node = 0; node < below; ++node) levels_.back()[node] = Winner(levels_.size() - 1, node);
+  } while (below > 1);
+}
+
+void Candidates::Follow(const std::shared_ptr<const Fleet>& fleet) {
+  if (fleet == fleet_) return;
+  std::shared_ptr<const Fleet> before = std::move(fleet_);
+  fleet_ = fleet;
+  std::vector<size_t> changed;
+  fleet_->ForEachChange(before.get(), [&](size_t slot) { changed.push_back(slot); });
+  size_t slots = fleet_->slots();
+  bool rebuild = slots != entries_.size() || changed.size() > slots / 8 || levels_.empty();
+  if (slots < entries_.size()) {
+    for (size_t slot = slots; slot < entries_.size(); ++slot) undecided_ -= IsUndecided(slot) ? 1 : 0;
+  }
+  entries_.resize(slots);
+  for (size_t slot : changed) {
+    if (slot < slots) Look(slot);
+  }
+  if (rebuild) return Rebuild();
+  for (size_t slot : changed) Update(slot);
+}
+
+HostViewPtr Candidates::Best() const {
+  if (levels_.empty() || levels_.back().empty()) return nullptr;
+  uint32_t slot = levels_.back()[0];
+  return slot == kNobody ? nullptr : fleet_->At(slot);
+}
+
+size_t Candidates::MemoryBytes() const {
+  size_t bytes = entries_.capacity() * sizeof(Entry);
+  for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
+  return bytes;
+}
+
+RequestSpec ClassOf(const RequestSpec& spec) {
+  RequestSpec out = spec;
+  for (PciRequest& request : out.pci) request.name.clear();
+  return out;
+}
+
+uint64_t HashOf(const RequestSpec& spec) {
+  uint64_t hash = 0x9e3779b97f4a7c15;
+  auto mix = [&hash](uint64_t value) {
+    hash = (hash ^ value) * 0xff51afd7ed558ccd;
+    hash ^= hash >> 32;
+  };
+  auto text = [&mix](const std::string& value) { mix(std::hash<std::string>()(value)); };
+  mix(spec.vcpus);
+  mix(spec.memory_bytes);
+  for (const GuestCell& cell : spec.cells) {
+    mix(cell.memory_bytes);
+    mix(cell.vcpus.Count());
+    mix(cell.pinned.Count());
+  }
+  mix(static_cast<uint64_t>(spec.cpu_policy) | static_cast<uint64_t>(spec.thread_policy) << 8 |
+      static_cast<uint64_t>(spec.emulator_policy) << 16 | static_cast<uint64_t>(spec.pages.kind) << 24 |
+      static_cast<uint64_t>(spec.encryption) << 32 | uint64_t{spec.isolate_groups} << 40);
+  mix(spec.pages.size_bytes);
+  for (const PciRequest& request : spec.pci) {
+    mix(request.count);
+    mix(static_cast<uint64_t>(request.policy));
+    for (const DeviceMatch& match : request.alternatives) {
+      text(match.vendor_id);
+      text(match.product_id);
+      text(match.resource_class);
+    }
+  }
+  for (const std::string& name : spec.physical_networks) text(name);
+  return hash;
+}
+
+void CandidateCache::ForgetOldest() {
+  auto oldest = std::prev(order_.end());
+  auto [first, last] = classes_.equal_range(HashOf((*oldest)->candidates.spec()));
+  for (auto it = first; it != last; ++it) {
+    if (it->second != oldest) continue;
+    classes_.erase(it);
+    break;
+  }
+  order_.pop_back();
+}
+
+std::shared_ptr<CandidateCache::Class> CandidateCache::Find(const RequestSpec& spec) {
+  RequestSpec key = ClassOf(spec);
+  uint64_t hash = HashOf(key);
+  std::lock_guard lock(mutex_);
+  ++asked_;
+  auto [from, to] = classes_.equal_range(hash);
+  auto known =
+      std::find_if(from, to, [&](const auto& one) { return (*one.second)->candidates.spec() == key; });
+  if (known != to) {
+    ++hits_;
+    order_.splice(order_.begin(), order_, known->second);
+  } else {
+    ++misses_;
+    order_.push_front(std::make_shared<Class>(key));
+    classes_.emplace(hash, order_.begin());
+  }
+  order_.front()->asked = asked_;
+  while (order_.size() > max_classes_ || asked_ - order_.back()->asked > max_idle_) ForgetOldest();
+  return order_.front();
+}
+
+CandidateCache::Answer CandidateCache::Best(const std::shared_ptr<const Fleet>& fleet,
+                                            const RequestSpec& spec) {
+  std::shared_ptr<Class> one = Find(spec);
+  std::lock_guard lock(one->mutex);
+  one->candidates.Follow(fleet);
+  Answer answer;
+  answer.undecided = one->candidates.undecided();
+  answer.host = one->candidates.Best();
+  return answer;
+}
+
+CandidateCache::Totals CandidateCache::totals() const {
+  std::lock_guard lock(mutex_);
+  return {order_.size(), hits_, misses_};
+}
+
+}  // namespace berth::scheduler

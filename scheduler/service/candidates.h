@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "scheduler/fit/request_plan.h"
+#include "scheduler/service/fleet.h"
+#include "scheduler/service/score.h"
+
+namespace berth::scheduler {
+
+// The hosts of a fleet in the order in which they suit one class of requests: requests that fit the same
+// hosts in the same way. It follows the fleet lazily: pictures of the fleet share what did not change, so
+// that comparing pointers tells which hosts to look at again. Not thread-safe.
+class Candidates {
+ public:
+  explicit Candidates(const RequestSpec& spec);
+  Candidates(const Candidates&) = delete;
+  Candidates& operator=(const Candidates&) = delete;
+
+  // Catches up with the picture.
+  void Follow(const std::shared_ptr<const Fleet>& fleet);
+  // The best host of the picture last followed; among equals the first by name. nullptr: none fits.
+  HostViewPtr Best() const;
+  const RequestSpec& spec() const { return spec_; }
+  // Hosts that are neither yes nor no.
+  uint32_t undecided() const { return undecided_; }
+  // Hosts that were looked at, since the beginning.
+  uint64_t evaluated() const { return evaluated_; }
+  size_t MemoryBytes() const;
+
+ private:
+  // What a slot is worth. Where the request does not fit: kNoScore, with `name` telling whether that is
+  // proved.
+  struct Entry {
+    Score score = kNoScore;
+    uint64_t name = 0;  // the first bytes of the host's name, in order of comparison
+  };
+  static constexpr uint64_t kUndecided = 1;
+  static constexpr size_t kFan = 16;
+
+  void Look(size_t slot);
+  bool IsUndecided(size_t slot) const {
+    return entries_[slot].score == kNoScore && entries_[slot].name == kUndecided;
+  }
+  bool Better(uint32_t a, uint32_t b) const;
+  uint32_t Winner(size_t level, size_t node) const;
+  void Update(size_t slot);
+  void Rebuild();
+
+  const RequestSpec spec_;
+  RequestPlan plan_;
+  std::shared_ptr<const Fleet> fleet_;
+  std::vector<Entry> entries_;  // by slot
+  // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
+  // so on up to one.
+  std::vector<std::vector<uint32_t>> levels_;
+  uint32_t undecided_ = 0;
+  uint64_t evaluated_ = 0;
+};
+
+// The classes that were asked for lately, each with its candidates. Thread-safe; two requests of one class
+// wait for each other, others do not.
+class CandidateCache {
+ public:
+  // A class holds on to the picture that it saw last, so one that nobody asked for during `max_idle` other
+  // questions is forgotten.
+  explicit CandidateCache(size_t max_classes = 512, uint64_t max_idle = 10'000)
+      : max_classes_(max_classes), max_idle_(max_idle) {}
+
+  struct Answer {
+    HostViewPtr host;  // shared with the picture; nullptr: none fits
+    uint32_t undecided = 0;
+  };
+  Answer Best(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec);
+
+  struct Totals {
+    size_t classes = 0;
+    uint64_t hits = 0;
+    uint64_t misses = 0;
+  };
+  Totals totals() const;
+
+ private:
+  struct Class {
+    explicit Class(const RequestSpec& key) : candidates(key) {}
+    std::mutex mutex;  // guards candidates, but for its spec
+    Candidates candidates;
+    uint64_t asked = 0;  // number of the last question; guarded by the cache's mutex
+  };
+  using Order = std::list<std::shared_ptr<Class>>;  // shared with those who are asking it
+
+  std::shared_ptr<Class> Find(const RequestSpec& spec);
+  void ForgetOldest();
+
+  const size_t max_classes_;
+  const uint64_t max_idle_;
+  mutable std::mutex mutex_;                                    // guards all below; held for the look-up only
+  Order order_;                                                 // lately asked first
+  std::unordered_multimap<uint64_t, Order::iterator> classes_;  // by hash
+  uint64_t asked_ = 0;
+  uint64_t hits_ = 0;
+  uint64_t misses_ = 0;
+};
+
+// The request without what has no influence on hosts (names of ports and aliases), and its hash.
+RequestSpec ClassOf(const RequestSpec& spec);
+uint64_t HashOf(const RequestSpec& spec);
+
+}  // namespace berth::scheduler

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+
+#include "scheduler/fit/quick_fit.h"
+#include "scheduler/service/fleet.h"
+
+namespace berth::scheduler {
+
+// How well a host serves a request: smaller is better. The order of choice: the fewest non-local devices (10
+// bits); for a guest that asks for none, the fewest devices beside it (16 bits); the fullest host that serves
+// (37 bits). Larger figures count as the largest.
+using Score = uint64_t;
+inline constexpr Score kNoScore = UINT64_MAX;
+
+// Of a host on which the request fits.
+Score ScoreOf(const HostView& view, const RequestSpec& spec, const QuickFit& fit);
+
+// FitQuickly, and the search where counts do not tell.
+QuickFit FitView(const HostView& view, const RequestPlan& plan);
+
+}  // namespace berth::scheduler

@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <utility>
+
+#include "scheduler/request/alias.h"
+#include "scheduler/request/resolve.h"
+#include "scheduler/whatif/scenario.h"
+
+namespace berth::scheduler::whatif {
+namespace {
+
+// Members of an object as text, those that the form knows; others are ignored.
+Properties ReadProperties(const Json& parent, const char* key, bool (*known)(std::string_view),
+                          JsonFields& fields) {
+  Properties out;
+  const Json* object = parent.Find(key);
+  if (object == nullptr) return out;
+  if (!object->IsObject()) {
+    fields.Fail(key, "must be an object");
+    return out;
+  }
+  for (const auto& member : *object) {
+    std::string_view name = member.key();
+    if (!member.IsNull() && known(name)) out.emplace(name, ToText(member));
+  }
+  return out;
+}
+
+Flavor ReadFlavor(const Json& json, JsonFields& fields) {
+  Flavor flavor;
+  flavor.name = fields.Text(json, "name");
+  uint64_t vcpus = fields.WholeRequired(json, "vcpus");
+  flavor.vcpus = static_cast<uint32_t>(std::min<uint64_t>(vcpus, UINT32_MAX));
+  flavor.memory_mib = fields.WholeRequired(json, "memory_mb");
+  flavor.extra_specs = ReadProperties(json, "extra_specs", IsKnownExtraSpec, fields);
+  return flavor;
+}
+
+std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
+  std::vector<PortRequest> out;
+  const Json* ports = fields.Array(scenario, "ports");
+  if (ports == nullptr) return out;
+  for (const Json& port : *ports) {
+    if (!port.IsObject()) {
+      fields.Fail("ports", "must be objects");
+      return out;
+    }
+    PortRequest one;
+    one.id = fields.Text(port, "id");
+    one.vnic_type = port.Find("vnic_type") == nullptr ? "normal" : fields.Text(port, "vnic_type");
+    if (port.Find("physical_network") != nullptr)
+      one.physical_network = fields.Text(port, "physical_network");
+    one.tunneled = fields.Bool(port, "tunneled", false);
+    if (port.Find("trusted") != nullptr) one.trusted = fields.Bool(port, "trusted", false);
+    one.numa_policy = fields.Text(port, "numa_policy");
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Result<AliasEntry> ReadAlias(const Json& json) {
+  std::vector<AliasField> pairs;
+  pairs.reserve(json.size());
+  for (const auto& member : json) {
+    if (member.IsNull()) continue;
+    std::string text;
+    if (member.IsArray()) {
+      for (const Json& item : member) text += ToText(item) + ",";
+    } else {
+      text = ToText(member);
+    }
+    pairs.emplace_back(member.key(), std::move(text));
+  }
+  return MakeAliasEntry(pairs);
+}
+
+// As in Nova, aliases are read when a flavor asks for one: an invalid one then rejects the request.
+Result<AliasTable> ReadAliases(const Json* config, const Properties& extra_specs, JsonFields& fields) {
+  AliasTable table;
+  const Json* aliases = config == nullptr ? nullptr : fields.Array(*config, "aliases");
+  if (aliases == nullptr || !extra_specs.contains("pci_passthrough:alias")) return table;
+  for (const Json& alias : *aliases) {
+    if (!alias.IsObject()) {
+      return InvalidArgument("PciInvalidAlias: an alias must be an object", "config.aliases");
+    }
+    TRY_ASSIGN(AliasEntry entry, ReadAlias(alias));
+    TRY(AddAliasEntry(std::move(entry), table));
+  }
+  return table;
+}
+
+}  // namespace
+
+Result<RequestSpec> ReadRequest(const Json& scenario, JsonFields& fields) {
+  const Json* config = scenario.Find("config");
+  if (config != nullptr && !config->IsObject()) fields.Fail("config", "must be an object");
+  Flavor flavor = ReadFlavor(*scenario.Find("flavor"), fields);
+  Properties image = ReadProperties(scenario, "image_properties", IsKnownImageProperty, fields);
+  std::vector<PortRequest> ports = ReadPorts(scenario, fields);
+  if (!fields.ok()) return RequestSpec{};
+  TRY_ASSIGN(AliasTable aliases, ReadAliases(config, flavor.extra_specs, fields));
+  bool in_placement = config != nullptr && fields.Bool(*config, "pci_in_placement", false);
+  return ResolveRequest(flavor, image, ports, aliases,
+                        in_placement ? PciTracking::kNovaInPlacement : PciTracking::kNovaTracker);
+}
+
+}  // namespace berth::scheduler::whatif

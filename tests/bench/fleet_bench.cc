@@ -1,0 +1,206 @@
+// Decisions over a fleet: hosts of 2 nodes, every fifth with 8 GPUs and 8 NICs of 8 VFs each; requests of
+// many classes; each decision is claimed in the fleet's mirror before the next. Prints one JSON line per
+// fleet.
+//
+//   fleet_bench [HOSTS...]     default: 10000 100000
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "scheduler/fit/bind.h"
+#include "scheduler/service/decide.h"
+
+namespace {
+
+using namespace berth;             // NOLINT(google-build-using-namespace)
+using namespace berth::scheduler;  // NOLINT(google-build-using-namespace)
+
+// Time of this thread on a CPU: what a decision costs, whoever else uses the machine.
+struct Clock {
+  using duration = std::chrono::nanoseconds;
+  static duration now() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + duration(time.tv_nsec);
+  }
+};
+
+constexpr uint64_t kGib = uint64_t{1} << 30;
+
+placement::HostReport MakeHost(uint32_t number) {
+  placement::HostReport host;
+  host.name = "host" + std::to_string(number);
+  host.uuid = Uuid::FromName(Uuid{}, host.name);
+  host.can_run_guests = true;
+  host.cpu_allocation_ratio = 4;
+  for (uint32_t node = 0; node < 2; ++node) {
+    placement::Cell cell;
+    cell.id = node;
+    cell.socket = node;
+    uint32_t first = node * 48;
+    cell.shared_cpus = CpuSet::Range(first, first + 15);
+    cell.dedicated_cpus = CpuSet::Range(first + 16, first + 47);
+    for (uint32_t cpu = first; cpu < first + 48; cpu += 2) cell.siblings.push_back(CpuSet{cpu, cpu + 1});
+    cell.memory_bytes = 192 * kGib;
+    cell.pages = {{4096, 96 * kGib / 4096, 0}, {2 << 20, 96 * kGib / (2 << 20), 0}};
+    host.cells.push_back(std::move(cell));
+  }
+  if (number % 5 != 0) return host;
+  for (uint32_t card = 0; card < 8; ++card) {
+    placement::Device nic;
+    nic.vendor_id = "15b3";
+    nic.product_id = "1018";
+    nic.type = placement::DeviceType::kVf;
+    nic.parent = PciAddress{0, static_cast<uint8_t>(0x10 + card), 0, 0};
+    nic.numa_node = card / 4;
+    nic.assignable = true;
+    nic.remote_managed = false;
+    nic.physical_network = "physnet0";
+    nic.resource_class = "CUSTOM_PCI_15B3_1018";
+    for (uint8_t vf = 0; vf < 8; ++vf) {
+      nic.address = {0, static_cast<uint8_t>(0x10 + card), 2, vf};
+      host.devices.push_back(nic);
+    }
+  }
+  for (uint32_t card = 0; card < 8; ++card) {
+    placement::Device gpu;
+    gpu.address = {0, static_cast<uint8_t>(0x80 + card), 0, 0};
+    gpu.vendor_id = "10de";
+    gpu.product_id = "2330";
+    gpu.numa_node = card / 4;
+    gpu.assignable = true;
+    gpu.resource_class = "CUSTOM_PCI_10DE_2330";
+    host.devices.push_back(std::move(gpu));
+  }
+  return host;
+}
+
+RequestSpec Guest(uint32_t cells, uint32_t vcpus, uint64_t gib, CpuPolicy policy) {
+  RequestSpec spec;
+  spec.cpu_policy = policy;
+  spec.vcpus = cells == 0 ? vcpus : cells * vcpus;
+  spec.memory_bytes = gib * kGib * std::max(1u, cells);
+  for (uint32_t i = 0; i < cells; ++i) {
+    GuestCell cell;
+    cell.vcpus = CpuSet::Range(i * vcpus, i * vcpus + vcpus - 1);
+    if (policy == CpuPolicy::kDedicated) cell.pinned = cell.vcpus;
+    cell.memory_bytes = gib * kGib;
+    spec.cells.push_back(std::move(cell));
+  }
+  return spec;
+}
+
+PciRequest Ask(const char* vendor, uint32_t count, bool port) {
+  PciRequest request;
+  request.name = vendor;
+  request.from_port = port;
+  request.count = count;
+  request.policy = AffinityPolicy::kRequired;
+  DeviceMatch match;
+  if (port) {
+    match.network = NetworkMatch{"physnet0"};
+    match.remote_managed = false;
+  } else {
+    match.vendor_id = vendor;
+  }
+  request.alternatives = {match};
+  return request;
+}
+
+std::vector<RequestSpec> Classes() {
+  std::vector<RequestSpec> out;
+  for (uint32_t vcpus : {1, 2, 4, 8}) {
+    for (uint64_t gib : {2, 4, 8, 16}) {
+      out.push_back(Guest(0, vcpus, gib, CpuPolicy::kShared));
+      out.push_back(Guest(1, vcpus, gib, CpuPolicy::kDedicated));
+      out.push_back(Guest(2, vcpus, gib, CpuPolicy::kDedicated));
+      out.push_back(Guest(1, vcpus, gib, CpuPolicy::kDedicated));
+      out.back().pages.kind = PageRequest::Kind::kLarge;
+    }
+  }
+  for (uint32_t gpus : {1, 2, 4, 8}) {
+    RequestSpec spec = Guest(gpus > 2 ? 2 : 1, 4, 8, CpuPolicy::kDedicated);
+    spec.pci = {Ask("10de", gpus, false), Ask("port", 1, true)};
+    out.push_back(spec);
+    spec.pci = {Ask("port", 2, true)};
+    out.push_back(spec);
+  }
+  return out;
+}
+
+double Us(Clock::duration time) {
+  return std::chrono::duration<double, std::micro>(time).count();
+}
+
+double At(std::vector<double>& times, double share) {
+  std::sort(times.begin(), times.end());
+  return times[static_cast<size_t>(share * static_cast<double>(times.size() - 1))];
+}
+
+void Bench(uint32_t hosts) {
+  Mirror mirror;
+  for (uint32_t i = 0; i < hosts; ++i) {
+    PlacementEvent event;
+    event.kind = PlacementEvent::Kind::kHostChanged;
+    event.report = MakeHost(i);
+    event.host = event.report->uuid;
+    event.generation = 1;
+    mirror.Apply(std::move(event));
+  }
+  std::vector<RequestSpec> classes = Classes();
+  CandidateCache cache;
+  std::vector<double> cold;
+  for (const RequestSpec& spec : classes) {
+    auto start = Clock::now();
+    DecideByClass(cache, mirror.Snapshot(), spec);
+    cold.push_back(Us(Clock::now() - start));
+  }
+  std::mt19937 random(1);
+  std::vector<double> warm;
+  std::vector<double> claims;
+  uint32_t decisions = 20000;
+  for (uint32_t i = 0; i < decisions; ++i) {
+    const RequestSpec& spec = classes[random() % classes.size()];
+    auto fleet = mirror.Snapshot();
+    auto start = Clock::now();
+    Decision decision = DecideByClass(cache, fleet, spec);
+    auto decided = Clock::now();
+    warm.push_back(Us(decided - start));
+    if (!decision.choice) continue;
+    placement::Claim claim;
+    claim.consumer = Uuid::FromName(Uuid{}, "vm" + std::to_string(i));
+    claim.name = "vm" + std::to_string(i);
+    claim.host = decision.choice->host;
+    BindAssignment(spec, decision.choice->assignment, claim);
+    fleet.reset();
+    start = Clock::now();
+    mirror.ApplyOwnClaim(claim, decision.choice->generation, decision.choice->generation + 1);
+    claims.push_back(Us(Clock::now() - start));
+  }
+  double sum = 0;
+  for (double one : warm) sum += one;
+  std::printf(
+      "{\"bench\":\"fleet\",\"hosts\":%u,\"classes\":%zu,\"decisions\":%u,\"claimed\":%zu,\"cold_p50_us\":%."
+      "1f,"
+      "\"cold_max_us\":%.1f,\"warm_p50_us\":%.2f,\"warm_p99_us\":%.2f,\"decisions_per_s\":%.0f,"
+      "\"mirror_claim_p50_us\":%.2f,\"mirror_claim_p99_us\":%.2f}\n",
+      hosts, classes.size(), decisions, claims.size(), At(cold, 0.5), At(cold, 1), At(warm, 0.5),
+      At(warm, 0.99), decisions * 1e6 / sum, At(claims, 0.5), At(claims, 0.99));
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<uint32_t> sizes;
+  for (int i = 1; i < argc; ++i) sizes.push_back(static_cast<uint32_t>(std::max(1, std::atoi(argv[i]))));
+  if (sizes.empty()) sizes = {10000, 100000};
+  for (uint32_t hosts : sizes) Bench(hosts);
+  return 0;
+}

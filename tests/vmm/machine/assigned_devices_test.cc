@@ -1,0 +1,165 @@
+#include "vmm/machine/assigned_devices.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/vmm/boot/kernel_image.h"
+#include "vmm/bus/layout.h"
+#include "vmm/kvm/fake_kvm.h"
+#include "vmm/machine/machine.h"
+#include "vmm/vfio/fake_vfio.h"
+
+namespace berth::vmm {
+namespace {
+
+// A machine on FakeKvm with a device of FakeVfio.
+class AssignedDevicesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ =
+        testing::TempDir() + "assigned_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+    KernelImage image;
+    std::ofstream(directory_ + "/vmlinuz", std::ios::binary)
+        .write(reinterpret_cast<const char*>(image.bytes().data()), static_cast<long>(image.bytes().size()));
+    config_.kernel = directory_ + "/vmlinuz";
+    config_.memory.size = MiB(64);
+    config_.serial.mode = SerialConfig::Mode::kOff;
+    config_.rng.clear();
+    config_.devices = {{.path = "/sys/bus/pci/devices/0000:21:10.0", .id = "vf"}};
+  }
+  void TearDown() override {
+    machine_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  // The machine owns the host; what it needs is set up before.
+  Status Create(FakeVfioDevice::Options options = {}) {
+    VfioSource source;
+    source.check = [this](const VfioDemand& demand) {
+      demand_ = demand;
+      return refuse_;
+    };
+    source.open = [this, options](const std::vector<std::string>&) -> Result<std::unique_ptr<VfioHost>> {
+      auto host = std::make_unique<FakeVfioHost>(iommu_);
+      device_ = &host->Add(options);
+      return std::unique_ptr<VfioHost>(std::move(host));
+    };
+    auto machine = Machine::Create(
+        kvm_, config_, *loop_,
+        [this](MachineEnd end) {
+          end_ = std::move(end);
+          loop_->Stop();
+        },
+        nullptr, source);
+    if (!machine.has_value()) return machine.error();
+    machine_ = *std::move(machine);
+    return OkStatus();
+  }
+  static ScriptedExit PowerOff() {
+    return ScriptedExit::Out(layout::kSleepControlPort, {layout::kSleepTypeS5 << 2 | layout::kSleepEnable});
+  }
+  static ScriptedExit Reset() { return ScriptedExit::Out(layout::kResetPort, {layout::kResetValue}); }
+  // A write of the guest into the configuration space of the function in slot 1.
+  static ScriptedExit WriteConfig(uint32_t offset, std::vector<uint8_t> data) {
+    return ScriptedExit::MmioWrite(layout::kPciConfigBase + (1 << 15) + offset, std::move(data));
+  }
+
+  std::string directory_;
+  VmConfig config_;
+  FakeKvm kvm_;
+  FakeIommu iommu_;
+  FakeVfioDevice* device_ = nullptr;
+  VfioDemand demand_;
+  Status refuse_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  MachineEnd end_;
+  std::unique_ptr<Machine> machine_;
+};
+
+TEST_F(AssignedDevicesTest, MapsAllOfTheGuestsMemoryByOneRun) {
+  ASSERT_TRUE(Create().ok());
+  EXPECT_EQ(demand_.addresses, (std::vector<std::string>{"0000:21:10.0"}));
+  EXPECT_EQ(demand_.ram, (std::vector<IovaRange>{{0, (64u << 20) - 1}}));
+  ASSERT_TRUE(machine_->Boot().ok());
+
+  auto mappings = iommu_.mappings();
+  ASSERT_EQ(mappings.size(), 1u);
+  EXPECT_EQ(mappings.at(0).size, 64u << 20);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(mappings.at(0).host),
+            machine_->Facts().memory_regions[0].host_address);
+  EXPECT_EQ(kvm_.vm().vfio_files.size(), 1u);
+}
+
+TEST_F(AssignedDevicesTest, OpensNothingWhenTheHostIsNotReady) {
+  refuse_ = FailedPrecondition("device 0000:21:10.0 is bound to igbvf", "device");
+  Status status = Create();
+  EXPECT_EQ(status, refuse_);
+  EXPECT_EQ(device_, nullptr);
+}
+
+TEST_F(AssignedDevicesTest, SaysWhichDeviceCannotBeUsed) {
+  Status status = Create({.address = "0000:21:10.7"});
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_EQ(status.field(), "device vf");
+}
+
+TEST_F(AssignedDevicesTest, FailsWithFiguresWhenTheKernelRefusesTheMemory) {
+  iommu_ = FakeIommu({.ranges = {{0x1000000, 0xffffffff}}});
+  Status status = Create();
+  EXPECT_EQ(status.code(), StatusCode::kOutOfRange);
+  EXPECT_NE(status.message().find("0x1000000-0xffffffff"), std::string::npos) << status.message();
+}
+
+TEST_F(AssignedDevicesTest, ResetsTheDeviceAtEachPowerOnAndUnmapsItsBars) {
+  // The guest turns memory decoding on, so the BARs are mapped, and resets.
+  kvm_.Script(0, {WriteConfig(4, {6, 0}), Reset()});
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  std::thread guest([this] {
+    while (kvm_.vms_created() < 2) std::this_thread::yield();
+    kvm_.Script(0, {WriteConfig(4, {6, 0}), PowerOff()});
+  });
+  ASSERT_TRUE(loop_->Run().ok());
+  guest.join();
+
+  EXPECT_EQ(end_.kind, MachineEnd::Kind::kPoweredOff);
+  EXPECT_EQ(device_->resets(), 2u);
+  EXPECT_EQ(iommu_.mappings().size(), 1u);  // the RAM
+  EXPECT_TRUE(device_->irqs().empty());
+}
+
+TEST_F(AssignedDevicesTest, UsesADeviceThatCannotBeReset) {
+  ASSERT_TRUE(Create({.can_reset = false}).ok());
+  EXPECT_TRUE(machine_->Boot().ok());
+}
+
+TEST_F(AssignedDevicesTest, EndsTheMachineWhenTheDeviceFails) {
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_TRUE(device_->Fire(VFIO_PCI_ERR_IRQ_INDEX, 0));
+  ASSERT_TRUE(loop_->Run().ok());
+  EXPECT_EQ(end_.kind, MachineEnd::Kind::kFailed);
+  EXPECT_NE(end_.message.find("device vf"), std::string::npos);
+}
+
+TEST_F(AssignedDevicesTest, SurvivesEveryFailureOfVfio) {
+  for (VfioCall call : {VfioCall::kRead, VfioCall::kWrite, VfioCall::kMap, VfioCall::kSetTriggers}) {
+    for (uint32_t after = 0; after < 6; ++after) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(call)) + " " + std::to_string(after));
+      ASSERT_TRUE(Create({.intx = true}).ok());
+      device_->FailCall(call, EIO, after);
+      static_cast<void>(machine_->Boot());
+      machine_.reset();
+      EXPECT_LE(iommu_.mappings().size(), 1u);
+      iommu_ = FakeIommu();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace berth::vmm

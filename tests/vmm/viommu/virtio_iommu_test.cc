@@ -1,0 +1,138 @@
+#include "vmm/viommu/virtio_iommu.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "tests/fakes/guest_ram.h"
+#include "vmm/dma/fake_iommu.h"
+#include "vmm/viommu/vfio_endpoint.h"
+
+namespace berth::vmm {
+namespace {
+
+// Requests as a driver writes them, field by field.
+class Request {
+ public:
+  explicit Request(uint8_t type) : bytes_{type, 0, 0, 0} {}
+  Request& U32(uint32_t value) { return Put(&value, 4); }
+  Request& U64(uint64_t value) { return Put(&value, 8); }
+  Request& Zeros(size_t count) {
+    bytes_.resize(bytes_.size() + count, 0);
+    return *this;
+  }
+  std::vector<uint8_t>& bytes() { return bytes_; }
+
+ private:
+  Request& Put(const void* value, size_t size) {
+    const auto* from = static_cast<const uint8_t*>(value);
+    bytes_.insert(bytes_.end(), from, from + size);
+    return *this;
+  }
+  std::vector<uint8_t> bytes_;
+};
+
+class VirtioIommuTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(domains_.AddEndpoint(24, std::make_shared<VfioEndpoint>(engine_, ram_.memory())).ok());
+  }
+  // The status of the answer.
+  int Send(Request request, size_t room = 4) {
+    answer_.assign(room, 0xee);
+    ByteList readable, writable;
+    readable.Append(request.bytes());
+    writable.Append(answer_);
+    Result<uint32_t> written = iommu_.Handle(readable, writable);
+    if (!written.has_value()) return -1;
+    EXPECT_EQ(*written, room);
+    return answer_[room - 4];
+  }
+  static Request Attach(uint32_t domain, uint32_t endpoint, uint32_t flags = 0) {
+    return Request(1).U32(domain).U32(endpoint).U32(flags).Zeros(4);
+  }
+  static Request Map(uint32_t domain, uint64_t first, uint64_t last, uint64_t gpa, uint32_t flags = 3) {
+    return Request(3).U32(domain).U64(first).U64(last).U64(gpa).U32(flags);
+  }
+  static Request Unmap(uint32_t domain, uint64_t first, uint64_t last) {
+    return Request(4).U32(domain).U64(first).U64(last).Zeros(4);
+  }
+
+  GuestRam ram_{{{0, 0x10000}}};
+  FakeIommu host_;
+  DmaEngine engine_{host_.MakeBackend()};
+  IommuDomains domains_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  VirtioIommu iommu_{domains_, (uint64_t{1} << 39) - 1, *loop_};
+  std::vector<uint8_t> answer_;
+};
+
+TEST_F(VirtioIommuTest, TellsItsLimits) {
+  std::array<uint8_t, 44> config;
+  iommu_.ReadConfig(0, config);
+  uint64_t pages, last;
+  std::memcpy(&pages, &config[0], 8);
+  std::memcpy(&last, &config[16], 8);
+  EXPECT_EQ(pages, ~uint64_t{0xfff});
+  EXPECT_EQ(last, (uint64_t{1} << 39) - 1);
+  EXPECT_EQ(config[32], 64);  // probe size
+  EXPECT_EQ(config[36], 1);   // bypass
+  EXPECT_EQ(config[40], 0);
+  const uint8_t off = 0;
+  iommu_.WriteConfig(36, {&off, 1});
+  EXPECT_FALSE(domains_.bypass());
+  const uint8_t odd = 7;
+  iommu_.WriteConfig(36, {&odd, 1});
+  EXPECT_FALSE(domains_.bypass());
+}
+
+TEST_F(VirtioIommuTest, AttachesMapsAndUnmaps) {
+  EXPECT_EQ(Send(Attach(3, 24)), 0);
+  EXPECT_EQ(Send(Map(3, 0x7000000, 0x7001fff, 0x4000)), 0);
+  EXPECT_EQ(host_.Translate(0x7001010, true), ram_.memory().Span(Gpa{0x5010}, 1)->data());
+  EXPECT_EQ(Send(Map(3, 0x7001000, 0x7001fff, 0)), 4);  // overlaps
+  EXPECT_EQ(Send(Unmap(3, 0x7000000, 0x7000fff)), 5);   // cuts
+  EXPECT_EQ(Send(Unmap(3, 0x6000000, 0x7ffffff)), 0);   // with holes
+  EXPECT_EQ(host_.Translate(0x7001010, true), nullptr);
+  EXPECT_EQ(Send(Unmap(3, 0x6000000, 0x7ffffff)), 0);  // nothing is there
+  EXPECT_EQ(Send(Request(2).U32(3).U32(24).Zeros(8)), 0);
+  EXPECT_EQ(Send(Map(3, 0, 0xfff, 0)), 6);  // the domain went with its last endpoint
+}
+
+TEST_F(VirtioIommuTest, AnswersWrongRequests) {
+  EXPECT_EQ(Send(Attach(3, 25)), 6);
+  EXPECT_EQ(Send(Attach(0x10000, 24)), 5);
+  EXPECT_EQ(Send(Attach(3, 24, 2)), 4);
+  EXPECT_EQ(Send(Attach(3, 24)), 0);
+  EXPECT_EQ(Send(Attach(3, 24, 1)), 4);                   // exists, not as a bypass domain
+  EXPECT_EQ(Send(Map(3, 0x800, 0x17ff, 0)), 5);           // no page
+  EXPECT_EQ(Send(Map(3, 0x1000, 0xfff, 0)), 4);           // empty
+  EXPECT_EQ(Send(Map(3, 0x1000, 0x1fff, 0, 4)), 4);       // unknown flag
+  EXPECT_EQ(Send(Map(3, 0x1000, 0x1fff, 0x20000)), 5);    // no RAM
+  EXPECT_EQ(Send(Map(3, 0xfee00000, 0xfee00fff, 0)), 4);  // interrupts
+  EXPECT_EQ(Send(Map(3, 0, UINT64_MAX, 0)), 5);           // too wide
+  EXPECT_EQ(Send(Request(99).Zeros(16)), 2);
+  EXPECT_EQ(Send(Request(3).U32(3)), 4);  // cut short
+  EXPECT_EQ(Send(Attach(3, 24), 2), -1);  // no room for the status
+  EXPECT_TRUE(host_.mappings().empty());
+}
+
+TEST_F(VirtioIommuTest, TellsTheRangeOfInterrupts) {
+  EXPECT_EQ(Send(Request(5).U32(24).Zeros(64), 68), 0);
+  EXPECT_EQ(answer_[0], 1);   // reserved memory
+  EXPECT_EQ(answer_[2], 20);  // length
+  EXPECT_EQ(answer_[4], 1);   // of interrupts
+  uint64_t first, last;
+  std::memcpy(&first, &answer_[8], 8);
+  std::memcpy(&last, &answer_[16], 8);
+  EXPECT_EQ(first, 0xfee00000u);
+  EXPECT_EQ(last, 0xfeefffffu);
+  EXPECT_EQ(answer_[24], 0);  // no more
+  EXPECT_EQ(Send(Request(5).U32(99).Zeros(64), 68), 6);
+  EXPECT_EQ(Send(Request(5).U32(24).Zeros(64), 40), -1);
+}
+
+}  // namespace
+}  // namespace berth::vmm

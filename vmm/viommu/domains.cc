@@ -1,0 +1,187 @@
+#include "vmm/viommu/domains.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/log.h"
+
+namespace berth::vmm {
+namespace {
+
+Status NoEndpoint(uint32_t id) {
+  return NotFound("no endpoint " + std::to_string(id) + " behind the IOMMU");
+}
+
+}  // namespace
+
+Status IommuDomains::AddEndpoint(uint32_t id, std::shared_ptr<IommuEndpoint> endpoint) {
+  std::lock_guard lock(mutex_);
+  if (members_.contains(id)) return AlreadyExists("endpoint " + std::to_string(id) + " exists already");
+  Idle(*endpoint);
+  members_[id] = {std::move(endpoint), std::nullopt};
+  return OkStatus();
+}
+
+void IommuDomains::RemoveEndpoint(uint32_t id) {
+  std::lock_guard lock(mutex_);
+  auto found = members_.find(id);
+  if (found == members_.end()) return;
+  Leave(id, found->second);
+  members_.erase(found);
+}
+
+bool IommuDomains::Knows(uint32_t id) const {
+  std::lock_guard lock(mutex_);
+  return members_.contains(id);
+}
+
+Status IommuDomains::Enter(IommuEndpoint& endpoint, const Domain& domain) {
+  return domain.bypass ? endpoint.Bypass() : endpoint.Enter(domain.mappings);
+}
+
+void IommuDomains::Idle(IommuEndpoint& endpoint) const {
+  if (!bypass_) return endpoint.Block();
+  if (Status status = endpoint.Bypass(); !status.ok()) {
+    LOG(kError, "iommu_bypass_failed", {{"error", status}});
+    endpoint.Block();
+  }
+}
+
+// Forgets that the endpoint is in its domain; the endpoint itself is not told.
+void IommuDomains::Leave(uint32_t id, Member& member) {
+  if (!member.domain.has_value()) return;
+  auto domain = domains_.find(*member.domain);
+  domain->second.endpoints.erase(id);
+  if (domain->second.endpoints.empty()) domains_.erase(domain);
+  member.domain.reset();
+}
+
+Status IommuDomains::Attach(uint32_t domain, uint32_t endpoint, bool bypass) {
+  std::lock_guard lock(mutex_);
+  auto member = members_.find(endpoint);
+  if (member == members_.end()) return NoEndpoint(endpoint);
+  auto target = domains_.find(domain);
+  if (target != domains_.end() && target->second.bypass != bypass) {
+    return InvalidArgument("domain " + std::to_string(domain) + " exists and is of the other kind");
+  }
+  if (member->second.domain == domain) return OkStatus();
+  Domain fresh;
+  fresh.bypass = bypass;
+  TRY(Enter(*member->second.endpoint, target == domains_.end() ? fresh : target->second));
+  Leave(endpoint, member->second);
+  Domain& joined = domains_.try_emplace(domain, std::move(fresh)).first->second;
+  joined.endpoints.insert(endpoint);
+  member->second.domain = domain;
+  return OkStatus();
+}
+
+Status IommuDomains::Detach(uint32_t domain, uint32_t endpoint) {
+  std::lock_guard lock(mutex_);
+  auto member = members_.find(endpoint);
+  if (member == members_.end()) return NoEndpoint(endpoint);
+  if (member->second.domain != domain) {
+    return InvalidArgument("endpoint " + std::to_string(endpoint) + " is not in domain " +
+                           std::to_string(domain));
+  }
+  Leave(endpoint, member->second);
+  Idle(*member->second.endpoint);
+  return OkStatus();
+}
+
+Status IommuDomains::Map(uint32_t domain, const IommuMapping& mapping) {
+  std::lock_guard lock(mutex_);
+  auto target = domains_.find(domain);
+  if (target == domains_.end()) return NotFound("no domain " + std::to_string(domain));
+  if (target->second.bypass) return InvalidArgument("a domain that bypasses the IOMMU has no mappings");
+  TRY(target->second.mappings.Map(mapping));
+  std::vector<IommuEndpoint*> told;
+  for (uint32_t id : target->second.endpoints) {
+    IommuEndpoint& endpoint = *members_.at(id).endpoint;
+    Status status = endpoint.Map(mapping);
+    if (status.ok()) {
+      told.push_back(&endpoint);
+      continue;
+    }
+    for (IommuEndpoint* undo : told) {
+      if (Status undone = undo->Unmap(mapping); !undone.ok()) {
+        LOG(kError, "iommu_mapping_not_undone", {{"error", undone}});
+        undo->Block();  // rather nothing than too much
+      }
+    }
+    CHECK(target->second.mappings.Unmap(mapping.first, mapping.last).has_value());
+    return status;
+  }
+  return OkStatus();
+}
+
+Status IommuDomains::Unmap(uint32_t domain, uint64_t first, uint64_t last) {
+  std::lock_guard lock(mutex_);
+  auto target = domains_.find(domain);
+  if (target == domains_.end()) return NotFound("no domain " + std::to_string(domain));
+  if (target->second.bypass) return InvalidArgument("a domain that bypasses the IOMMU has no mappings");
+  TRY_ASSIGN(const std::vector<IommuMapping> removed, target->second.mappings.Unmap(first, last));
+  Status failed;
+  for (uint32_t id : target->second.endpoints) {
+    for (const IommuMapping& mapping : removed) {
+      Status status = members_.at(id).endpoint->Unmap(mapping);
+      if (failed.ok()) failed = status;
+    }
+  }
+  // The guest may use the memory for something else now: a device that could still reach it must not.
+  if (!failed.ok()) {
+    LOG(kError, "iommu_unmap_failed", {{"error", failed}});
+    for (uint32_t id : target->second.endpoints) members_.at(id).endpoint->Block();
+  }
+  return failed;
+}
+
+void IommuDomains::SetBypass(bool bypass) {
+  std::lock_guard lock(mutex_);
+  if (std::exchange(bypass_, bypass) == bypass) return;
+  for (auto& [id, member] : members_) {
+    if (!member.domain.has_value()) Idle(*member.endpoint);
+  }
+}
+
+bool IommuDomains::bypass() const {
+  std::lock_guard lock(mutex_);
+  return bypass_;
+}
+
+void IommuDomains::Reset(bool bypass) {
+  std::lock_guard lock(mutex_);
+  domains_.clear();
+  bypass_ = bypass;
+  for (auto& [id, member] : members_) {
+    member.domain.reset();
+    Idle(*member.endpoint);
+  }
+}
+
+Result<IommuDomains::Translation> IommuDomains::Translate(uint32_t endpoint, uint64_t address,
+                                                          bool write) const {
+  std::lock_guard lock(mutex_);
+  auto member = members_.find(endpoint);
+  if (member == members_.end()) return NoEndpoint(endpoint);
+  const Translation same{address, UINT64_MAX - address};
+  if (!member->second.domain.has_value()) {
+    if (bypass_) return same;
+    return NotFound("the endpoint is in no domain");
+  }
+  const Domain& domain = domains_.at(*member->second.domain);
+  if (domain.bypass) return same;
+  const IommuMapping* mapping = domain.mappings.Find(address);
+  if (mapping == nullptr) return NotFound("the address is not mapped");
+  if (write ? !mapping->write : !mapping->read) {
+    return Status(StatusCode::kPermissionDenied, "the mapping does not allow this access");
+  }
+  return Translation{mapping->gpa + (address - mapping->first), mapping->last - address + 1};
+}
+
+size_t IommuDomains::domains() const {
+  std::lock_guard lock(mutex_);
+  return domains_.size();
+}
+
+}  // namespace berth::vmm

@@ -1,0 +1,228 @@
+#include "vmm/viommu/virtio_iommu.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "vmm/virtio/event_fd.h"
+#include "vmm/virtio/serve_queue.h"
+
+namespace berth::vmm {
+namespace {
+
+constexpr uint16_t kQueueSizes[] = {256, 64};  // requests, events
+constexpr uint32_t kBudget = 256;
+constexpr uint64_t kPageMask = 0xfff;
+constexpr uint32_t kLastDomain = 0xffff;
+constexpr uint32_t kProbeSize = 64;
+
+// Features.
+constexpr uint64_t kInputRange = 1 << 0;
+constexpr uint64_t kDomainRange = 1 << 1;
+constexpr uint64_t kMapUnmap = 1 << 2;
+constexpr uint64_t kProbe = 1 << 4;
+constexpr uint64_t kBypassConfig = 1 << 6;
+
+constexpr uint64_t kBypassOffset = 36;
+
+// Requests (5.13.6).
+constexpr uint8_t kAttachRequest = 1;
+constexpr uint8_t kDetachRequest = 2;
+constexpr uint8_t kMapRequest = 3;
+constexpr uint8_t kUnmapRequest = 4;
+constexpr uint8_t kProbeRequest = 5;
+constexpr uint32_t kAttachBypass = 1;
+constexpr uint32_t kMapRead = 1;
+constexpr uint32_t kMapWrite = 2;
+
+enum Answer : uint8_t {
+  kOk = 0,
+  kIoError = 1,
+  kUnsupported = 2,
+  kDeviceError = 3,
+  kInvalid = 4,
+  kRange = 5,
+  kNoEntry = 6,
+  kNoMemory = 8,
+};
+
+uint8_t AnswerOf(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return kOk;
+    case StatusCode::kInvalidArgument:
+      return kInvalid;
+    case StatusCode::kOutOfRange:
+      return kRange;
+    case StatusCode::kNotFound:
+      return kNoEntry;
+    case StatusCode::kResourceExhausted:
+      return kNoMemory;
+    default:
+      return kDeviceError;
+  }
+}
+
+struct __attribute__((packed)) AttachBody {
+  uint32_t domain, endpoint, flags, reserved;
+};
+struct __attribute__((packed)) DetachBody {
+  uint32_t domain, endpoint;
+  uint64_t reserved;
+};
+struct __attribute__((packed)) MapBody {
+  uint32_t domain;
+  uint64_t first, last, gpa;
+  uint32_t flags;
+};
+struct __attribute__((packed)) UnmapBody {
+  uint32_t domain;
+  uint64_t first, last;
+  uint32_t reserved;
+};
+struct __attribute__((packed)) ReservedMemory {
+  uint16_t type, length;
+  uint8_t subtype, reserved[3];
+  uint64_t first, last;
+};
+static_assert(sizeof(AttachBody) == 16 && sizeof(DetachBody) == 16 && sizeof(MapBody) == 32);
+static_assert(sizeof(UnmapBody) == 24 && sizeof(ReservedMemory) == 24);
+
+// What stands behind the four bytes of the head, copied once.
+template <class Body>
+std::optional<Body> BodyOf(const ByteList& request) {
+  Body body;
+  if (request.CopyOut(4, {reinterpret_cast<uint8_t*>(&body), sizeof body}) != sizeof body)
+    return std::nullopt;
+  return body;
+}
+
+}  // namespace
+
+uint64_t VirtioIommu::features() const {
+  return kInputRange | kDomainRange | kMapUnmap | kProbe | kBypassConfig;
+}
+
+std::span<const uint16_t> VirtioIommu::queue_sizes() const {
+  return kQueueSizes;
+}
+
+void VirtioIommu::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
+  std::array<uint8_t, 40> config{};
+  const uint64_t pages = ~kPageMask, first = 0;
+  const uint32_t first_domain = 0;
+  std::memcpy(&config[0], &pages, 8);
+  std::memcpy(&config[8], &first, 8);
+  std::memcpy(&config[16], &last_address_, 8);
+  std::memcpy(&config[24], &first_domain, 4);
+  std::memcpy(&config[28], &kLastDomain, 4);
+  std::memcpy(&config[32], &kProbeSize, 4);
+  config[kBypassOffset] = domains_.bypass() ? 1 : 0;
+  for (size_t i = 0; i < data.size(); ++i) {
+    data[i] = offset < config.size() && i < config.size() - offset ? config[offset + i] : 0;
+  }
+}
+
+void VirtioIommu::WriteConfig(uint64_t offset, std::span<const uint8_t> data) {
+  if (offset != kBypassOffset || data.size() != 1 || data[0] > 1) return;
+  domains_.SetBypass(data[0] != 0);
+}
+
+Status VirtioIommu::Activate(VirtioActivation activation) {
+  if (!activation.queues[0].ring) return InvalidArgument("the driver has not enabled the request queue");
+  const int kick = activation.queues[0].kick_fd;
+  active_ = std::move(activation);
+  Status added = loop_.Add(kick, EPOLLIN, [this](uint32_t) { Serve(); });
+  if (!added.ok()) active_.reset();
+  return added;
+}
+
+void VirtioIommu::Reset() {
+  if (!active_) return;
+  loop_.Remove(active_->queues[0].kick_fd);
+  active_.reset();
+  domains_.Reset(true);
+}
+
+void VirtioIommu::Serve() {
+  auto& [ring, kick] = active_->queues[0];
+  DrainEvent(kick);
+  auto more = ServeQueue(
+      *ring, chain_, kBudget,
+      [this](const DescriptorChain& chain) { return Handle(chain.readable, chain.writable); },
+      [this] { active_->interrupt->SignalQueue(0); });
+  if (!more) {
+    loop_.Remove(kick);
+    return active_->interrupt->Fail(more.error());
+  }
+  if (*more) SignalEvent(kick);
+}
+
+Result<uint32_t> VirtioIommu::Handle(const ByteList& request, const ByteList& answer) {
+  uint8_t type = 0;
+  request.CopyOut(0, {&type, 1});
+  if (type == kProbeRequest) return Probe(request, answer);
+  const std::array<uint8_t, 4> tail = {Dispatch(type, request), 0, 0, 0};
+  if (answer.CopyIn(0, tail) != tail.size()) {
+    return InvalidArgument("a request to the IOMMU without room for its status");
+  }
+  return static_cast<uint32_t>(tail.size());
+}
+
+uint8_t VirtioIommu::Dispatch(uint8_t type, const ByteList& request) {
+  switch (type) {
+    case kAttachRequest: {
+      const auto body = BodyOf<AttachBody>(request);
+      if (!body || body->flags & ~kAttachBypass || body->reserved != 0) return kInvalid;
+      if (body->domain > kLastDomain) return kRange;
+      return AnswerOf(domains_.Attach(body->domain, body->endpoint, (body->flags & kAttachBypass) != 0));
+    }
+    case kDetachRequest: {
+      const auto body = BodyOf<DetachBody>(request);
+      return body ? AnswerOf(domains_.Detach(body->domain, body->endpoint)) : uint8_t{kInvalid};
+    }
+    case kMapRequest:
+      return Map(request);
+    case kUnmapRequest: {
+      const auto body = BodyOf<UnmapBody>(request);
+      return body ? AnswerOf(domains_.Unmap(body->domain, body->first, body->last)) : uint8_t{kInvalid};
+    }
+    default:
+      return kUnsupported;
+  }
+}
+
+uint8_t VirtioIommu::Map(const ByteList& request) {
+  const auto body = BodyOf<MapBody>(request);
+  if (!body || body->flags & ~(kMapRead | kMapWrite) || body->last < body->first) return kInvalid;
+  // Whole pages (5.13.6.5.2), and an end that does not wrap.
+  if ((body->first | body->gpa | (body->last + 1)) & kPageMask) return kRange;
+  if (body->last > last_address_ || body->gpa > UINT64_MAX - (body->last - body->first)) return kRange;
+  if (body->first <= kMsiLast && body->last >= kMsiFirst) return kInvalid;
+  const IommuMapping mapping{body->first, body->last, body->gpa, (body->flags & kMapRead) != 0,
+                             (body->flags & kMapWrite) != 0};
+  return AnswerOf(domains_.Map(body->domain, mapping));
+}
+
+Result<uint32_t> VirtioIommu::Probe(const ByteList& request, const ByteList& answer) {
+  std::array<uint8_t, kProbeSize + 4> reply{};
+  uint32_t endpoint = 0;
+  if (request.CopyOut(4, {reinterpret_cast<uint8_t*>(&endpoint), 4}) != 4) {
+    reply[kProbeSize] = kInvalid;
+  } else if (!domains_.Knows(endpoint)) {
+    reply[kProbeSize] = kNoEntry;
+  } else {
+    // Without it Linux would choose a window for interrupts itself and map the controller's page there.
+    const ReservedMemory msi{1, sizeof(ReservedMemory) - 4, 1, {}, kMsiFirst, kMsiLast};
+    std::memcpy(reply.data(), &msi, sizeof msi);
+  }
+  if (answer.CopyIn(0, reply) != reply.size()) {
+    return InvalidArgument("a probe of the IOMMU with too little room for the answer");
+  }
+  return static_cast<uint32_t>(reply.size());
+}
+
+}  // namespace berth::vmm

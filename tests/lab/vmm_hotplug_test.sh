@@ -70,7 +70,7 @@ done_with() { [ "$(state "$1")" = Done ]; }
 guest() { tr -d '\r' < "$serial" | sed -n "s/^guest: $1//p" | head -n 1; }
 MiB=1048576
 
-wait_for 400 said ready
+wait_for 900 said ready
 equal "distances of node 0" "10 15 20" "$(guest 'node 0 distance ')"
 equal "distances of node 1" "20 10 25" "$(guest 'node 1 distance ')"
 equal "distances of node 2" "25 30 10" "$(guest 'node 2 distance ')"
@@ -146,7 +146,7 @@ GUEST
     --pvpanic --event-monitor "path=$out/events" \
     --cmdline "$cmdline berth.cmd=$(base64 -w0 "$work/guest2.sh")" &
 pid=$!
-wait_for 400 said ready
+wait_for 900 said ready
 equal "threads of the first core, package of the last" "0-1 package 1" "$(guest 'siblings ')"
 equal "misaligned" 400 "$(put vm.resize "{\"desired_ram\":$((300 * MiB))}")"
 equal "grow to 512M" 204 "$(put vm.resize "{\"desired_ram\":$((512 * MiB))}")"

@@ -185,6 +185,20 @@ HttpResponse ResizeDisk(VmControl& control, const std::string& body) {
   return Outcome(status);
 }
 
+HttpResponse CoreDump(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"destination_url"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Status status = [&]() -> Status {
+    constexpr std::string_view kScheme = "file://";
+    TRY_ASSIGN(const std::string url, fields->Text("destination_url"));
+    if (!url.starts_with(kScheme) || url.size() == kScheme.size() || url[kScheme.size()] != '/') {
+      return InvalidArgument("not of the form file:///PATH", "destination_url");
+    }
+    return control.CoreDump(url.substr(kScheme.size()));
+  }();
+  return Outcome(status);
+}
+
 HttpResponse Preflight(VmControl& control, const std::string& body) {
   Result<std::string> findings = control.Preflight(body);
   if (!findings.has_value()) return Outcome(findings.error());
@@ -211,6 +225,7 @@ const Handler kHandlers[] = {
     {{"vm.accounting", "GET", "memory on each node of the host"}, Accounting},
     {{"vm.placement", "GET", "whether memory and vCPUs are where they were to be"}, Placement},
     {{"vm.resize-disk", "PUT", "make a disk larger"}, ResizeDisk, true},
+    {{"vm.coredump", "PUT", "write a core file of the paused guest"}, CoreDump, true},
     {{"vm.nmi", "PUT", "send an NMI to all vCPUs"}, Act<VmAction::kNmi>},
     {{"vm.info", "GET", "configuration, state, threads and memory"}, Info},
     {{"vm.counters", "GET", "what the devices have done"}, Counters},

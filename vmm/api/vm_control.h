@@ -120,6 +120,8 @@ class VmControl {
   virtual Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) = 0;
   // Makes a disk's file, and the disk, larger.
   virtual Status ResizeDisk(const std::string& id, uint64_t bytes) = 0;
+  // Writes a core file of the paused guest; the file must not exist.
+  virtual Status CoreDump(const std::string& path) = 0;
   // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON.
   virtual Result<std::string> Preflight(std::string_view json) = 0;
   // Bytes on each node of the host, and whether everything is where it was to be; as JSON.

@@ -49,6 +49,7 @@ std::string HelpText() {
       "  resize-disk --disk ID --size SIZE\n"
       "  add-disk KEYS, add-net KEYS          as the options --disk and --net of berth-vmm\n"
       "  remove-device ID [--timeout MS]\n"
+      "  coredump file:///PATH\n"
       "  or the request's JSON object itself\n";
   return text;
 }

@@ -40,6 +40,7 @@ const std::vector<VerbSpec>& Specs() {
       {"vm.resize-disk",
        {{"--disk", "id", Kind::kText, true}, {"--size", "desired_size", Kind::kSize, true}}},
       {"vm.remove-device", {kTimeout}, "id"},
+      {"vm.coredump", {}, "destination_url"},
   };
   return specs;
 }

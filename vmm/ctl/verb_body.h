@@ -15,6 +15,7 @@ namespace berth::vmm {
 //   vm.resize-disk --disk ID --size SIZE
 //   vm.add-disk KEY=VALUE,... and vm.add-net KEY=VALUE,...   as the options --disk and --net
 //   vm.remove-device ID [--timeout MS]
+//   vm.coredump file:///PATH
 // Any of them also takes one JSON object, beginning with '{'. Other verbs take nothing. kInvalidArgument says
 // what is wrong.
 Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments);

@@ -53,7 +53,7 @@ struct VcpuState {
 };
 
 // One virtual CPU. All calls but SetImmediateExit come from the thread that runs it (or, before it runs, from
-// the one that creates it).
+// the one that creates it); while that thread waits, another one may ask for the state.
 class KvmVcpu {
  public:
   virtual ~KvmVcpu() = default;

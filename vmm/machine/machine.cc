@@ -11,6 +11,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "vmm/config/validate.h"
+#include "vmm/machine/core_dump.h"
 #include "vmm/machine/preflight.h"
 
 namespace berth::vmm {
@@ -137,6 +138,20 @@ Status Machine::Perform(VmAction action) {
       return OkStatus();
   }
   return InvalidArgument("unknown action");
+}
+
+Status Machine::CoreDump(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  TRY(Require(VmState::kPaused, "coredump"));
+  std::vector<VcpuState> vcpus;
+  for (const auto& vcpu : board_->vcpus()) {
+    TRY_ASSIGN(VcpuState state, vcpu->State());
+    vcpus.push_back(state);
+  }
+  TRY(WriteCoreDump(path, memory_->memory(), vcpus));
+  LOG(kInfo, "core_dumped", {{"path", path}});
+  Tell("vm", "core_dumped", {{"path", path}});
+  return OkStatus();
 }
 
 VmConfig Machine::config() {

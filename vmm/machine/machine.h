@@ -58,6 +58,7 @@ class Machine {
   Status Resize(const ResizeRequest& request);
   Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout);
   Status ResizeDisk(const std::string& id, uint64_t bytes);
+  Status CoreDump(const std::string& path);
   Result<AddedDevice> AddDevice(std::string_view option, std::string_view json);
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 

@@ -148,6 +148,11 @@ Status Vmm::ResizeDisk(const std::string& id, uint64_t bytes) {
   return machine->ResizeDisk(id, bytes);
 }
 
+Status Vmm::CoreDump(const std::string& path) {
+  TRY_ASSIGN(auto machine, Booted("coredump"));
+  return machine->CoreDump(path);
+}
+
 Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json) {
   {
     std::lock_guard lock(mutex_);

@@ -36,6 +36,7 @@ class Vmm final : public VmControl {
   Status Resize(const ResizeRequest& request) override;
   Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
   Status ResizeDisk(const std::string& id, uint64_t bytes) override;
+  Status CoreDump(const std::string& path) override;
   Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override;
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
   Result<std::string> Preflight(std::string_view json) override;

@@ -113,6 +113,12 @@ void VcpuThread::Stop() {
   changed_.wait(lock, [this] { return idle_; });
 }
 
+Result<VcpuState> VcpuThread::State() {
+  std::lock_guard lock(mutex_);
+  if (!idle_) return FailedPrecondition("vCPU " + std::to_string(id_) + " runs");
+  return vcpu_->GetState();
+}
+
 void VcpuThread::Give(Command command) {
   std::lock_guard lock(mutex_);
   if (command_.load() == Command::kStop || command_.load() == command) return;

@@ -20,6 +20,7 @@ class FakeVmControl : public VmControl {
   Status ResizeDisk(const std::string& id, uint64_t bytes) override {
     return Note("disk " + id + " " + std::to_string(bytes));
   }
+  Status CoreDump(const std::string& path) override { return Note("core " + path); }
   Result<std::string> Preflight(std::string_view json) override {
     if (json == "bad") return InvalidArgument("bad");
     return std::string("[]");

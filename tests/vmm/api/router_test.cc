@@ -103,6 +103,15 @@ TEST(Router, AVmIsCreatedBootedAndDeleted) {
             (std::vector<std::string>{R"(create {"payload":{}})", "boot", "delete", "disk d 512"}));
 }
 
+TEST(Router, ACoreFileGoesToAFileUrl) {
+  FakeVmControl vm;
+  EXPECT_EQ(Called(vm, "PUT", "vm.coredump", R"({"destination_url":"file:///tmp/core"})").status, 204);
+  for (const char* url : {"/tmp/core", "file://", "file://core", "http://host/core"})
+    EXPECT_EQ(Called(vm, "PUT", "vm.coredump", R"({"destination_url":")" + std::string(url) + R"("})").status,
+              400);
+  EXPECT_EQ(vm.calls(), (std::vector<std::string>{"core /tmp/core"}));
+}
+
 TEST(Router, WithoutAVmOnlyWhatNeedsNoneIsServed) {
   FakeVmControl vm;
   vm.present = false;

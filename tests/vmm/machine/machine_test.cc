@@ -168,6 +168,40 @@ TEST_F(MachineTest, PausesAndResumes) {
   EXPECT_EQ(machine_->Perform(VmAction::kResume).code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_F(MachineTest, WritesACoreFileOfThePausedGuest) {
+  config_.cpus.boot = 2;
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  const std::string path = directory_ + "/core";
+  EXPECT_EQ(machine_->CoreDump(path).code(), StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(machine_->Perform(VmAction::kPause).ok());
+
+  ASSERT_TRUE(machine_->CoreDump(path).ok());
+
+  EXPECT_EQ(machine_->CoreDump(path).code(), StatusCode::kAlreadyExists);
+  std::string core = *ReadFile(path, 128 << 20);
+  EXPECT_EQ(core.substr(0, 4),
+            "\x7f"
+            "ELF");
+  auto number = [&core](size_t at, size_t width) {
+    uint64_t value = 0;
+    std::memcpy(&value, &core[at], width);
+    return value;
+  };
+  EXPECT_EQ(number(16, 2), 4u) << "a core file";
+  EXPECT_EQ(number(56, 2), 2u) << "notes and one region";
+  const size_t notes = number(64 + 8, 8), load = number(120 + 8, 8);
+  EXPECT_EQ(number(120 + 40, 8), 64u << 20);
+  EXPECT_EQ(core.size(), load + (64u << 20));
+  // Two notes with registers: the first has the entry point of the kernel.
+  constexpr size_t kNote = 12 + 8 + 336, kRip = 12 + 8 + 112 + 16 * 8;
+  EXPECT_EQ(number(64 + 32, 8), 2 * kNote);
+  EXPECT_EQ(number(notes + kRip, 8), 0x100200u);
+  EXPECT_EQ(core.substr(load + layout::kCommandLine, 13), "console=ttyS0");
+  EXPECT_EQ(std::filesystem::status(path).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
 TEST_F(MachineTest, BootsAgainAfterAShutdown) {
   ASSERT_TRUE(Create().ok());
   ASSERT_TRUE(machine_->Boot().ok());

@@ -36,6 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 2:
       static_cast<void>(ParseMeminfo(text));
+      static_cast<void>(berth::agent::ParseTmmMemoryInfo(text));
       break;
     case 3: {
       Result<std::vector<uint32_t>> distances = ParseDistances(text);

@@ -128,6 +128,7 @@ for name in one two; do
     check "its guest comes to the end of its work" wait_for 400 ended "$name" || tail -n 40 "$log"
     kill "$reader" 2> /dev/null; kill "$http" 2> /dev/null; wait "$http" 2> /dev/null
     tr -d '\r' < "$log" | grep -a '^guest:' | sed 's/^/    /'
+    # shellcheck disable=SC2317  # check calls it
     said() { tr -d '\r' < "$log" | grep -aqE "^guest: $1"; }
     check "the guest's driver has the VF, on the guest node of host node $vf_node" \
         said "VF .* node $(guest_node "$name" "$vf_node")\$"

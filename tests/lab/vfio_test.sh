@@ -10,6 +10,9 @@
 #   hotplug    a VF comes and goes in a running guest, and the host takes it back
 #   bench      system calls that map guest memory, beside QEMU (not by default)
 #   intx       two NICs of one IOMMU group behind a bridge that have nothing but INTx
+# Stages are called by their names (SC2317), addresses hold no blanks (SC2086), and single quotes hold what the guest
+# expands (SC2016).
+# shellcheck disable=SC2317,SC2086,SC2016
 set -u
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=tests/lab/check.sh

@@ -28,10 +28,9 @@ const std::vector<ApiVerb>& ApiVerbs();
 //       tid}]}}
 //   GET vm.counters: {device: {counter: value}}
 //       and hotplug: [{subject, wanted, actual, state}], devices: [{id, bdf}] in runtime
-//   PUT vm.resize {desired_vcpus?, desired_ram?, timeout_ms?}, vm.resize-zone {id, desired_ram, timeout_ms?}:
-//   204
-//       when the guest was asked; vm.info tells how far it is
-//   PUT vm.add-disk, vm.add-net, vm.add-device (the device as in vm.create): {id, bdf}, or 204 before the first boot
+//   PUT vm.resize {desired_vcpus?, desired_ram?, timeout_ms?}, vm.resize-zone {id, desired_ram,
+//       timeout_ms?}: 204 when the guest was asked; vm.info tells how far it is
+//   PUT vm.add-disk, vm.add-net, vm.add-device (the device as in vm.create): {id, bdf}, 204 before the boot
 //   PUT vm.remove-device {id, timeout_ms?}: 204
 //   PUT vm.power-button, vm.pause, vm.resume, vm.reboot, vm.shutdown, vmm.shutdown: 204
 HttpResponse Route(const HttpRequest& request, VmControl& control);

@@ -5,9 +5,9 @@
 #include <sstream>
 
 #include "db/record_codec.h"
-#include "placement/store/db_command.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/state_audit.h"
+#include "placement/store/db_command.h"
 #include "placement/store/open_store.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/placement/model/model_builders.h"

@@ -75,6 +75,12 @@ void CheckVsock(const VsockConfig& vsock, ConfigErrors& errors) {
 
 void CheckBalloon(const VmConfig& config, ConfigErrors& errors) {
   if (!config.balloon) return;
+  // A device of the host keeps the pages that were mapped for it: after the guest got a page back from the
+  // balloon, guest and device would look at different memory.
+  if (!config.devices.empty()) {
+    errors.push_back({"BalloonWithDevice", "balloon", "", "", "cannot be used beside a device of the host",
+                      "", "leave out --balloon or --device; virtio-mem can shrink such a guest"});
+  }
   std::optional<ByteSize> ram = ByteSize();
   for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
     if (ram) ram = ram->Plus(zone.size);

@@ -175,6 +175,13 @@ TEST(CommandLine, ReadsConsoleBalloonPanicAndEvents) {
   EXPECT_EQ(Codes(Refused({"--balloon", "size=6000"})), (std::vector<std::string>{"InvalidValue"}));
 }
 
+TEST(CommandLine, RefusesABalloonBesideADeviceOfTheHost) {
+  const ConfigErrors errors =
+      Refused({"--balloon", "size=0", "--device", "path=/sys/bus/pci/devices/0000:21:10.0"});
+  EXPECT_EQ(Codes(errors), (std::vector<std::string>{"BalloonWithDevice"}));
+  EXPECT_EQ(errors[0].option, "balloon");
+}
+
 TEST(CommandLine, ReadsTheMemoryDocumentsExamplesOfHotplug) {
   CommandLine acpi = Accepted({"--memory", "size=1G,hotplug_method=acpi,hotplug_size=1G"});
   EXPECT_EQ(acpi.config.memory.hotplug_method, HotplugMethod::kAcpi);

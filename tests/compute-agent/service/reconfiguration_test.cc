@@ -12,8 +12,12 @@ constexpr const char* kOnce = "{device_spec: [{vendor_id: \"8086\", product_id: 
 
 class Reconfiguration : public SmallHost {
  protected:
-  void AddCard(const std::string& address) { host_.Device(address).Id("8086", "154d").OnNode(0); }
-  void AddSriovCard() { host_.Device("0000:41:00.0").Id("8086", "1572").OnNode(0).Vfs(2, "154c"); }
+  void AddCard(const std::string& address) {
+    host_.Device(address).Id("8086", "154d").OnNode(0).Driver("vfio-pci");
+  }
+  void AddSriovCard() {
+    host_.Device("0000:41:00.0").Id("8086", "1572").OnNode(0).Driver("vfio-pci").Vfs(2, "154c", "vfio-pci");
+  }
 };
 
 TEST_F(Reconfiguration, NewDevicesAreAdded) {

@@ -39,6 +39,8 @@ class SmallHost : public testing::Test {
  protected:
   SmallHost() {
     // Node 0 and CPU 0 exist on every machine that runs this: the fake VMM binds to them for real.
+    // Devices are bound to vfio-pci from boot on: nobody here would answer a write to a driver's bind file.
+    host_.Iommu();
     host_.Hostname("host1").Node(0).Socket(0).Cpus("0").Memory(GiB(4));
     auto placement = placement::PlacementServer::Open({.store = "sqlite:" + Path("placement.db")});
     if (!placement.has_value()) throw std::runtime_error(placement.error().ToString());

@@ -140,6 +140,15 @@ void Instance::Recover() {
     LOG(kInfo, "instance_adopted", {{"instance", record_.consumer.ToString()}, {"pid", record_.process.pid}});
     return;
   }
+  if (process.error().code() != StatusCode::kNotFound) {
+    // To take a VM that runs for an ended one would give its devices to others.
+    broken_ = true;
+    SetStatus(InstanceState::kFailed, "it cannot be told whether its VMM runs: " + process.error().message() +
+                                          "; the next start of the agent looks again");
+    LOG(kError, "instance_not_adopted",
+        {{"instance", record_.consumer.ToString()}, {"error", process.error()}});
+    return;
+  }
   Result<std::string> boot_id = ReadBootId();
   bool rebooted = boot_id.has_value() && *boot_id != record_.process.boot_id;
   if (rebooted) record_.attempts = 0;

@@ -206,13 +206,20 @@ Result<Process> Process::Adopt(const ProcessId& id) {
   TRY_ASSIGN(std::string boot_id, ReadBootId());
   if (id.pid <= 0 || id.boot_id != boot_id) return NotFound("the process is of another boot");
   UniqueFd pidfd(PidfdOpen(id.pid));
+  if (!pidfd.valid() && errno != ESRCH) {
+    return ErrnoStatus("pidfd_open of process " + std::to_string(id.pid), errno);  // it may well run
+  }
   if (!pidfd.valid()) return NotFound("there is no process " + std::to_string(id.pid));
   // The pidfd is held now: if the start time matches, it is the process of the record and will stay so.
+  Process process(id, std::move(pidfd));
   Result<StatLine> stat = ReadStat(id.pid);
+  if (!stat.has_value() && stat.error().code() != StatusCode::kNotFound && !process.Ended()) {
+    return stat.error();
+  }
   if (!stat.has_value() || stat->start_time != id.start_time || stat->state == 'Z' || stat->state == 'X') {
     return NotFound("the process " + std::to_string(id.pid) + " has ended");
   }
-  return Process(id, std::move(pidfd));
+  return process;
 }
 
 bool Process::Ended() const {

@@ -32,7 +32,8 @@ class Process {
   // or of exec ("exec /usr/bin/berth-vmm: No such file or directory"), is returned and nothing runs.
   static Result<Process> Start(const Command& command, const std::function<Status(const ProcessId&)>& record);
 
-  // The process of a record, if it still runs: kNotFound otherwise.
+  // The process of a record, if it still runs: kNotFound otherwise. Other errors: it cannot be told (no free
+  // descriptor, an unreadable /proc), and it must be taken to run.
   static Result<Process> Adopt(const ProcessId& id);
 
   const ProcessId& id() const { return id_; }

@@ -219,7 +219,6 @@ Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
 
 Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json) {
   std::lock_guard lock(mutex_);
-  CHECK(option == "disk" || option == "net" || option == "device");
   ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json);
   if (!with.has_value()) {
     std::string text = ToText(with.error());
@@ -227,9 +226,7 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
     return InvalidArgument(text, with.error()[0].key);
   }
   AddedDevice added;
-  added.id = option == "disk"  ? with->disks.back().id
-             : option == "net" ? with->nets.back().id
-                               : with->devices.back().id;
+  added.id = LastDeviceId(*with, option);
   if (board_ != nullptr) {
     TRY_ASSIGN(PciPlace place, Plug(option, *with));
     added.place = place.ToString();

@@ -99,7 +99,9 @@ void VirtioBalloon::Reset() {
     interrupt_ = nullptr;
   }
   if (!active_) return;
-  for (uint16_t queue : std::exchange(watched_, {})) loop_.Remove(active_->queues[queue].kick_fd);
+  // All of them, also after a failure: Remove waits for the callback that may still run.
+  for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
+  watched_.clear();
   active_.reset();
   actual_pages_ = 0;
 }
@@ -116,7 +118,6 @@ void VirtioBalloon::Serve(uint16_t queue) {
       },
       [this, queue] { active_->interrupt->SignalQueue(queue); });
   if (!more) {
-    // Removed here for good; Reset must not do it again.
     for (uint16_t other : std::exchange(watched_, {})) loop_.Remove(active_->queues[other].kick_fd);
     return active_->interrupt->Fail(more.error());
   }

@@ -58,7 +58,7 @@ void VirtioConsole::Unwatch() {
 
 void VirtioConsole::Reset() {
   if (!active_) return;
-  if (!failed_) Unwatch();
+  Unwatch();  // also after a failure: it waits for the callback that may still run
   std::lock_guard lock(mutex_);
   active_.reset();
 }

@@ -89,7 +89,7 @@ void VirtioVsock::CloseAll() {
 
 void VirtioVsock::Reset() {
   if (!active_) return;
-  if (!failed_) CloseAll();
+  CloseAll();  // also after a failure: it waits for the callback that may still run
   active_.reset();
 }
 

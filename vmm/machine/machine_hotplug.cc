@@ -206,7 +206,8 @@ uint64_t Machine::ActualOf(const std::string& subject) const {
 Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   if (option == "disk") return board_->PlugDisk(with.disks.back());
   if (option == "device") {
-    TRY(assigned_->Add(with.devices.back()));
+    // What the device loop plugs meanwhile must not miss the first device.
+    TRY(board_->ram().Still([&] { return assigned_->Add(with.devices.back()); }));
     Result<PciPlace> place = board_->PlugAssigned(with.devices.back().id);
     if (!place.has_value()) assigned_->Remove(with.devices.back().id);
     return place;

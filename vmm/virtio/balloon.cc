@@ -26,6 +26,7 @@ constexpr uint16_t kQueueSizes[] = {128, 128, 128};
 constexpr uint32_t kBudget = 16;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kActualAt = 4;
+constexpr uint64_t kRequestMax = 64 << 10;  // bytes of page numbers; others wait for the loop meanwhile
 
 }  // namespace
 
@@ -126,7 +127,7 @@ void VirtioBalloon::Serve(uint16_t queue) {
 
 // An array of page numbers; neighbours are given back together.
 Result<uint32_t> VirtioBalloon::Inflate(const DescriptorChain& chain) {
-  if (chain.readable.size() % sizeof(uint32_t) != 0) {
+  if (chain.readable.size() % sizeof(uint32_t) != 0 || chain.readable.size() > kRequestMax) {
     return InvalidArgument("balloon request of " + std::to_string(chain.readable.size()) + " bytes");
   }
   uint64_t first = 0, count = 0;

@@ -84,6 +84,17 @@ TEST_F(BalloonTest, AnArrayThatIsCutBreaksTheRules) {
   EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
 }
 
+TEST_F(BalloonTest, MorePagesAtOnceThanThereIsTimeForBreakTheRules) {
+  Start({});
+  inflate_.Post({{0x8000, 0x8000}, {0x8000, 0x8000}});
+  Kick(0);
+  EXPECT_EQ(driver_->status(), 0x0f);
+  EXPECT_EQ(inflate_.UsedIndex(), 1);
+  inflate_.Post({{0x8000, 0x8000}, {0x8000, 0x8000}, {0x8000, 4}});
+  Kick(0);
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
 TEST_F(BalloonTest, ADriverThatBrokeTheRulesStartsAgainAfterAReset) {
   Start({});
   inflate_.Post({{0x8000, 6}});

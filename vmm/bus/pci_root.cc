@@ -69,7 +69,7 @@ Result<std::shared_ptr<PciFunction>> PciSegment::Remove(uint32_t number) {
   slots_[number] = {};
   for (uint32_t index = 0; index < gone.mapped.size(); ++index) {
     if (!gone.mapped[index]) continue;
-    CHECK(mmio_.Remove(*gone.mapped[index]).ok());
+    CHECK(BusOf(*gone.function->config().bar(index)).Remove(*gone.mapped[index]).ok());
     gone.function->BarMoved(index, std::nullopt);
   }
   for (Slot& other : slots_) {
@@ -135,7 +135,7 @@ bool PciSegment::SyncBar(Slot& slot, uint32_t index) {
   if (Decodable(config, *bar)) wanted = bar->address;
   if (mapped == wanted) return false;
 
-  Bus& bus = bar->kind == BarKind::kIo ? *io_.ports : mmio_;
+  Bus& bus = BusOf(*bar);
   const bool freed = mapped.has_value();
   const std::optional<uint64_t> before = mapped;
   if (mapped && wanted && bus.Move(*mapped, *wanted).ok()) {

@@ -63,6 +63,7 @@ class PciSegment : public BusDevice {
   // Brings the mappings of one slot up to its registers. True when a place on the bus became free.
   bool SyncSlot(Slot& slot);
   bool SyncBar(Slot& slot, uint32_t index);
+  Bus& BusOf(const PciBar& bar) const { return bar.kind == BarKind::kIo ? *io_.ports : mmio_; }
   void SyncAfterWrite(Slot& slot);
 
   const uint16_t number_;

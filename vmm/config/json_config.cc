@@ -372,6 +372,12 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
   return with;
 }
 
+const std::string& LastDeviceId(const VmConfig& with, std::string_view option) {
+  CHECK(option == "disk" || option == "net" || option == "device");
+  if (option == "disk") return with.disks.back().id;
+  return option == "net" ? with.nets.back().id : with.devices.back().id;
+}
+
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
   ConfigErrors errors;
   if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());

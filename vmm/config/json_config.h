@@ -25,10 +25,12 @@ std::string ConfigToJson(const VmConfig& config);
 // errors of ValidateConfig are reported together; a null is "not given".
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
 
-// The configuration with one device more: `option` is "disk" or "net", `text` the device as an object of
-// vm.create. The whole is validated; the device is the last of its list, with an id.
+// The configuration with one device more: `option` is "disk", "net" or "device", `text` the device as an
+// object of vm.create. The whole is validated; the device is the last of its list, with an id.
 ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
                                         std::string_view text);
+// The id of the device that ConfigWithDevice has added.
+const std::string& LastDeviceId(const VmConfig& with, std::string_view option);
 
 // One occurrence of an option as the object of vm.create that means the same.
 std::string OptionToJson(const OptionValues& values);

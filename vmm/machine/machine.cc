@@ -239,9 +239,26 @@ void Machine::StopBoard() {
   board_->Stop();
   devices_->Stop();
   device_thread_.join();
+  DropRemoved();  // what the guest has ejected must not outlive the board
   board_.reset();
   requests_.Clear();
   state_ = VmState::kShutdown;
+}
+
+void Machine::DropRemoved() {
+  std::vector<RemovedDevice> removed;
+  {
+    std::lock_guard lock(removed_mutex_);
+    removed.swap(removed_);
+  }
+  for (RemovedDevice& device : removed) {
+    if (board_ != nullptr) board_->ForgetDevice(device.id);
+    device.function.reset();
+    ForgetDevice(device.id);
+    wanted_.erase(device.id);
+    LOG(kInfo, "device_removed", {{"id", device.id}});
+    Tell("vm", "device_removed", {{"id", device.id}});
+  }
 }
 
 void Machine::Post(uint32_t boot, std::function<void()> handle) {
@@ -272,14 +289,11 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
   };
   // The function is let go of on the control loop: a vCPU must not wait for a device's thread.
   events.on_device_removed = [this, boot](const std::string& id, std::shared_ptr<PciFunction> function) {
-    Post(boot, [this, id, function = std::move(function)]() mutable {
-      if (board_ != nullptr) board_->ForgetDevice(id);
-      function.reset();
-      ForgetDevice(id);
-      wanted_.erase(id);
-      LOG(kInfo, "device_removed", {{"id", id}});
-      Tell("vm", "device_removed", {{"id", id}});
-    });
+    {
+      std::lock_guard lock(removed_mutex_);
+      removed_.push_back({id, std::move(function)});
+    }
+    Post(boot, [this] { DropRemoved(); });
   };
   events.on_device_wanted = [this, boot](const std::string& id) {
     Post(boot, [this, id] { GiveDeviceBack(id); });

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "common/status.h"
 #include "vmm/api/vm_control.h"
@@ -69,6 +70,7 @@ class Machine {
   // With mutex_ held:
   Status StartBoard();  // builds a board and lets it run
   void StopBoard();
+  void DropRemoved();  // lets go of what the guest has ejected
   Status Require(VmState state, std::string_view action) const;
   // Runs `handle` on the control loop with mutex_ held, unless board number `boot` is gone by then.
   void Post(uint32_t boot, std::function<void()> handle);
@@ -117,6 +119,14 @@ class Machine {
   std::vector<NetPort> nets_;
   std::unique_ptr<Board> board_;
   std::thread device_thread_;  // runs devices_ while there is a board
+
+  struct RemovedDevice {
+    std::string id;
+    std::shared_ptr<PciFunction> function;
+  };
+  std::mutex
+      removed_mutex_;  // the innermost; guards what follows, which vCPUs fill and the control loop drains
+  std::vector<RemovedDevice> removed_;
 };
 
 }  // namespace berth::vmm

@@ -206,7 +206,8 @@ uint64_t Machine::ActualOf(const std::string& subject) const {
 Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   if (option == "disk") return board_->PlugDisk(with.disks.back());
   if (option == "device") {
-    TRY(assigned_->Add(with.devices.back()));
+    // What the device loop plugs meanwhile must not miss the first device.
+    TRY(board_->ram().Still([&] { return assigned_->Add(with.devices.back()); }));
     Result<PciPlace> place = board_->PlugAssigned(with.devices.back().id);
     if (!place.has_value()) assigned_->Remove(with.devices.back().id);
     return place;
@@ -219,7 +220,6 @@ Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
 
 Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json) {
   std::lock_guard lock(mutex_);
-  CHECK(option == "disk" || option == "net" || option == "device");
   ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json);
   if (!with.has_value()) {
     std::string text = ToText(with.error());
@@ -227,9 +227,7 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
     return InvalidArgument(text, with.error()[0].key);
   }
   AddedDevice added;
-  added.id = option == "disk"  ? with->disks.back().id
-             : option == "net" ? with->nets.back().id
-                               : with->devices.back().id;
+  added.id = LastDeviceId(*with, option);
   if (board_ != nullptr) {
     TRY_ASSIGN(PciPlace place, Plug(option, *with));
     added.place = place.ToString();

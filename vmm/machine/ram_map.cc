@@ -53,6 +53,11 @@ void RamMap::RemoveListener(MemoryListener& listener) {
   std::erase(listeners_, &listener);
 }
 
+Status RamMap::Still(const std::function<Status()>& work) {
+  std::lock_guard lock(mutex_);
+  return work();
+}
+
 Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
   std::lock_guard lock(mutex_);
   const MemoryRegion part = area.Part(offset, length);

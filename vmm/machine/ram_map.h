@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -27,6 +28,9 @@ class RamMap final : public MemoryPlugger {
   // Announces all RAM to a listener, and from then on every change. It stays until it is removed.
   Status AddListener(MemoryListener& listener);
   void RemoveListener(MemoryListener& listener);
+
+  // Runs `work` while nothing is plugged or unplugged; it must not call this map.
+  Status Still(const std::function<Status()>& work);
 
   Status Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) override;
   Status Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) override;

@@ -160,7 +160,7 @@ Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view jso
       ConfigResult<VmConfig> with = ConfigWithDevice(*config_, option, json);
       if (!with.has_value()) return AsStatus(with.error());
       config_ = *std::move(with);
-      return AddedDevice{option == "disk" ? config_->disks.back().id : config_->nets.back().id, std::nullopt};
+      return AddedDevice{LastDeviceId(*config_, option), std::nullopt};
     }
   }
   TRY_ASSIGN(auto machine, Booted("add a device"));

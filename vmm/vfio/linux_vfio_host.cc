@@ -49,13 +49,15 @@ class LinuxVfioHost : public VfioHost {
 
   Status ResetDevices() override {
     std::set<std::string> done;
+    Status first;  // error: the others are reset all the same
     for (const auto& device : devices_) {
       if (done.contains(device->address())) continue;
       Status alone = device->Reset();
       if (alone.ok()) continue;
-      TRY(ResetByBus(*device, alone, done));
+      Status by_bus = ResetByBus(*device, alone, done);
+      if (first.ok()) first = std::move(by_bus);
     }
-    return OkStatus();
+    return first;
   }
 
  protected:

@@ -26,6 +26,7 @@ constexpr uint16_t kQueueSizes[] = {128, 128, 128};
 constexpr uint32_t kBudget = 16;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kActualAt = 4;
+constexpr uint64_t kRequestMax = 64 << 10;  // bytes of page numbers; others wait for the loop meanwhile
 
 }  // namespace
 
@@ -99,7 +100,9 @@ void VirtioBalloon::Reset() {
     interrupt_ = nullptr;
   }
   if (!active_) return;
-  for (uint16_t queue : std::exchange(watched_, {})) loop_.Remove(active_->queues[queue].kick_fd);
+  // All of them, also after a failure: Remove waits for the callback that may still run.
+  for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
+  watched_.clear();
   active_.reset();
   actual_pages_ = 0;
 }
@@ -116,7 +119,6 @@ void VirtioBalloon::Serve(uint16_t queue) {
       },
       [this, queue] { active_->interrupt->SignalQueue(queue); });
   if (!more) {
-    // Removed here for good; Reset must not do it again.
     for (uint16_t other : std::exchange(watched_, {})) loop_.Remove(active_->queues[other].kick_fd);
     return active_->interrupt->Fail(more.error());
   }
@@ -125,7 +127,7 @@ void VirtioBalloon::Serve(uint16_t queue) {
 
 // An array of page numbers; neighbours are given back together.
 Result<uint32_t> VirtioBalloon::Inflate(const DescriptorChain& chain) {
-  if (chain.readable.size() % sizeof(uint32_t) != 0) {
+  if (chain.readable.size() % sizeof(uint32_t) != 0 || chain.readable.size() > kRequestMax) {
     return InvalidArgument("balloon request of " + std::to_string(chain.readable.size()) + " bytes");
   }
   uint64_t first = 0, count = 0;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint16_t kQueueSizes[] = {128, 128};
 constexpr uint32_t kBudget = 64;
+constexpr uint64_t kChainMax = 64 << 10;  // bytes; other devices wait for the loop meanwhile
 
 }  // namespace
 
@@ -58,7 +59,7 @@ void VirtioConsole::Unwatch() {
 
 void VirtioConsole::Reset() {
   if (!active_) return;
-  if (!failed_) Unwatch();
+  Unwatch();  // also after a failure: it waits for the callback that may still run
   std::lock_guard lock(mutex_);
   active_.reset();
 }
@@ -75,6 +76,10 @@ void VirtioConsole::Transmit() {
   auto more = ServeQueue(
       *ring, chain_, kBudget,
       [this](const DescriptorChain& chain) -> Result<uint32_t> {
+        if (chain.readable.size() > kChainMax) {
+          return InvalidArgument("console output of " + std::to_string(chain.readable.size()) +
+                                 " bytes at once, must be at most " + std::to_string(kChainMax));
+        }
         uint8_t piece[512];
         for (uint64_t at = 0; at < chain.readable.size();) {
           const size_t count = chain.readable.CopyOut(at, piece);

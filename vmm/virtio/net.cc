@@ -90,6 +90,7 @@ Status VirtioNet::Activate(VirtioActivation activation) {
   packet_bytes_ = 0;
   packet_admitted_ = false;
   tap_watched_ = false;
+  stopping_ = false;
   Status watched = Watch();
   if (!watched.ok()) Reset();
   return watched;
@@ -106,6 +107,7 @@ Status VirtioNet::Watch() {
 }
 
 void VirtioNet::Unwatch() {
+  stopping_ = true;  // no callback arms a rate limit's timer behind our back
   for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
   for (RateLimiter* limit : {receive_limit_.get(), transmit_limit_.get()}) {
     if (limit != nullptr) limit->Pause();
@@ -127,6 +129,7 @@ void VirtioNet::Fail(const Status& reason) {
 }
 
 void VirtioNet::Transmit() {
+  if (stopping_) return;
   const int kick = active_->queues[kTransmitQueue].kick_fd;
   DrainEvent(kick);
   auto more = ServeQueue(
@@ -156,6 +159,7 @@ uint32_t VirtioNet::Send(const DescriptorChain& chain) {
 }
 
 void VirtioNet::Receive() {
+  if (stopping_) return;
   for (uint32_t i = 0; i < kBudget; ++i) {
     if (packet_bytes_ == 0) {
       const ssize_t count = read(tap_.fd.get(), packet_.data(), packet_.size());

@@ -77,6 +77,7 @@ class VirtioNet : public VirtioDevice {
   std::unique_ptr<RateLimiter> receive_limit_, transmit_limit_;  // may be null
   bool packet_admitted_ = false;
   std::atomic<uint64_t> rx_bytes_{0}, rx_frames_{0}, tx_bytes_{0}, tx_frames_{0};
+  std::atomic<bool> stopping_{false};
   std::optional<VirtioActivation> active_;
   // What follows belongs to the loop's thread while the device is active.
   bool tap_watched_ = false;

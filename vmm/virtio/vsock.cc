@@ -89,7 +89,7 @@ void VirtioVsock::CloseAll() {
 
 void VirtioVsock::Reset() {
   if (!active_) return;
-  if (!failed_) CloseAll();
+  CloseAll();  // also after a failure: it waits for the callback that may still run
   active_.reset();
 }
 
@@ -246,7 +246,9 @@ void VirtioVsock::Serve(const VsockHeader& header, const DescriptorChain& chain)
       if (header.flags & kShutdownSend) connection.guest_done = true;
       if (header.flags & kShutdownReceive) connection.host_done = true;
       if (connection.guest_done && connection.to_host.empty()) ::shutdown(connection.fd.get(), SHUT_WR);
-      if (connection.guest_done && connection.host_done) connection.control |= Bit(kReset);
+      // Not before the host has all that the guest sent.
+      if (connection.guest_done && connection.host_done && connection.to_host.empty())
+        connection.control |= Bit(kReset);
       break;
     case kData:
       TakeData(connection, header, chain);
@@ -305,6 +307,8 @@ void VirtioVsock::FlushToHost(Connection& connection) {
   if (connection.forwarded - connection.told_forwarded >= kBufferBytes / 4)
     connection.control |= Bit(kCreditUpdate);
   if (connection.to_host.empty() && connection.guest_done) ::shutdown(connection.fd.get(), SHUT_WR);
+  if (connection.to_host.empty() && connection.guest_done && connection.host_done)
+    connection.control |= Bit(kReset);
 }
 
 void VirtioVsock::RefuseLater(const VsockHeader& header) {

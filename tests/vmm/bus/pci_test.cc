@@ -125,6 +125,27 @@ TEST(PciSegment, DecodesIoBarsOnThePortsBus) {
   EXPECT_FALSE(ports.Read(0x1020, {&byte, 1}));
 }
 
+TEST(PciSegment, AFunctionWithADecodedIoBarLeavesThePortsBus) {
+  Bus mmio, ports;
+  PciSegment segment(0, mmio, {kLow, kHigh}, {&ports, {0x1000, 0xf000}});
+  auto function = std::make_shared<FakePciFunction>(0x77);
+  function->config().AddBar(0, BarKind::kIo, 0x20, false);
+  function->config().SetBarAddress(0, 0x1020);
+  function->config().AddBar(1, BarKind::kMemory32, 0x1000, false);
+  function->config().SetBarAddress(1, 0xc0000000);
+  ASSERT_EQ(*segment.Add(function, "card"), 1u);
+  const uint8_t enable_both[2] = {3, 0};
+  segment.Write((1 << 15) + 4, enable_both);
+  uint8_t byte = 0;
+  ASSERT_TRUE(ports.Read(0x1020, {&byte, 1}));
+  ASSERT_TRUE(mmio.Read(0xc0000000, {&byte, 1}));
+
+  EXPECT_EQ(*segment.Remove(1), function);
+
+  EXPECT_FALSE(ports.Read(0x1020, {&byte, 1}));
+  EXPECT_FALSE(mmio.Read(0xc0000000, {&byte, 1}));
+}
+
 TEST(BarAllocator, JoinsWhatIsFreed) {
   BarAllocator bars({0xc0000000, 0x4000}, {});
   for (uint64_t i = 0; i < 4; ++i) {

@@ -415,6 +415,24 @@ TEST_F(HotplugTest, DisksComeAndGo) {
       << "the lock is gone";
 }
 
+// The control loop comes to the ejected device only after its board is gone.
+TEST_F(HotplugTest, AnEjectedDeviceDoesNotOutliveItsBoard) {
+  const std::string image = directory_ + "/image";
+  std::ofstream(image) << std::string(1 << 20, 'x');
+  Start();
+  ASSERT_TRUE(machine_->AddDevice("disk", R"({"path":")" + image + R"("})").has_value());
+  ASSERT_TRUE(machine_->RemoveDevice("disk0", std::chrono::milliseconds(60000)).ok());
+  Guest({ScriptedExit::MmioWrite(kPlatform + layout::kPciHotplugOffset + 8, Bytes(1 << 2))});
+
+  ASSERT_TRUE(machine_->Perform(VmAction::kShutdown).ok());
+
+  EXPECT_TRUE(machine_->config().disks.empty());
+  loop_->Stop();
+  ASSERT_TRUE(loop_->Run().ok());
+  EXPECT_TRUE(machine_->Boot().ok());
+  EXPECT_EQ(machine_->Facts().devices.size(), 1u) << "without the disk";
+}
+
 TEST_F(HotplugTest, DevicesMaySitInOtherSegments) {
   config_.platform.num_pci_segments = 3;
   config_.disks.emplace_back();

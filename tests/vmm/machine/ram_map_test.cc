@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <future>
+#include <thread>
 
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/memory/zoned_memory.h"
@@ -105,6 +107,27 @@ TEST_F(RamMapTest, APlugThatFailsLeavesNothingBehind) {
     unchanged();
   }
   EXPECT_TRUE(ram_->Plug(area(), 126 * kMiB, 4 * kMiB).ok());
+}
+
+TEST_F(RamMapTest, NothingIsPluggedWhileItIsHeldStill) {
+  std::thread plugger;
+  const Status refused = ResourceExhausted("as the work says");
+  EXPECT_EQ(ram_->Still([&] {
+    std::promise<void> started;
+    plugger = std::thread([&] {
+      started.set_value();
+      EXPECT_TRUE(ram_->Plug(area(), 0, 2 * kMiB).ok());
+    });
+    started.get_future().wait();
+    for (int i = 0; i < 1000; ++i) {
+      std::this_thread::yield();
+      EXPECT_EQ(area().plug->plugged(), 0u);
+    }
+    return refused;
+  }),
+            refused);
+  plugger.join();
+  EXPECT_EQ(area().plug->plugged(), 2 * kMiB);
 }
 
 TEST_F(RamMapTest, SlotsRunOutWithAMessage) {

@@ -82,6 +82,16 @@ TEST_F(VmmTest, DevicesAreAddedBeforeTheFirstBoot) {
   ASSERT_TRUE(vmm_.Delete().ok());
 }
 
+TEST_F(VmmTest, ADeviceOfTheHostIsAddedBeforeTheFirstBoot) {
+  ASSERT_TRUE(vmm_.Create(Config()).ok());
+  Result<AddedDevice> added = vmm_.AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})");
+  ASSERT_TRUE(added.has_value()) << added.status().ToString();
+  EXPECT_EQ(added->id, "device0");
+  EXPECT_FALSE(added->place);
+  EXPECT_EQ(vmm_.config().devices.size(), 1u);
+  ASSERT_TRUE(vmm_.Delete().ok());
+}
+
 TEST_F(VmmTest, ABootThatFailsCanBeTriedAgain) {
   ASSERT_TRUE(vmm_.Create(Config()).ok());
   kvm_.FailCall(KvmCall::kCreateVm, ENOMEM);

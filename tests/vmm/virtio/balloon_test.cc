@@ -1,6 +1,12 @@
 #include "vmm/virtio/balloon.h"
 
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
 
 #include "tests/fakes/fake_interrupts.h"
 #include "tests/fakes/virtio_driver.h"
@@ -76,6 +82,48 @@ TEST_F(BalloonTest, AnArrayThatIsCutBreaksTheRules) {
   inflate_.Post({{0x8000, 6}});
   Kick(0);
   EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+TEST_F(BalloonTest, MorePagesAtOnceThanThereIsTimeForBreakTheRules) {
+  Start({});
+  inflate_.Post({{0x8000, 0x8000}, {0x8000, 0x8000}});
+  Kick(0);
+  EXPECT_EQ(driver_->status(), 0x0f);
+  EXPECT_EQ(inflate_.UsedIndex(), 1);
+  inflate_.Post({{0x8000, 0x8000}, {0x8000, 0x8000}, {0x8000, 4}});
+  Kick(0);
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+TEST_F(BalloonTest, ADriverThatBrokeTheRulesStartsAgainAfterAReset) {
+  Start({});
+  inflate_.Post({{0x8000, 6}});
+  Kick(0);
+  ASSERT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+  // Its callback still runs while another thread resets: the reset returns after it.
+  std::promise<void> running;
+  std::atomic<bool> over{false};
+  UniqueFd kick(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  std::promise<void> go_on;
+  ASSERT_TRUE(loop_
+                  ->Add(kick.get(), EPOLLIN,
+                        [&](uint32_t) {
+                          loop_->Remove(kick.get());
+                          running.set_value();
+                          go_on.get_future().wait();
+                          over = true;
+                        })
+                  .ok());
+  std::thread thread([this] { EXPECT_TRUE(loop_->Run().ok()); });
+  running.get_future().wait();
+  std::thread guest([&] {
+    driver_->SetStatus(0);
+    EXPECT_TRUE(over);
+  });
+  go_on.set_value();
+  guest.join();
+  loop_->Stop();
+  thread.join();
 }
 
 TEST_F(BalloonTest, AsksForAnotherSizeByAnInterrupt) {

@@ -57,6 +57,17 @@ TEST_F(ConsoleTest, WritesWhatTheGuestSends) {
   EXPECT_EQ(transmit_.UsedIndex(), 1);
 }
 
+TEST_F(ConsoleTest, OneChainCannotHoldUpTheOthers) {
+  Start();
+  transmit_.Post({{0x4000, 0x8000}, {0x4000, 0x8000}});
+  Kick(1);
+  EXPECT_EQ(sink_->text.size(), 0x10000u);
+  transmit_.Post({{0x4000, 0x8000}, {0x4000, 0x8000}, {0x4000, 1}});
+  Kick(1);
+  EXPECT_EQ(sink_->text.size(), 0x10000u);
+  EXPECT_TRUE(driver_.status() & VirtioDriver::kNeedsReset);
+}
+
 TEST_F(ConsoleTest, GivesInputToTheGuestAsItHasRoom) {
   EXPECT_EQ(Type("early"), 0u) << "no driver yet";
   Start();

@@ -220,6 +220,36 @@ TEST_F(VsockTest, DataBeyondOurRoomEndsTheConnection) {
   EXPECT_TRUE(refused);
 }
 
+TEST_F(VsockTest, WhatTheGuestSentBeforeItClosedReachesTheHost) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(16);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  // More than the socket holds, so that the rest waits in the device.
+  int room = 0;
+  socklen_t length = sizeof room;
+  ASSERT_EQ(getsockopt(host.get(), SOL_SOCKET, SO_SNDBUF, &room, &length), 0);
+  if (room > static_cast<int>(VirtioVsock::kBufferBytes)) GTEST_SKIP() << "large socket buffers";
+  size_t sent = 0;
+  while (sent < static_cast<size_t>(room) + 20000) {
+    Send(kRw, 80, 1000, std::string(4000, 'x'));
+    sent += 4000;
+  }
+  Send(kShutdown, 80, 1000, {}, 3);
+  while (auto packet = Receive()) ASSERT_EQ(packet->header.operation, kUpdate);
+
+  size_t read = 0;
+  for (std::string piece = Read(host.get()); !piece.empty(); piece = Read(host.get())) {
+    read += piece.size();
+    RunOnce();
+  }
+  EXPECT_EQ(read, sent);
+  uint16_t last = 0;
+  while (auto packet = Receive()) last = packet->header.operation;
+  EXPECT_EQ(last, kRst);
+}
+
 TEST_F(VsockTest, TellsItsCreditWhenItIsAsked) {
   UnixListener listener = *UnixListener::Open(path_ + "_80");
   GiveBuffers(4);

@@ -190,6 +190,10 @@ Result<Outcome> Engine::Do(const DeleteHost& command, uint64_t at_ms) {
                                   " claims, among them " + Quoted(known->claims.front()->name),
                               "host", "release them first");
   }
+  if (resources_.HostInUse(*known->report)) {
+    return FailedPrecondition("host " + known->report->name + " has allocations of consumers without claims",
+                              "host", "delete them through the Placement API first");
+  }
   Outcome outcome;
   outcome.generation = known->generation;
   outcome.changes.push_back(db::DeleteHost{command.host});

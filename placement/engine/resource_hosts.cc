@@ -159,6 +159,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   if (!known) {
     // Claims come with a host only from a store that is older than the Placement model.
     for (const auto& claim : claims) {
+      if (claim->external) continue;
       KeepUsed(nullptr, report, InstanceConsumer(report, *claim)->allocations, providers);
     }
     draft_.AddTree(ProviderTree::Make(std::move(providers), TreeOwner::kAgent));
@@ -171,6 +172,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
       consumers.emplace(consumer->uuid, consumer);
   }
   for (const auto& claim : claims) {
+    if (claim->external) continue;  // its consumer is a client's, and may be gone in this very command
     auto at = consumers.find(claim->consumer);
     bool instance = at == consumers.end() ? !view().FindConsumer(claim->consumer) : at->second->is_instance;
     if (instance) consumers[claim->consumer] = InstanceConsumer(report, *claim);
@@ -200,6 +202,14 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   for (const auto& [uuid, consumer] : consumers) {
     if (!consumer->allocations.empty()) draft_.PutConsumer(consumer);
   }
+}
+
+bool ResourceEngine::HostInUse(const HostReport& report) const {
+  ProviderRef at = view().FindProvider(report.uuid);
+  for (uint32_t i = 0; at && i < at.tree->size(); ++i) {
+    if (at.tree->InUse(i)) return true;
+  }
+  return false;
 }
 
 void ResourceEngine::DropHost(const HostReport& report) {

@@ -1,0 +1,65 @@
+#include <gtest/gtest.h>
+
+#include "placement/engine/engine.h"
+#include "placement/engine/refusal.h"
+#include "placement/model/projection.h"
+#include "tests/placement/model/model_builders.h"
+
+// Commands and stores that no honest client or agent makes are refused, with a reason.
+namespace berth::placement {
+namespace {
+
+using namespace testing;  // NOLINT(google-build-using-namespace)
+
+class HostileCommands : public ::testing::Test {
+ protected:
+  template <class Body>
+  Status Apply(Body body) {
+    auto outcome = engine_->Apply({.at_ms = ++now_, .actor = "test", .body = std::move(body)});
+    engine_->Commit();
+    return outcome ? OkStatus() : outcome.error();
+  }
+  template <class Body>
+  void ExpectRefused(Body body, Refusal refusal, const std::string& text) {
+    Status status = Apply(std::move(body));
+    EXPECT_EQ(RefusalOf(status), refusal) << status.ToString();
+    EXPECT_EQ(status.message(), text);
+  }
+
+  std::unique_ptr<Engine> engine_ = *Engine::Restore({});
+  uint64_t now_ = 1000;
+};
+
+TEST_F(HostileCommands, TheNilUuidNamesNoProvider) {
+  ASSERT_TRUE(Apply(CreateProvider{Id(1), "root", {}}).ok());
+  const std::string unable =
+      "Unable to create resource provider \"nil\", 00000000-0000-0000-0000-000000000000: the nil UUID names "
+      "nothing.";
+
+  ExpectRefused(CreateProvider{Uuid{}, "nil", {}}, Refusal::kBadRequest, unable);
+  ExpectRefused(CreateProvider{Uuid{}, "nil", Id(1)}, Refusal::kBadRequest, unable);
+  EXPECT_EQ(engine_->resources().FindProvider(Id(1)).tree->size(), 1U);
+}
+
+TEST_F(HostileCommands, AStoreWithANilUuidIsRefused) {
+  ASSERT_TRUE(Apply(CreateProvider{Id(1), "root", {}}).ok());
+  ASSERT_TRUE(Apply(CreateProvider{Id(2), "child", Id(1)}).ok());
+  db::Contents contents = engine_->Export();
+  for (db::ProviderRecord& record : contents.providers) {
+    if (record.provider.uuid == Id(2)) record.provider.uuid = Uuid{};
+  }
+
+  EXPECT_EQ(Engine::Restore(contents).status().code(), StatusCode::kDataLoss);
+}
+
+TEST_F(HostileCommands, TheNilUuidNamesNoConsumer) {
+  ASSERT_TRUE(Apply(CreateProvider{Id(1), "root", {}}).ok());
+  ConsumerInput input;
+  input.allocations = {{Id(1), "VCPU", 1}};
+
+  ExpectRefused(SetAllocations{{input}, false}, Refusal::kBadRequest,
+                "Consumer 00000000-0000-0000-0000-000000000000 is no consumer: the nil UUID names nothing.");
+}
+
+}  // namespace
+}  // namespace berth::placement

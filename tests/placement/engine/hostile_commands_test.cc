@@ -61,5 +61,17 @@ TEST_F(HostileCommands, TheNilUuidNamesNoConsumer) {
                 "Consumer 00000000-0000-0000-0000-000000000000 is no consumer: the nil UUID names nothing.");
 }
 
+TEST_F(HostileCommands, AClassOfAHostKeepsItsName) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).ok());
+  ASSERT_TRUE(Apply(CreateResourceClass{"CUSTOM_FREE", false}).ok());
+
+  ExpectRefused(RenameResourceClass{"CUSTOM_PCI_8086_1889", "CUSTOM_OTHER"}, Refusal::kConflict,
+                "Cannot rename resource class CUSTOM_PCI_8086_1889: hosts' agents report inventory of it.");
+  EXPECT_TRUE(Apply(RenameResourceClass{"CUSTOM_FREE", "CUSTOM_OTHER"}).ok());
+  Claim claim = FloatingClaim(1, 2, 64);
+  claim.devices = {Bind(Pci(2, 1))};
+  EXPECT_TRUE(Apply(CreateClaim{claim, {}}).ok());
+}
+
 }  // namespace
 }  // namespace berth::placement

@@ -102,6 +102,12 @@ Status ResourceEngine::CheckHost(const HostReport& report) const {
                       "\") of a REST client has the host's UUID",
                   "uuid", "delete that provider first");
   }
+  if (own && own.index != 0) {
+    return Status(StatusCode::kAlreadyExists,
+                  "host \"" + report.name + "\" has the UUID " + report.uuid.ToString() + " of provider \"" +
+                      std::string(own.name()) + "\" of host \"" + std::string(own.tree->name(0)) + "\"",
+                  "uuid", "give the host another one");
+  }
   for (const ProjectedProvider& provider : ProjectHost(report)) {
     for (ProviderRef other : {view().FindProvider(provider.name), view().FindProvider(provider.uuid)}) {
       if (!other || (own && other.slot == own.slot)) continue;

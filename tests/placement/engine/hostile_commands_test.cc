@@ -73,5 +73,17 @@ TEST_F(HostileCommands, AClassOfAHostKeepsItsName) {
   EXPECT_TRUE(Apply(CreateClaim{claim, {}}).ok());
 }
 
+TEST_F(HostileCommands, AHostWithTheUuidOfAnothersCellIsRefused) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).ok());
+  HostReport thief = MakeHost(2);
+  thief.uuid = CellProviderUuid(Id(1), 0);
+
+  Status status = Apply(ReportHost{thief});
+
+  EXPECT_EQ(status.code(), StatusCode::kAlreadyExists) << status.ToString();
+  EXPECT_EQ(status.field(), "uuid");
+  EXPECT_EQ(engine_->resources().FindProvider(Id(1)).tree->size(), 6U);
+}
+
 }  // namespace
 }  // namespace berth::placement

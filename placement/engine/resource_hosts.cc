@@ -186,7 +186,8 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   std::vector<Allocation> held;
   for (const auto& [uuid, consumer] : consumers) {
     for (const Allocation& allocation : consumer->allocations) {
-      bool here = known.tree->FindProvider(allocation.provider) != ProviderTree::kNone ||
+      bool here = consumer->is_instance ||
+                  known.tree->FindProvider(allocation.provider) != ProviderTree::kNone ||
                   std::any_of(providers.begin(), providers.end(),
                               [&](const Provider& p) { return p.uuid == allocation.provider; });
       if (here) held.push_back(allocation);

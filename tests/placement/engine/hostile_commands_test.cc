@@ -85,5 +85,23 @@ TEST_F(HostileCommands, AHostWithTheUuidOfAnothersCellIsRefused) {
   EXPECT_EQ(engine_->resources().FindProvider(Id(1)).tree->size(), 6U);
 }
 
+// Less than a MiB is no inventory, and held it counts as one.
+TEST_F(HostileCommands, AClaimOfWhatIsNoInventoryIsRefused) {
+  HostReport host = MakeHost();
+  for (Cell& cell : host.cells) {
+    cell.pages[0].total = 64;
+    cell.memory_bytes = cell.pages[1].total * cell.pages[1].size_bytes + uint64_t{64} * 4096;
+  }
+  ASSERT_TRUE(Apply(ReportHost{host}).ok());
+  Claim claim = FloatingClaim(1, 1, 0);
+  claim.spec.memory_bytes = 4096;
+
+  Status status = Apply(CreateClaim{claim, {}});
+
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition) << status.ToString();
+  EXPECT_NE(status.message().find("host1 has no inventory of MEMORY_MB"), std::string::npos) << status.ToString();
+  EXPECT_EQ(engine_->resources().FindConsumer(claim.consumer), nullptr);
+}
+
 }  // namespace
 }  // namespace berth::placement

@@ -39,7 +39,8 @@ bool SameContent(const Claim& a, const Claim& b) {
          a.devices == b.devices && a.spec == b.spec;
 }
 
-// What the claim amounts to on the host's tree is inventory there; less than a MiB of memory, for one, is none.
+// What the claim amounts to on the host's tree is inventory there; less than a MiB of memory, for one, is
+// none.
 Status CheckInventories(const ResourceView& view, const HostReport& host, const Claim& claim) {
   for (const ProjectedAllocation& part : ProjectClaim(host, claim)) {
     ProviderRef at = view.FindProvider(part.provider);

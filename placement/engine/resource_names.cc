@@ -41,8 +41,8 @@ Status ResourceEngine::Do(const RenameResourceClass& command, Outcome&) {
     return Refuse(Refusal::kConflict, "Resource class already exists: " + command.new_name);
   }
   if (OnAgentsTree(view(), *id)) {
-    return Refuse(Refusal::kConflict, "Cannot rename resource class " + command.name +
-                                          ": hosts' agents report inventory of it.");
+    return Refuse(Refusal::kConflict,
+                  "Cannot rename resource class " + command.name + ": hosts' agents report inventory of it.");
   }
   draft_.RenameResourceClass(*id, command.new_name, at_ms_);
   return OkStatus();

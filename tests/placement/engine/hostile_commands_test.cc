@@ -99,7 +99,8 @@ TEST_F(HostileCommands, AClaimOfWhatIsNoInventoryIsRefused) {
   Status status = Apply(CreateClaim{claim, {}});
 
   EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition) << status.ToString();
-  EXPECT_NE(status.message().find("host1 has no inventory of MEMORY_MB"), std::string::npos) << status.ToString();
+  EXPECT_NE(status.message().find("host1 has no inventory of MEMORY_MB"), std::string::npos)
+      << status.ToString();
   EXPECT_EQ(engine_->resources().FindConsumer(claim.consumer), nullptr);
 }
 

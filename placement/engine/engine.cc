@@ -5,6 +5,7 @@
 #include "placement/engine/action.h"
 #include "placement/model/held_families.h"
 #include "placement/model/keep_claimed.h"
+#include "placement/model/projection.h"
 
 namespace berth::placement {
 namespace {
@@ -36,6 +37,19 @@ void AppendBounded(const std::vector<std::string>& kept, std::vector<std::string
 bool SameContent(const Claim& a, const Claim& b) {
   return a.consumer == b.consumer && a.name == b.name && a.host == b.host && a.cells == b.cells &&
          a.devices == b.devices && a.spec == b.spec;
+}
+
+// What the claim amounts to on the host's tree is inventory there; less than a MiB of memory, for one, is
+// none.
+Status CheckInventories(const ResourceView& view, const HostReport& host, const Claim& claim) {
+  for (const ProjectedAllocation& part : ProjectClaim(host, claim)) {
+    ProviderRef at = view.FindProvider(part.provider);
+    auto id = view.resource_classes().Find(part.resource_class);
+    if (at && id && at.tree->Find(at.index, *id).inventory != nullptr) continue;
+    return FailedPrecondition("provider " + NameOfProvider(host, part.provider) + " has no inventory of " +
+                              part.resource_class);
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -190,6 +204,10 @@ Result<Outcome> Engine::Do(const DeleteHost& command, uint64_t at_ms) {
                                   " claims, among them " + Quoted(known->claims.front()->name),
                               "host", "release them first");
   }
+  if (resources_.HostInUse(*known->report)) {
+    return FailedPrecondition("host " + known->report->name + " has allocations of consumers without claims",
+                              "host", "delete them through the Placement API first");
+  }
   Outcome outcome;
   outcome.generation = known->generation;
   outcome.changes.push_back(db::DeleteHost{command.host});
@@ -238,6 +256,7 @@ Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
                    ", expected " + Text(*command.expected_generation));
   }
   TRY(CheckClaim(*known->report, known->usage, command.claim));
+  TRY(CheckInventories(resources_.view(), *known->report, command.claim));
 
   auto claim = std::make_shared<Claim>(command.claim);
   claim->phase = ClaimPhase::kActive;

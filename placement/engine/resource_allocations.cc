@@ -106,6 +106,10 @@ Status ConsumerWriter::Ensure(const ConsumerInput& input) {
 Status ConsumerWriter::Prepare() {
   std::set<Uuid> named;
   for (const ConsumerInput& input : inputs_) {
+    if (input.consumer.is_nil()) {
+      return Refuse(Refusal::kBadRequest,
+                    "Consumer " + input.consumer.ToString() + " is no consumer: the nil UUID names nothing.");
+    }
     if (!named.insert(input.consumer).second) {
       return Refuse(Refusal::kBadRequest, "Consumer " + input.consumer.ToString() + " is named twice.");
     }

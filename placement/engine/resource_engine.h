@@ -75,6 +75,8 @@ class ResourceEngine {
   // stays, as inventory that nobody else gets.
   void PutHost(const HostReport* before, const HostReport& report,
                const std::vector<std::shared_ptr<const Claim>>& claims);
+  // Whether anybody holds something of the host's tree; then it must not be dropped.
+  bool HostInUse(const HostReport& report) const;
   void DropHost(const HostReport& report);
   // A claim made through gRPC comes or goes; the host must be there.
   void PutInstance(const HostReport& host, const Claim& claim);

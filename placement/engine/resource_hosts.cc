@@ -102,6 +102,12 @@ Status ResourceEngine::CheckHost(const HostReport& report) const {
                       "\") of a REST client has the host's UUID",
                   "uuid", "delete that provider first");
   }
+  if (own && own.index != 0) {
+    return Status(StatusCode::kAlreadyExists,
+                  "host \"" + report.name + "\" has the UUID " + report.uuid.ToString() + " of provider \"" +
+                      std::string(own.name()) + "\" of host \"" + std::string(own.tree->name(0)) + "\"",
+                  "uuid", "give the host another one");
+  }
   for (const ProjectedProvider& provider : ProjectHost(report)) {
     for (ProviderRef other : {view().FindProvider(provider.name), view().FindProvider(provider.uuid)}) {
       if (!other || (own && other.slot == own.slot)) continue;
@@ -159,6 +165,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   if (!known) {
     // Claims come with a host only from a store that is older than the Placement model.
     for (const auto& claim : claims) {
+      if (claim->external) continue;
       KeepUsed(nullptr, report, InstanceConsumer(report, *claim)->allocations, providers);
     }
     draft_.AddTree(ProviderTree::Make(std::move(providers), TreeOwner::kAgent));
@@ -171,6 +178,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
       consumers.emplace(consumer->uuid, consumer);
   }
   for (const auto& claim : claims) {
+    if (claim->external) continue;  // its consumer is a client's, and may be gone in this very command
     auto at = consumers.find(claim->consumer);
     bool instance = at == consumers.end() ? !view().FindConsumer(claim->consumer) : at->second->is_instance;
     if (instance) consumers[claim->consumer] = InstanceConsumer(report, *claim);
@@ -178,7 +186,8 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   std::vector<Allocation> held;
   for (const auto& [uuid, consumer] : consumers) {
     for (const Allocation& allocation : consumer->allocations) {
-      bool here = known.tree->FindProvider(allocation.provider) != ProviderTree::kNone ||
+      bool here = consumer->is_instance ||
+                  known.tree->FindProvider(allocation.provider) != ProviderTree::kNone ||
                   std::any_of(providers.begin(), providers.end(),
                               [&](const Provider& p) { return p.uuid == allocation.provider; });
       if (here) held.push_back(allocation);
@@ -200,6 +209,14 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
   for (const auto& [uuid, consumer] : consumers) {
     if (!consumer->allocations.empty()) draft_.PutConsumer(consumer);
   }
+}
+
+bool ResourceEngine::HostInUse(const HostReport& report) const {
+  ProviderRef at = view().FindProvider(report.uuid);
+  for (uint32_t i = 0; at && i < at.tree->size(); ++i) {
+    if (at.tree->InUse(i)) return true;
+  }
+  return false;
 }
 
 void ResourceEngine::DropHost(const HostReport& report) {

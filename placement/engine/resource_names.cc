@@ -9,6 +9,15 @@ namespace {
 
 constexpr std::string_view kCustom = "CUSTOM_";
 
+// Whether a host has inventory of the class: its reports and claims know it by name.
+bool OnAgentsTree(const ResourceView& view, ResourceClassId id) {
+  const SlotSet& trees = view.TreesWith(id);
+  for (TreeSlot slot = 0; slot < view.slots(); ++slot) {
+    if (trees.Has(slot) && view.tree(slot)->owner() == TreeOwner::kAgent) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Status ResourceEngine::Do(const CreateResourceClass& command, Outcome& outcome) {
@@ -30,6 +39,10 @@ Status ResourceEngine::Do(const RenameResourceClass& command, Outcome&) {
   if (command.new_name == command.name) return OkStatus();
   if (view().resource_classes().Find(command.new_name)) {
     return Refuse(Refusal::kConflict, "Resource class already exists: " + command.new_name);
+  }
+  if (OnAgentsTree(view(), *id)) {
+    return Refuse(Refusal::kConflict,
+                  "Cannot rename resource class " + command.name + ": hosts' agents report inventory of it.");
   }
   draft_.RenameResourceClass(*id, command.new_name, at_ms_);
   return OkStatus();

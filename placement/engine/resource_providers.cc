@@ -29,6 +29,7 @@ Status ResourceEngine::Do(const CreateProvider& command, Outcome& outcome) {
     return Refuse(Refusal::kBadRequest,
                   unable + "Object action create failed because: " + std::string(reason));
   };
+  if (command.uuid.is_nil()) return Refuse(Refusal::kBadRequest, unable + "the nil UUID names nothing.");
   ProviderRef parent;
   if (command.parent) {
     if (*command.parent == command.uuid) {

@@ -98,6 +98,7 @@ Status ResourceEngine::RestoreTrees(const db::Contents& contents) {
   std::unordered_map<Uuid, size_t> index;
   for (size_t i = 0; i < contents.providers.size(); ++i) {
     const Provider& provider = contents.providers[i].provider;
+    if (provider.uuid.is_nil()) return DataLoss("stored provider \"" + provider.name + "\" has no UUID");
     if (!index.emplace(provider.uuid, i).second) {
       return DataLoss("stored provider " + provider.uuid.ToString() + " is there twice");
     }
@@ -179,6 +180,7 @@ Status ResourceEngine::RestoreConsumers(const db::Contents& contents) {
   }
   for (const auto& consumer : all) {
     auto what = [&consumer] { return "stored consumer " + consumer->uuid.ToString(); };
+    if (consumer->uuid.is_nil()) return DataLoss(what() + " has no UUID");
     if (consumer->allocations.empty()) return DataLoss(what() + " holds nothing");
     if (!view().projects().Has(consumer->project) || !view().users().Has(consumer->user) ||
         !view().consumer_types().Has(consumer->type)) {

@@ -1,5 +1,8 @@
 #include "placement/rest/consumer_body.h"
 
+#include <unordered_map>
+#include <unordered_set>
+
 #include "placement/model/inventory.h"
 #include "placement/rest/inventory_body.h"
 #include "placement/rest/text.h"
@@ -30,13 +33,13 @@ Read ReadResources(std::string_view provider, const JsonValue& resources, Consum
 
 // Before 1.12 a list; of a provider that comes twice the last counts.
 Read ReadList(const JsonValue& list, ConsumerInput& consumer) {
+  std::unordered_map<std::string_view, rapidjson::SizeType> last;
+  for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
+    last[TextOf(list[i]["resource_provider"]["uuid"])] = i;
+  }
   for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
     std::string_view provider = TextOf(list[i]["resource_provider"]["uuid"]);
-    bool again = false;
-    for (rapidjson::SizeType k = i + 1; k < list.Size() && !again; ++k) {
-      again = TextOf(list[k]["resource_provider"]["uuid"]) == provider;
-    }
-    if (again) continue;
+    if (last[provider] != i) continue;
     if (Read done = ReadResources(provider, list[i]["resources"], consumer); !done) return done;
   }
   return {};
@@ -77,15 +80,14 @@ tl::expected<ConsumerInput, ApiError> ReadConsumer(const Uuid& consumer, const J
 tl::expected<std::vector<ConsumerInput>, ApiError> ReadConsumers(const JsonValue& body,
                                                                  Microversion version) {
   std::vector<ConsumerInput> consumers;
+  std::unordered_set<Uuid> named;
   for (const auto& member : body.GetObject()) {
     std::optional<Uuid> uuid = ParseUuidLike(TextOf(member.name));
     if (!uuid) {
       return tl::unexpected(BadRequest("Malformed consumer_uuid: " + std::string(TextOf(member.name))));
     }
-    for (const ConsumerInput& other : consumers) {
-      if (other.consumer == *uuid) {
-        return tl::unexpected(BadRequest("consumer " + uuid->ToString() + " is given twice"));
-      }
+    if (!named.insert(*uuid).second) {
+      return tl::unexpected(BadRequest("consumer " + uuid->ToString() + " is given twice"));
     }
     auto consumer = ReadConsumer(*uuid, member.value, version);
     if (!consumer) return tl::unexpected(consumer.error());

@@ -14,7 +14,7 @@ struct Identity {
   std::string user_id;
   std::string project_id;  // "": not scoped to a project
   std::vector<std::string> roles;
-  bool system_scope = false;  // a token for the whole cloud, which this API refuses
+  bool system_scope = false;  // a token for the whole cloud or for a domain, which this API refuses
 
   friend bool operator==(const Identity&, const Identity&) = default;
 };

@@ -82,11 +82,20 @@ void KeepLastOfEachKey(JsonValue& value) {
     twice = !seen.insert(TextOf(member.name)).second || twice;
   }
   if (!twice) return;
+  // The last ones move to the end, in their order; the others go all at once.
   seen.clear();
+  auto kept = value.MemberEnd();
   for (auto at = value.MemberEnd(); at != value.MemberBegin();) {
     --at;
-    if (!seen.insert(TextOf(at->name)).second) at = value.EraseMember(at);
+    if (seen.contains(TextOf(at->name))) continue;
+    --kept;
+    if (kept != at) {
+      kept->name.Swap(at->name);
+      kept->value.Swap(at->value);
+    }
+    seen.insert(TextOf(kept->name));
   }
+  value.EraseMember(value.MemberBegin(), kept);
 }
 
 void AppendRepr(const JsonValue& value, size_t limit, std::string& out) {

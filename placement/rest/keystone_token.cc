@@ -51,7 +51,8 @@ Result<KeystoneToken> ParseKeystoneToken(std::string_view body) {
       }
     }
   }
-  parsed.identity.system_scope = Member(*token, "system") != nullptr;
+  // A domain's admin is no admin of the cloud. A project's token names its domain within the project.
+  parsed.identity.system_scope = Member(*token, "system") != nullptr || Member(*token, "domain") != nullptr;
   parsed.expires_ms = ParseTime(Text(Member(*token, "expires_at")));
   if (parsed.expires_ms == 0) return InvalidArgument("there is no time of expiry", "token.expires_at");
   return parsed;

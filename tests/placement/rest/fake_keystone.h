@@ -18,9 +18,10 @@ class FakeKeystone final : public http::Handler {
  public:
   struct Token {
     std::string user_id;
-    std::string project_id;  // "": a token of the system
+    std::string project_id;  // "": a token of the domain, or else of the system
     std::vector<std::string> roles;
     std::string expires_at = "2099-01-01T00:00:00.000000Z";
+    std::string domain_id = {};
   };
 
   // What is asked after the login of "placement" with this password in Default/service.
@@ -106,7 +107,9 @@ class FakeKeystone final : public http::Handler {
     json.BeginObject().Key("token").BeginObject();
     json.Key("methods").BeginArray().String("password").EndArray();
     json.Key("user").BeginObject().Key("id").String(token.user_id).Key("name").String("n").EndObject();
-    if (token.project_id.empty()) {
+    if (token.project_id.empty() && !token.domain_id.empty()) {
+      json.Key("domain").BeginObject().Key("id").String(token.domain_id).Key("name").String("d").EndObject();
+    } else if (token.project_id.empty()) {
       json.Key("system").BeginObject().Key("all").Raw("true").EndObject();
     } else {
       json.Key("project").BeginObject().Key("id").String(token.project_id).EndObject();

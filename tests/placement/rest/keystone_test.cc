@@ -5,6 +5,7 @@
 #include <atomic>
 #include <future>
 
+#include "placement/rest/policy.h"
 #include "tests/placement/rest/fake_keystone.h"
 
 namespace berth::placement::rest {
@@ -54,6 +55,18 @@ TEST_F(Keystone, TellsWhoseTokenItIs) {
   EXPECT_EQ(*project, (Identity{.user_id = "u1", .project_id = "p1", .roles = {"reader", "member"}}));
   EXPECT_TRUE(system->system_scope);
   EXPECT_EQ(keystone_.logins, 1);
+}
+
+TEST_F(Keystone, TakesAnAdminOfADomainForNoAdminOfTheCloud) {
+  keystone_.Add("t1", {.user_id = "u1", .project_id = "", .roles = {"admin"}, .domain_id = "d1"});
+  keystone_.Add("t2", {.user_id = "u2", .project_id = "p1", .roles = {"admin"}});
+  Policy policy = *Policy::Make({}, YamlNode());
+
+  Found domain = Ask("t1").get(), project = Ask("t2").get();
+
+  ASSERT_TRUE(domain && project);
+  EXPECT_FALSE(policy.Allows("placement:resource_providers:list", *domain, {}));
+  EXPECT_TRUE(policy.Allows("placement:resource_providers:list", *project, {}));
 }
 
 TEST_F(Keystone, RefusesWhatItDoesNotKnowAndSaysWhereToGetAToken) {

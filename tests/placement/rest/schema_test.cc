@@ -116,6 +116,21 @@ TEST(Json, TakesTheLastOfAKeyThatComesTwice) {
   EXPECT_EQ(PythonRepr(*document), "{'b': {'c': 2}, 'a': 3}");
 }
 
+TEST(Json, KeepsTheLastOfManyKeys) {
+  constexpr int kMany = 200'000;
+  std::string text = "{";
+  for (int i = 0; i < kMany; ++i) text += "\"a\":" + std::to_string(i) + ",";
+  for (int i = 0; i < kMany; ++i) text += "\"" + std::to_string(i) + "\":1,";
+  text.back() = '}';
+
+  auto document = ParseJson(text);
+
+  ASSERT_TRUE(document) << document.error();
+  ASSERT_EQ(document->MemberCount(), size_t{kMany + 1});
+  EXPECT_EQ((*document)["a"].GetInt(), kMany - 1);
+  EXPECT_EQ((*document)["199999"].GetInt(), 1);
+}
+
 TEST(Json, PrintsValuesAsPythonDoes) {
   auto document = ParseJson(R"([1, -2.5, 1e20, "it's", "a\"'\n", true, null, {"k": []}])");
 

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/instance_picture.h"
+#include "cli/port_option.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/wire_json.h"
@@ -21,7 +22,7 @@ constexpr double kMaxWaitSeconds = 7 * 24 * 3600;
 
 struct CreateOptions {
   std::string name, flavor, host, uuid, kernel, initramfs, cmdline;
-  std::vector<std::string> disks, nets, properties;
+  std::vector<std::string> disks, nets, ports, properties;
   bool dry_run = false;
   bool wait = false;
   double wait_timeout_s = 120;
@@ -129,6 +130,9 @@ Result<v1::CreateInstanceRequest> CreateRequest(const CreateOptions& options) {
   for (const std::string& net : options.nets) {
     boot.add_nets(net.find('=') == std::string::npos ? "tap=" + net : net);
   }
+  for (const std::string& port : options.ports) {
+    TRY_ASSIGN(*request.add_ports(), ParsePort(port));
+  }
   return request;
 }
 
@@ -230,6 +234,11 @@ void AddCreate(CLI::App& instance, Context& context, Verbs& verbs) {
       ->allow_extra_args(false);
   create->add_option("--net", o->nets, "Network: a TAP, or tap=...,mac=...; repeatable")
       ->type_name("NET")
+      ->allow_extra_args(false);
+  create
+      ->add_option("--port", o->ports,
+                   "Network port, for example id=p1,vnic=direct,network=physnet0,vlan=100; repeatable")
+      ->type_name("PORT")
       ->allow_extra_args(false);
   create->add_option("--image-property", o->properties, "Image property such as hw_numa_nodes=2; repeatable")
       ->type_name("KEY=VALUE")

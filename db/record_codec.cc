@@ -18,9 +18,11 @@ using placement::HostReport;
 using placement::InstanceSpec;
 using placement::InstanceStatus;
 using placement::PagePool;
+using placement::PortSettings;
 
-// 2: claims have `external`. Readers know 1 as well.
-constexpr uint8_t kVersion = 2;
+// 2: claims have `external`. 3: bounce buffers of cells, port settings of devices. Readers know the older
+// ones.
+constexpr uint8_t kVersion = 3;
 
 template <class V, class T>
 concept Is = std::same_as<std::remove_const_t<V>, T>;
@@ -49,10 +51,16 @@ void Fields(A& a, V& v) {
 template <class A, Is<CellBinding> V>
 void Fields(A& a, V& v) {
   a(v.guest_cell, v.host_cell, v.vcpus, v.pinning, v.reserved, v.memory_bytes, v.page_size_bytes, v.secure);
+  if (a.version() >= 3) a(v.swiotlb_bytes);
+}
+template <class A, Is<PortSettings> V>
+void Fields(A& a, V& v) {
+  a(v.mac, v.vlan, v.trusted, v.spoof_check);
 }
 template <class A, Is<DeviceBinding> V>
 void Fields(A& a, V& v) {
   a(v.request, v.address, v.alias, v.numa_node);
+  if (a.version() >= 3) a(v.port);
 }
 template <class A, Is<InstanceSpec> V>
 void Fields(A& a, V& v) {
@@ -118,6 +126,9 @@ class Encoder {
   }
   void Put(const Uuid& value) {
     out_.append(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
+  }
+  void Put(const MacAddress& value) {
+    out_.append(reinterpret_cast<const char*>(value.data()), value.size());
   }
   void Put(const PciAddress& value) { Varint(value.ToKey()); }
   void Put(const CpuSet& value) {
@@ -242,6 +253,9 @@ class Decoder {
   }
   void Get(Uuid& value) {
     for (uint8_t& byte : value.bytes) byte = Byte();
+  }
+  void Get(MacAddress& value) {
+    for (uint8_t& byte : value) byte = Byte();
   }
   void Get(PciAddress& value) {
     auto key = static_cast<uint32_t>(Varint(UINT32_MAX));

@@ -84,10 +84,6 @@ class Binding {
 
   Status BindCell(NumaNode id, const Share& share) {
     const std::string at = "NUMA cell " + std::to_string(id) + " of host " + host_.name;
-    if (share.memory_bytes > 0 && share.secure_bytes > 0) {
-      return FailedPrecondition(at +
-                                ": one consumer has ordinary memory or secure memory of a cell, not both");
-    }
     scheduler::RequestSpec spec;
     scheduler::GuestCell guest;
     const uint32_t first = claim_.spec.vcpus;
@@ -109,8 +105,10 @@ class Binding {
     binding.guest_cell = static_cast<uint32_t>(claim_.cells.size());
     binding.host_cell = id;
     binding.vcpus = spec.cells[0].vcpus;
-    binding.memory_bytes = share.memory_bytes + share.secure_bytes;
+    // Ordinary memory beside secure memory is the guest's bounce buffer.
     binding.secure = share.secure_bytes > 0;
+    binding.memory_bytes = binding.secure ? share.secure_bytes : share.memory_bytes;
+    binding.swiotlb_bytes = binding.secure ? share.memory_bytes : 0;
     if (share.pinned > 0) {
       auto pins = scheduler::ChoosePins(cell, spec, 0);
       if (!pins) {
@@ -158,7 +156,7 @@ class Binding {
           DeviceProviderUuid(host_.uuid, ProviderAddress(*device)) != allocation.provider) {
         continue;
       }
-      claim_.devices.push_back({request_, device->address, allocation.resource_class, device->numa_node});
+      claim_.devices.push_back({request_, device->address, allocation.resource_class, device->numa_node, {}});
       --left;
     }
     ++request_;

@@ -11,6 +11,7 @@
 #include "common/pci_address.h"
 #include "common/uuid.h"
 #include "placement/model/host.h"
+#include "placement/model/port_settings.h"
 
 namespace berth::placement {
 
@@ -25,6 +26,9 @@ struct CellBinding {
   uint64_t memory_bytes = 0;
   uint64_t page_size_bytes = 0;  // 0: base pages, not asked for explicitly
   bool secure = false;           // memory comes from the cell's secure memory
+  // Of a secure cell: what the guest's bounce buffer (SWIOTLB) takes of the host cell's ordinary memory
+  // (seed 000, "SWIOTLB Buffer"); 0 elsewhere.
+  uint64_t swiotlb_bytes = 0;
 
   friend bool operator==(const CellBinding&, const CellBinding&) = default;
 };
@@ -36,6 +40,7 @@ struct DeviceBinding {
   PciAddress address;
   std::string alias;  // or the port's id
   std::optional<NumaNode> numa_node;
+  PortSettings port = {};  // of a network port's VF; nothing is set of other devices
 
   friend bool operator==(const DeviceBinding&, const DeviceBinding&) = default;
 };

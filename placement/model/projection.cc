@@ -144,6 +144,7 @@ std::vector<ProjectedAllocation> ProjectClaim(const HostReport& host, const Clai
     add(provider, "PCPU", pinned + cell.reserved.Count());
     add(provider, "VCPU", static_cast<int64_t>(cell.vcpus.Count()) - pinned);
     add(provider, cell.secure ? kSecureMemoryClass : "MEMORY_MB", Mib(cell.memory_bytes));
+    add(provider, "MEMORY_MB", Mib(cell.swiotlb_bytes));
   }
   for (const DeviceBinding& binding : claim.devices) {
     const Device* device = FindDevice(host, binding.address);

@@ -149,6 +149,18 @@ Status CheckSecureMemory(const Cell& cell, const CellUsage& used, const CellBind
   return OkStatus();
 }
 
+// Seed 000, "SWIOTLB Buffer": it lies in the ordinary memory of the same cell.
+Status CheckBounceBuffer(const HostReport& host, const Cell& cell, const CellUsage& used,
+                         const CellBinding& binding, const std::string& at) {
+  if (!binding.secure && binding.swiotlb_bytes > 0) {
+    return InvalidArgument("a cell without secure memory has no bounce buffer", at + ".swiotlb_bytes");
+  }
+  uint64_t room = BaseMemoryRoom(host, cell, used);
+  if (binding.swiotlb_bytes <= room) return OkStatus();
+  return Lacks("ordinary memory of host cell " + Text(cell.id) + " for the bounce buffer, in bytes", room,
+               binding.swiotlb_bytes, at + ".swiotlb_bytes");
+}
+
 // R5 with a page size: pages of the pool.
 Status CheckNamedPages(const Cell& cell, const CellUsage& used, const CellBinding& binding,
                        const std::string& at) {
@@ -223,6 +235,7 @@ Status CheckCell(const HostReport& host, const HostUsage& usage, const CellBindi
   TRY(CheckExactCpus(*cell, used, pins, at + ".pinning"));
   TRY(CheckExactCpus(*cell, used, binding.reserved, at + ".reserved"));
   TRY(CheckSharedCpus(host, *cell, used, binding, pins | binding.reserved, at));
+  TRY(CheckBounceBuffer(host, *cell, used, binding, at));
   if (binding.secure) return CheckSecureMemory(*cell, used, binding, at);
   if (binding.page_size_bytes != 0) {
     TRY(CheckNamedPages(*cell, used, binding, at));
@@ -270,10 +283,11 @@ Status CheckHostMemory(const HostReport& host, const HostUsage& usage, const Cla
   bool fits = need <= room;
   for (const CellBinding& binding : claim.cells) {
     const Cell* cell = FindCell(host, binding.host_cell);
-    if (binding.secure || cell == nullptr || !IsBasePage(*cell, binding.page_size_bytes)) continue;
-    fits = fits && binding.memory_bytes <= left;
-    left -= fits ? binding.memory_bytes : 0;
-    need += binding.memory_bytes;
+    if (cell == nullptr || (!binding.secure && !IsBasePage(*cell, binding.page_size_bytes))) continue;
+    uint64_t bytes = binding.secure ? binding.swiotlb_bytes : binding.memory_bytes;
+    fits = fits && bytes <= left;
+    left -= fits ? bytes : 0;
+    need += bytes;
   }
   if (fits) return OkStatus();
   return Lacks("base-page memory of the host in bytes", room, need,
@@ -335,6 +349,7 @@ void AddClaim(const Claim& claim, HostUsage& usage) {
     cell.shared_vcpus += FloatingVcpus(binding);
     if (binding.secure) {
       cell.secure_memory_bytes += binding.memory_bytes;
+      cell.memory_bytes += binding.swiotlb_bytes;
     } else {
       cell.memory_bytes += binding.memory_bytes;
       if (binding.page_size_bytes != 0 && binding.memory_bytes >= binding.page_size_bytes) {
@@ -358,6 +373,7 @@ void RemoveClaim(const Claim& claim, HostUsage& usage) {
     cell.shared_vcpus -= FloatingVcpus(binding);
     if (binding.secure) {
       cell.secure_memory_bytes -= binding.memory_bytes;
+      cell.memory_bytes -= binding.swiotlb_bytes;
     } else {
       cell.memory_bytes -= binding.memory_bytes;
       auto pages = cell.used_pages.find(binding.page_size_bytes);

@@ -14,7 +14,9 @@ namespace berth::placement {
 struct CellUsage {
   CpuSet pinned_cpus;         // pinned, plus reserved (emulator, blocked siblings)
   uint32_t shared_vcpus = 0;  // floating vCPUs bound to this cell
-  uint64_t memory_bytes = 0;  // of guest cells bound here, whatever their page size; not secure memory
+  // Of guest cells bound here, whatever their page size, and of the bounce buffers of secure ones; not secure
+  // memory.
+  uint64_t memory_bytes = 0;
   std::map<uint64_t, uint64_t> used_pages;  // page size in bytes -> pages in use
   uint64_t secure_memory_bytes = 0;
 
@@ -45,7 +47,8 @@ void RemoveClaim(const Claim& claim, HostUsage& usage);
 //   - floating vCPUs of a cell <= its shared CPUs, and used + n <= shared CPUs x cpu_allocation_ratio (R4);
 //   - memory is a multiple of the page size; pages of a named size are free (total - reserved - used); a cell
 //   without page size holds at most the base pages of the host cell and, when pinned, those that no claim
-//   names (R5); secure memory never overcommits;
+//   names (R5); secure memory never overcommits, and its bounce buffer fits in the base-page memory of the
+//   cell;
 //   - base-page memory (cells without page size or with the base size, claims without cells): used + n <=
 //   (memory_bytes - huge pages not reserved) x ram_allocation_ratio, in each host cell for what is bound to
 //   it and over the whole host for all of it with what floats. Cells in huge pages do not count there;

@@ -2,6 +2,7 @@
 
 #include "placement/wire/fields.h"
 #include "placement/wire/limits.h"
+#include "placement/wire/port_settings.h"
 
 namespace berth::wire {
 namespace {
@@ -27,6 +28,7 @@ void CellToProto(const CellBinding& cell, v1::CellBinding* out) {
   out->set_memory_bytes(cell.memory_bytes);
   out->set_page_size_bytes(cell.page_size_bytes);
   out->set_secure(cell.secure);
+  out->set_swiotlb_bytes(cell.swiotlb_bytes);
 }
 
 void DeviceToProto(const DeviceBinding& device, v1::DeviceBinding* out) {
@@ -34,6 +36,7 @@ void DeviceToProto(const DeviceBinding& device, v1::DeviceBinding* out) {
   out->set_address(device.address.ToString());
   out->set_alias(device.alias);
   if (device.numa_node) out->set_numa_node(*device.numa_node);
+  if (device.port.any()) PortSettingsToProto(device.port, out->mutable_port());
 }
 
 void SpecToProto(const InstanceSpec& spec, v1::InstanceSpec* out) {
@@ -67,6 +70,7 @@ Result<CellBinding> CellFromProto(const v1::CellBinding& in, const std::string& 
   cell.memory_bytes = in.memory_bytes();
   cell.page_size_bytes = in.page_size_bytes();
   cell.secure = in.secure();
+  cell.swiotlb_bytes = in.swiotlb_bytes();
   return cell;
 }
 
@@ -76,6 +80,7 @@ Result<DeviceBinding> DeviceFromProto(const v1::DeviceBinding& in, const std::st
   TRY_ASSIGN(device.address, ReadAddress(in.address(), at + ".address"));
   TRY_ASSIGN(device.alias, ReadText(in.alias(), kMaxName, at + ".alias"));
   if (in.has_numa_node()) device.numa_node = in.numa_node();
+  TRY(PortSettingsFromProto(in.port(), at + ".port", device.port));
   return device;
 }
 

@@ -17,12 +17,13 @@ void BindAssignment(const RequestSpec& spec, const Assignment& assignment, place
     binding.memory_bytes = guest.memory_bytes;
     binding.page_size_bytes = cell.page_size_bytes;
     binding.secure = spec.encrypted();
+    binding.swiotlb_bytes = cell.guest == 0 ? spec.swiotlb_bytes : 0;
     claim.cells.push_back(std::move(binding));
   }
   claim.devices.clear();
   for (const DeviceAssignment& device : assignment.devices) {
     claim.devices.push_back(
-        {device.request, device.address, spec.pci[device.request].name, device.numa_node});
+        {device.request, device.address, spec.pci[device.request].name, device.numa_node, {}});
   }
 }
 

@@ -186,7 +186,7 @@ CellCheck CheckCell(const FitHost& host, const RequestSpec& spec, uint32_t guest
 }
 
 uint64_t BaseBytes(const FitHost& host, const RequestSpec& spec, uint32_t guest, size_t index) {
-  if (spec.encrypted()) return 0;
+  if (spec.encrypted()) return guest == 0 ? spec.swiotlb_bytes : 0;
   const FitCell& cell = host.cells[index];
   uint64_t size = CheckCell(host, spec, guest, index).page_size_bytes;
   bool base = size == 0 || (!cell.pages.empty() && size == cell.pages.front().size_bytes);

@@ -49,7 +49,7 @@ uint64_t LeastTaken(const FitHost& host, const RequestSpec& spec) {
 uint64_t LeastBaseBytes(const FitHost& host, const RequestSpec& spec, uint64_t set) {
   using Kind = PageRequest::Kind;
   if (spec.cells.empty()) return spec.memory_bytes;
-  if (spec.encrypted()) return 0;  // secure memory is no base-page memory
+  if (spec.encrypted()) return spec.swiotlb_bytes;  // secure memory is no base-page memory
   bool always = spec.pages.kind == Kind::kNotAsked || spec.pages.kind == Kind::kSmall;
   uint64_t bytes = 0;
   for (uint32_t guest = 0; guest < spec.cells.size(); ++guest) {
@@ -81,7 +81,7 @@ bool PoolsOverlap(const FitHost& host) {
 }
 
 bool BaseMemoryIsAmple(const FitHost& host, const RequestSpec& spec) {
-  if (spec.encrypted()) return true;
+  if (spec.encrypted()) return spec.swiotlb_bytes <= host.base_room_bytes;
   uint64_t bytes = spec.cells.empty() ? spec.memory_bytes : 0;
   for (const GuestCell& cell : spec.cells) bytes += cell.memory_bytes;
   return bytes <= host.base_room_bytes;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "placement/model/port_settings.h"
 #include "scheduler/request/alias.h"
 #include "scheduler/request/extra_specs.h"
 #include "scheduler/request/request_spec.h"
@@ -29,9 +30,13 @@ struct PortRequest {
   bool tunneled = false;                        // the network is an overlay
   std::optional<bool> trusted;                  // empty: not asked
   std::string numa_policy;                      // empty: from flavor or image
+  placement::PortSettings settings;             // of its VF; of no effect on where it fits
 
   friend bool operator==(const PortRequest&, const PortRequest&) = default;
 };
+
+// A device of the host serves the port: every type but normal.
+bool NeedsDevice(const PortRequest& port);
 
 // How alias requests find their devices.
 enum class PciTracking {

@@ -97,7 +97,15 @@ Result<std::optional<DeviceMatch>> MatchOfPort(const PortRequest& port, const st
     return InvalidArgument("InvalidInput: vnic_type is \"" + port.vnic_type + "\"", field + ".vnic_type",
                            allowed);
   }
-  if (port.vnic_type == "normal") return std::optional<DeviceMatch>();
+  // Seed 002: a remote-managed VF is left to its controller; a whole PF has its own address.
+  bool vf = port.vnic_type == "direct" || port.vnic_type == "macvtap";
+  if (port.settings.any() && !vf) {
+    return InvalidArgument(
+        "InvalidInput: MAC address, VLAN, trust and spoof check are set of VFs, vnic_type is \"" +
+            port.vnic_type + "\"",
+        field, "allowed with: direct macvtap");
+  }
+  if (!NeedsDevice(port)) return std::optional<DeviceMatch>();
   DeviceMatch match;
   match.network = NetworkMatch{port.physical_network};
   match.remote_managed = port.vnic_type == "remote-managed";
@@ -108,6 +116,10 @@ Result<std::optional<DeviceMatch>> MatchOfPort(const PortRequest& port, const st
 }
 
 }  // namespace
+
+bool NeedsDevice(const PortRequest& port) {
+  return port.vnic_type != "normal";
+}
 
 Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Properties& image,
                                            const std::vector<PortRequest>& ports, const AliasTable& aliases,

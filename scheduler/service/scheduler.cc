@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "scheduler/fit/bind.h"
+#include "scheduler/service/port_settings.h"
 
 namespace berth::scheduler {
 namespace {
@@ -118,6 +119,7 @@ placement::Claim Scheduler::MakeClaim(const InstanceRequest& request, const Uuid
   claim.spec.flavor = request.flavor;
   claim.created_at_ms = clock_();
   BindAssignment(spec, choice.assignment, claim);
+  AddPortSettings(spec, request.ports, claim);
   return claim;
 }
 

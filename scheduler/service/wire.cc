@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "placement/wire/port_settings.h"
+
 namespace berth::scheduler {
 namespace {
 
@@ -30,7 +32,11 @@ Result<PortRequest> PortFromProto(const v1::Port& in, const std::string& field) 
   port.vnic_type = in.vnic_type().substr(0, 64);
   port.numa_policy = in.numa_policy().substr(0, 64);
   if (in.has_physical_network()) port.physical_network = in.physical_network();
-  if (in.has_trusted()) port.trusted = in.trusted();
+  if (in.has_trusted()) {
+    port.trusted = in.trusted();
+    if (in.trusted()) port.settings.trusted = true;
+  }
+  TRY(wire::PortSettingsFromProto(in.settings(), field + ".settings", port.settings));
   return port;
 }
 

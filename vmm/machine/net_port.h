@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "common/mac_address.h"
 #include "common/status.h"
 #include "vmm/config/vm_config.h"
-#include "vmm/virtio/mac_address.h"
 #include "vmm/virtio/tap.h"
 
 namespace berth::vmm {

@@ -10,10 +10,10 @@
 #include <span>
 #include <vector>
 
+#include "common/mac_address.h"
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/virtio/device.h"
-#include "vmm/virtio/mac_address.h"
 #include "vmm/virtio/rate_limiter.h"
 #include "vmm/virtio/tap.h"
 

@@ -265,6 +265,25 @@ TEST(CheckClaimMemory, SecureMemoryIsNeverOvercommitted) {
             "secure memory of 1048576 bytes is not a multiple of 2097152");
 }
 
+TEST(CheckClaimMemory, TheBounceBufferOfASecureGuestTakesOrdinaryMemoryOfItsCell) {
+  HostReport host = MakeHost();
+  host.cells[0].secure_memory_bytes = 4096 * kMib;
+  Claim ordinary = NumaClaim(1, {GuestCell(0, 0, 0, 0, 896)});
+  Claim secure = NumaClaim(2, {GuestCell(0, 0, 0, 0, 1024)});
+  secure.cells[0].secure = true;
+  secure.cells[0].swiotlb_bytes = 128 * kMib;
+
+  EXPECT_EQ(Check(secure, {ordinary}, host), OkStatus());
+  secure.cells[0].swiotlb_bytes = 192 * kMib;
+  EXPECT_EQ(
+      Check(secure, {ordinary}, host).ToString(),
+      "RESOURCE_EXHAUSTED: cells[0].swiotlb_bytes: ordinary memory of host cell 0 for the bounce buffer, in "
+      "bytes: have 134217728, need 201326592");
+  EXPECT_EQ(Check(ordinary, {secure}, host).code(), StatusCode::kResourceExhausted);
+  secure.cells[0].secure = false;
+  EXPECT_EQ(Check(secure, {}, host).code(), StatusCode::kInvalidArgument);
+}
+
 TEST(CheckClaimMemory, HugeAmountsDoNotWrap) {
   Claim claim = NumaClaim(1, {GuestCell(0, 0, 0, 0, 64)});
   claim.cells[0].memory_bytes = UINT64_MAX - 4095;

@@ -40,6 +40,7 @@ inline CellBinding RandomCell(Random& random, uint32_t guest_cell, uint32_t firs
                                64 * (1 + Pick(random, 12)), {}, kPageSizes[Pick(random, 6)]);
   if (Pick(random, 20) == 0) cell.memory_bytes += 512;
   cell.secure = Pick(random, 6) == 0;
+  if (cell.secure) cell.swiotlb_bytes = uint64_t{Pick(random, 3)} << 26;
   if (Pick(random, 2) == 0) {
     for (uint32_t vcpu = first; vcpu <= last; ++vcpu) {
       uint32_t cpu = 8 * cell.host_cell + Pick(random, 8);

@@ -137,6 +137,17 @@ class NaiveHost {
     return bytes;
   }
 
+  // Bounce buffers lie in ordinary memory.
+  static uint64_t Bounce(const std::vector<Claim>& claims, NumaNode cell) {
+    uint64_t bytes = 0;
+    for (const Claim& claim : claims) {
+      for (const CellBinding& b : claim.cells) {
+        if (b.host_cell == cell && b.secure) bytes += b.swiotlb_bytes;
+      }
+    }
+    return bytes;
+  }
+
   static uint64_t SecureMemoryIn(const std::vector<Claim>& claims, NumaNode cell) {
     uint64_t bytes = 0;
     for (const Claim& claim : claims) {
@@ -157,7 +168,8 @@ class NaiveHost {
         const PagePool& huge = cell.pages[i];
         has -= static_cast<double>((huge.total - huge.reserved) * huge.size_bytes);
       }
-      auto holds = static_cast<double>(Named(claims, cell.id, 0) + Named(claims, cell.id, 4096));
+      auto holds = static_cast<double>(Named(claims, cell.id, 0) + Named(claims, cell.id, 4096) +
+                                       Bounce(claims, cell.id));
       if (holds > has * host_.ram_allocation_ratio) return false;
       host_has += has;
       host_holds += holds;

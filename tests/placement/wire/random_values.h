@@ -104,6 +104,7 @@ class RandomValues {
     cell.memory_bytes = Big();
     cell.page_size_bytes = Coin() ? 0 : Big();
     cell.secure = Coin();
+    cell.swiotlb_bytes = Big();
     return cell;
   }
   Claim AnyClaim() {
@@ -119,6 +120,10 @@ class RandomValues {
       device.address = Address();
       device.alias = Word();
       if (Coin()) device.numa_node = Below(9);
+      if (Coin()) device.port.mac = MacAddress{2, 1, 2, 3, 4, static_cast<uint8_t>(Below(256))};
+      if (Coin()) device.port.vlan = static_cast<uint16_t>(Below(4095));
+      if (Coin()) device.port.trusted = Coin();
+      if (Coin()) device.port.spoof_check = Coin();
       claim.devices.push_back(device);
     }
     claim.spec = {.flavor = Word(),

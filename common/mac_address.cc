@@ -1,12 +1,11 @@
-#include "vmm/virtio/mac_address.h"
+#include "common/mac_address.h"
 
 #include <sys/random.h>
 
 #include <algorithm>
 #include <charconv>
-#include <string>
 
-namespace berth::vmm {
+namespace berth {
 
 Result<MacAddress> ParseMacAddress(std::string_view text) {
   const Status bad =
@@ -26,6 +25,17 @@ Result<MacAddress> ParseMacAddress(std::string_view text) {
   return mac;
 }
 
+std::string MacAddressText(const MacAddress& mac) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (uint8_t byte : mac) {
+    if (!text.empty()) text += ':';
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
 MacAddress RandomMacAddress() {
   MacAddress mac{};
   CHECK(getrandom(mac.data(), mac.size(), 0) == static_cast<ssize_t>(mac.size()));
@@ -33,4 +43,4 @@ MacAddress RandomMacAddress() {
   return mac;
 }
 
-}  // namespace berth::vmm
+}  // namespace berth

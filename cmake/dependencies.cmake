@@ -12,6 +12,7 @@ if(NOT BERTH_VMM_ONLY)
   find_package(OpenSSL REQUIRED)  # by way of cpprestsdk, whose target does not name it
   find_package(cpprestsdk CONFIG REQUIRED)
   pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+  pkg_check_modules(libnl_route REQUIRED IMPORTED_TARGET libnl-route-3.0)
   pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # not named re2: gRPC looks for that name itself
 endif()
 if(BERTH_BUILD_TESTS)

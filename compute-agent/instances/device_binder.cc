@@ -59,13 +59,27 @@ Status DeviceBinder::BindToVfio(const PciAddress& address) const {
           "devices", "is the IOMMU on? see the kernel's log"};
 }
 
+Status DeviceBinder::Reset(const PciAddress& address) const {
+  std::string path = DevicePath(address) + "/reset";
+  if (!Exists(path)) return OkStatus();
+  Status written = write_(path, "1");
+  if (written.ok()) return written;
+  return {StatusCode::kFailedPrecondition,
+          "device " + address.ToString() + " cannot be reset, so it is not handed on: " + written.message(),
+          "devices"};
+}
+
 Status DeviceBinder::Restore(const PciAddress& address, const std::string& driver) const {
   Result<std::string> bound = Driver(address);
   if (!bound.has_value()) {
     return bound.error().code() == StatusCode::kNotFound ? OkStatus() : bound.error();
   }
+  // An agent that ended half-way may have left the override on a device that is where it should be.
+  Result<std::string> override = ReadFile(DevicePath(address) + "/driver_override");
+  if (driver != kVfio && override.has_value() && override->starts_with(kVfio)) {
+    TRY(write_(DevicePath(address) + "/driver_override", "\n"));
+  }
   if (*bound == driver) return OkStatus();
-  TRY(write_(DevicePath(address) + "/driver_override", "\n"));
   if (!bound->empty()) TRY(Unbind(address));
   if (driver.empty()) return OkStatus();
   std::string bind = pci_ + "/drivers/" + driver + "/bind";

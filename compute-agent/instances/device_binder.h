@@ -25,6 +25,10 @@ class DeviceBinder {
   Result<std::string> Driver(const PciAddress& address) const;
   // Unbinds the present driver and binds vfio-pci. kFailedPrecondition when the kernel did not bind it.
   Status BindToVfio(const PciAddress& address) const;
+  // Resets the function (FLR or what else it has), so that nothing of its last user is left: seed 002 hands a
+  // device from guest to guest. kFailedPrecondition when the kernel cannot. A device without any reset is
+  // left as it is.
+  Status Reset(const PciAddress& address) const;
   // Gives the device back to `driver` (empty: leaves it without one). A device that is gone is fine.
   Status Restore(const PciAddress& address, const std::string& driver) const;
 

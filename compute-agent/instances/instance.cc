@@ -262,23 +262,10 @@ Status Instance::MarkUsed(const StartRequest& request) const {
 
 Status Instance::BindDevices(const StartRequest& request) {
   record_.note.clear();
-  if (request.claim.devices.empty()) return record_.Save(record_path());
-  for (const placement::DeviceBinding& device : request.claim.devices) {
-    if (request.unmanaged.contains(device.address)) continue;
-    if (!environment_.binder.Available()) {
-      return {
-          StatusCode::kFailedPrecondition,
-          "device " + device.address.ToString() + " cannot be attached: the vfio-pci driver is not loaded",
-          "devices", "modprobe vfio-pci"};
-    }
-    auto known = [&](const BoundDevice& bound) { return bound.address == device.address; };
-    if (std::any_of(record_.devices.begin(), record_.devices.end(), known)) continue;
-    TRY_ASSIGN(std::string driver, environment_.binder.Driver(device.address));
-    record_.devices.push_back({device.address, std::move(driver)});
-  }
+  DeviceHandover handover(environment_.binder, environment_.vf_ports);
+  TRY_ASSIGN(record_.devices, handover.Plan(request.claim, request.unmanaged, record_.devices));
   TRY(record_.Save(record_path()));
-  for (const BoundDevice& device : record_.devices) TRY(environment_.binder.BindToVfio(device.address));
-  return OkStatus();
+  return handover.HandOver(request.claim, record_.devices);
 }
 
 Status Instance::StartProcess() {
@@ -505,7 +492,7 @@ void Instance::AdvanceStop() {
 bool Instance::CleanUp() {
   environment_.consoles->Forget(record_.consumer);
   for (const BoundDevice& device : record_.devices) {
-    Status restored = environment_.binder.Restore(device.address, device.original_driver);
+    Status restored = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
     if (restored.ok()) continue;
     LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});
     // A driver that does not want its device back must not keep the claim for ever.

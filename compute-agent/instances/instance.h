@@ -12,10 +12,12 @@
 #include "common/status.h"
 #include "compute-agent/instances/console_hub.h"
 #include "compute-agent/instances/device_binder.h"
+#include "compute-agent/instances/device_handover.h"
 #include "compute-agent/instances/instance_policy.h"
 #include "compute-agent/instances/instance_record.h"
 #include "compute-agent/instances/process.h"
 #include "compute-agent/instances/used_devices.h"
+#include "compute-agent/sriov/vf_ports.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
 
@@ -26,6 +28,7 @@ struct InstanceEnvironment {
   std::string folder;    // holds one folder per instance, named by its UUID
   std::string vmm_path;  // the program berth-vmm
   DeviceBinder binder{"/"};
+  const VfPorts* vf_ports = nullptr;  // outlives the instances
   UsedDevices used_devices{""};
   std::string root = "/";  // holds dev/kmsg
   InstancePolicy policy;

@@ -46,7 +46,8 @@ Result<InstanceRecord> Read(const json& root) {
   record.arguments = root.at("arguments").get<std::vector<std::string>>();
   for (const json& device : root.at("devices")) {
     TRY_ASSIGN(PciAddress address, PciAddress::Parse(device.at("address").get<std::string>()));
-    record.devices.push_back({address, device.at("original_driver").get<std::string>()});
+    record.devices.push_back({address, device.at("original_driver").get<std::string>(),
+                              device.value("managed", true), device.value("port", false)});
   }
   for (const json& pages : root.at("huge_pages")) {
     PoolKey key{pages.at("node").get<uint32_t>(), pages.at("size_bytes").get<uint64_t>()};
@@ -79,8 +80,10 @@ std::string InstanceRecord::ToJson() const {
       {"claim", claim},
       {"note", note}};
   for (const BoundDevice& device : devices) {
-    root["devices"].push_back(
-        {{"address", device.address.ToString()}, {"original_driver", device.original_driver}});
+    root["devices"].push_back({{"address", device.address.ToString()},
+                               {"original_driver", device.original_driver},
+                               {"managed", device.managed},
+                               {"port", device.port}});
   }
   for (const auto& [key, count] : huge_pages) {
     root["huge_pages"].push_back({{"node", key.first}, {"size_bytes", key.second}, {"count", count}});

@@ -36,6 +36,8 @@ struct ProcessId {
 struct BoundDevice {
   PciAddress address;
   std::string original_driver;  // to be restored; empty: none
+  bool managed = true;          // its driver is changed and restored
+  bool port = false;            // it is set up as its port wants it, which is to be taken back
 
   friend bool operator==(const BoundDevice&, const BoundDevice&) = default;
 };

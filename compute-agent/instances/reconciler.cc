@@ -33,6 +33,8 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.folder = options.state_dir + "/instances";
   environment_.vmm_path = options.vmm_path;
   environment_.binder = DeviceBinder(options.root);
+  if (options.vf_links != nullptr)
+    environment_.vf_ports = &vf_ports_.emplace(options.root, *options.vf_links);
   environment_.used_devices = UsedDevices(options.state_dir + "/used-devices");
   environment_.consoles = &consoles;
   environment_.start_timeout = options.start_timeout;

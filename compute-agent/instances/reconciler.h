@@ -37,10 +37,7 @@ class ClaimReporter {
     return {};
   }
   // AlreadyExists is success. Refused when others hold by now what the claim held.
-  virtual Status RestoreClaim(const std::string& encoded) {
-    (void)encoded;
-    return Unimplemented("claims cannot be restored");
-  }
+  virtual Status RestoreClaim(const std::string& encoded) = 0;
 };
 
 struct ReconcilerOptions {
@@ -53,8 +50,9 @@ struct ReconcilerOptions {
   InstancePolicy policy = {};
   Unclaimed unclaimed = Unclaimed::kHeal;
   std::chrono::milliseconds unclaimed_grace{60'000};  // before a VM without a claim is stopped
-  bool confidential_vmm = false;                      // the VMM can make confidential guests
-  std::function<void()> between_steps = {};           // see InstanceEnvironment
+  VfLinks* vf_links = nullptr;               // outlives the reconciler; null: no VF is set up for a port
+  bool confidential_vmm = false;             // the VMM can make confidential guests
+  std::function<void()> between_steps = {};  // see InstanceEnvironment
 };
 
 // What runs of one instance now.
@@ -144,6 +142,7 @@ class Reconciler {
   void WaitForWork();
   void Wake() const;
 
+  std::optional<VfPorts> vf_ports_;
   InstanceEnvironment environment_;
   Unclaimed unclaimed_ = Unclaimed::kHeal;
   std::chrono::milliseconds unclaimed_grace_{};

@@ -135,6 +135,7 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.state_dir = config.state_dir;
   reconciler.vmm_path = config.vmm.empty() ? DefaultVmmPath() : config.vmm;
   reconciler.root = options.root;
+  reconciler.vf_links = &server->vf_links_;
   reconciler.start_timeout = config.start_timeout;
   reconciler.shutdown_timeout = config.shutdown_timeout;
   reconciler.policy = config.policy;

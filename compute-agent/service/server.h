@@ -18,6 +18,7 @@
 #include "compute-agent/service/agent_config.h"
 #include "compute-agent/service/grpc_service.h"
 #include "compute-agent/service/placement_client.h"
+#include "compute-agent/sriov/netlink_vf_links.h"
 
 namespace berth::agent {
 
@@ -73,6 +74,7 @@ class AgentServer {
   BuiltReport built_;                     // of the reporting thread after Begin
 
   ConsoleHub consoles_;
+  NetlinkVfLinks vf_links_;
   // Forwards to the client that Begin makes; until then placement is unreachable.
   class Reporter;
   std::unique_ptr<Reporter> reporter_;

@@ -2,65 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <vector>
 
-#include "tests/fakes/temp_folder.h"
+#include "tests/compute-agent/instances/fake_pci_bus.h"
 
 namespace berth::agent {
 namespace {
 
-const PciAddress kDevice = *PciAddress::Parse("0000:41:00.0");
+using testing::FakePciBus;
 
-// A tree of /sys/bus/pci whose files act on it as the kernel does.
-class FakePciBus {
- public:
-  FakePciBus() {
-    for (const char* driver : {"vfio-pci", "ixgbe"}) AddDriver(driver);
-    std::filesystem::create_directories(Device());
-    SetDriver("ixgbe");
-  }
-
-  void AddDriver(const std::string& name) {
-    std::filesystem::create_directories(Drivers() / name);
-    std::ofstream(Drivers() / name / "bind");
-  }
-  void RemoveDriver(const std::string& name) { std::filesystem::remove_all(Drivers() / name); }
-  void RemoveDevice() { std::filesystem::remove_all(Device()); }
-  void SetDriver(const std::string& name) {
-    std::filesystem::remove(Device() / "driver");
-    if (!name.empty()) std::filesystem::create_symlink(Drivers() / name, Device() / "driver");
-  }
-  DeviceBinder Binder() {
-    return DeviceBinder(folder_.path(),
-                        [this](const std::string& path, std::string_view text) { return Write(path, text); });
-  }
-
-  std::vector<std::string> log;
-  bool iommu = true;  // else vfio-pci refuses the device
-
- private:
-  std::filesystem::path Bus() const { return folder_.path() / "sys/bus/pci"; }
-  std::filesystem::path Drivers() const { return Bus() / "drivers"; }
-  std::filesystem::path Device() const { return Bus() / "devices" / kDevice.ToString(); }
-
-  Status Write(const std::string& path, std::string_view text) {
-    std::string name = std::filesystem::path(path).lexically_relative(Bus());
-    log.push_back(name + " " + std::string(text == "\n" ? "(newline)" : text));
-    if (name.ends_with("driver_override")) override_ = text == "\n" ? "" : std::string(text);
-    if (name.ends_with("driver/unbind")) SetDriver("");
-    if (name == "drivers_probe") {
-      std::string driver = override_.empty() ? "ixgbe" : override_;
-      if (driver != "vfio-pci" || iommu) SetDriver(driver);
-    }
-    if (name == "drivers/ixgbe/bind") SetDriver("ixgbe");
-    return OkStatus();
-  }
-
-  fakes::TempFolder folder_;
-  std::string override_;
-};
+constexpr PciAddress kDevice = FakePciBus::kAddress;
 
 TEST(DeviceBinder, TheDeviceGoesToVfioAndBackToItsOwnDriver) {
   FakePciBus bus;
@@ -108,6 +59,29 @@ TEST(DeviceBinder, ADeviceThatDoesNotBindIsAnError) {
             "device 0000:41:00.0 did not bind to vfio-pci (its driver is \"\")");
   EXPECT_EQ(bus.Binder().Restore(kDevice, "ixgbe"), OkStatus());
   EXPECT_EQ(*bus.Binder().Driver(kDevice), "ixgbe");
+}
+
+TEST(DeviceBinder, AnOverrideLeftByAnInterruptedHandOverIsTakenBack) {
+  FakePciBus bus;
+  int writes = 0;
+  DeviceBinder interrupted = bus.Binder([&] { return ++writes > 1 ? Internal("killed") : OkStatus(); });
+  EXPECT_FALSE(interrupted.BindToVfio(kDevice).ok());
+  ASSERT_EQ(bus.log, std::vector<std::string>{"devices/0000:41:00.0/driver_override vfio-pci"});
+  EXPECT_EQ(bus.Binder().Restore(kDevice, "ixgbe"), OkStatus());
+  EXPECT_EQ(bus.log.back(), "devices/0000:41:00.0/driver_override (newline)");
+  EXPECT_EQ(*bus.Binder().Driver(kDevice), "ixgbe");
+}
+
+TEST(DeviceBinder, AFunctionIsResetWhereItCanBe) {
+  FakePciBus bus;
+  EXPECT_EQ(bus.Binder().Reset(kDevice), OkStatus());
+  EXPECT_EQ(bus.log, std::vector<std::string>());
+  bus.AddReset();
+  EXPECT_EQ(bus.Binder().Reset(kDevice), OkStatus());
+  EXPECT_EQ(bus.log, std::vector<std::string>{"devices/0000:41:00.0/reset 1"});
+  bus.resets = false;
+  EXPECT_TRUE(bus.Binder().Reset(kDevice).message().starts_with(
+      "device 0000:41:00.0 cannot be reset, so it is not handed on: write "));
 }
 
 TEST(DeviceBinder, AMissingDeviceOrDriverIsToldOrForgotten) {

@@ -61,6 +61,7 @@ class FilePlacement : public ClaimReporter {
     Put("status/" + name, std::string(placement::InstanceStateName(status.state)) + " " + status.detail);
     return OkStatus();
   }
+  Status RestoreClaim(const std::string&) override { return Unimplemented("this one keeps no claims"); }
   Status FinalizeClaim(const Uuid& consumer) override {
     std::string name = NameOf(consumer);
     if (name.empty()) return NotFound("no such claim");

@@ -40,6 +40,7 @@ class FakePlacement : public ClaimReporter {
     changed_.notify_all();
     return OkStatus();
   }
+  Status RestoreClaim(const std::string&) override { return Unimplemented("this one keeps no claims"); }
   Status FinalizeClaim(const Uuid& consumer) override {
     std::lock_guard lock(mutex_);
     if (unreachable_) return Unreachable();

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <charconv>
 #include <ctime>
 
@@ -109,6 +110,8 @@ struct RestFront::Parts {
   std::unique_ptr<rest::Policy> policy;
   std::unique_ptr<rest::RestService> service;
   std::unique_ptr<http::Server> server;
+  // `server` once it is there: requests come as soon as it listens, which is before StartServer returns.
+  std::atomic<const http::Server*> listening{nullptr};
   std::string endpoint;
 };
 
@@ -137,7 +140,10 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
       .now_ms = NowMs,
       .run = http::RunSoon,
       .collect =
-          [p] { p->store_metrics->Collect(p->server ? p->server->counters() : http::Server::Counters{}); },
+          [p] {
+            const http::Server* now = p->listening.load(std::memory_order_acquire);
+            p->store_metrics->Collect(now == nullptr ? http::Server::Counters{} : now->counters());
+          },
       .health = [&placement] { return placement.writer().health(); }};
   parts->service = std::make_unique<rest::RestService>(
       rest::RestService::Options{.prefix = options.prefix,
@@ -146,6 +152,7 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
                                  .trust_proxy_headers = options.trust_proxy_headers},
       std::move(backend));
   TRY_ASSIGN(parts->server, http::StartServer(server, *parts->service));
+  parts->listening.store(parts->server.get(), std::memory_order_release);
   std::string host = server.host.find(':') == std::string::npos ? server.host : "[" + server.host + "]";
   parts->endpoint = host + ":" + std::to_string(parts->server->port());
   return std::unique_ptr<RestFront>(new RestFront(std::move(parts)));

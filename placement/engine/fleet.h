@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <map>
 #include <memory>
 #include <shared_mutex>
@@ -9,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/published.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/host_version.h"
 
@@ -42,7 +42,7 @@ class Fleet {
 
  private:
   struct Slot {
-    std::atomic<Version> version;
+    Published<HostVersion> version;
   };
   // Changes only when hosts come, go or change their names: replaced as a whole.
   struct Directory {
@@ -65,8 +65,8 @@ class Fleet {
   void DropClaim(const Claim& claim);
   void PublishHosts(const Engine::Committed& committed);
 
-  std::atomic<std::shared_ptr<const Directory>> directory_;
-  std::atomic<std::shared_ptr<const ResourceView>> resources_;
+  Published<Directory> directory_;
+  Published<ResourceView> resources_;
   mutable std::array<Shard, kShards> shards_;
 };
 

@@ -227,7 +227,7 @@ Status SqliteStore::Put(const DeleteName& change) {
 
 Status SqliteStore::Put(const PutProvider& change) {
   placement::Provider provider = change.tree->At(change.index);
-  std::string body = EncodeProvider(provider, change.tree->owner());
+  std::string body = EncodeProvider(provider, change.tree->owner(change.index));
   return put_provider_.BindBlob(1, Bytes(provider.uuid)).BindText(2, provider.name).BindBlob(3, body).Run();
 }
 

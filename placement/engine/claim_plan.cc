@@ -31,7 +31,7 @@ Status ClaimPlan::Bind(const Consumer& consumer) {
   std::vector<ProjectedAllocation> here;
   for (const Allocation& allocation : consumer.allocations) {
     ProviderRef at = view_.FindProvider(allocation.provider);
-    if (at.tree->owner() != TreeOwner::kAgent) continue;
+    if (at.tree->owner(at.index) != TreeOwner::kAgent) continue;  // amounts only
     if (!host.is_nil() && host != at.tree->uuid(0)) {
       return FailedPrecondition("consumer " + consumer.uuid.ToString() + " has allocations on two hosts");
     }

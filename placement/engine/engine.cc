@@ -80,19 +80,28 @@ Result<Outcome> Engine::Apply(const Command& command) {
 template <class Body>
 Result<Outcome> Engine::DoResource(const Body& command, uint64_t at_ms) {
   Outcome outcome;
-  if constexpr (requires(ClaimPlan& plan) { resources_.Do(command, plan); }) {
+  if constexpr (requires(ClaimPlan & plan) { resources_.Do(command, plan); }) {
     ClaimPlan plan(*this, resources_.view(), at_ms);
     TRY(resources_.Do(command, plan));
+    TRY(resources_.CheckNames());
     Execute(plan, at_ms, outcome);
   } else {
     TRY(resources_.Do(command, outcome));
+    TRY(resources_.CheckNames());
   }
   return outcome;
 }
 
 void Engine::Execute(const ClaimPlan& plan, uint64_t at_ms, Outcome& outcome) {
-  for (const auto& claim : plan.dropped()) DropClaim(*claim, at_ms, outcome);
+  std::vector<Uuid> left;
+  for (const auto& claim : plan.dropped()) {
+    if (std::find(left.begin(), left.end(), claim->host) == left.end()) left.push_back(claim->host);
+    DropClaim(*claim, at_ms, outcome);
+  }
   for (const auto& claim : plan.bound()) PutClaim(claim, at_ms, outcome);
+  // Only now is it known what need not be kept any more: a claim that went may be back, or its device
+  // another consumer's.
+  for (const Uuid& host : left) RenewAfterDrop(host, at_ms, outcome);
 }
 
 const HostVersion* Engine::FindHost(const Uuid& uuid) const {
@@ -198,7 +207,7 @@ Result<Outcome> Engine::Do(const ReportHost& command, uint64_t at_ms) {
 
 Result<Outcome> Engine::Do(const DeleteHost& command, uint64_t at_ms) {
   const HostVersion* known = FindHost(command.host);
-  if (known == nullptr) return NoHost(command.host, "host");
+  if (known == nullptr) return Outcome{};  // done before
   if (!known->claims.empty()) {
     return FailedPrecondition("host " + known->report->name + " has " + Text(known->claims.size()) +
                                   " claims, among them " + Quoted(known->claims.front()->name),
@@ -327,7 +336,9 @@ Result<Outcome> Engine::Do(const FinalizeClaim& command, uint64_t at_ms) {
   }
   Outcome outcome;
   resources_.DropInstance(command.consumer);
+  const Uuid host = known->host;
   DropClaim(Claim(*known), at_ms, outcome);
+  RenewAfterDrop(host, at_ms, outcome);
   return outcome;
 }
 
@@ -342,18 +353,22 @@ void Engine::DropClaim(const Claim& gone, uint64_t at_ms, Outcome& outcome) {
   claim_names_.Erase(claim->name);
   outcome.generation = ++host.generation;
   outcome.changes.push_back(db::DeleteClaim{claim->consumer});
-  // What was kept for this claim only goes with it.
-  std::vector<std::string> warnings;
-  std::shared_ptr<const HostReport> before = host.report;
-  bool renewed = host.report != host.reported && Renew(host, host.reported, warnings);
-  if (renewed) {
-    outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
-    resources_.PutHost(before.get(), *host.report, host.claims);
-  } else {
-    outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
-  }
+  outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
   AddClaimEvent(host, EventKind::kClaimDeleted, claim, at_ms, outcome);
-  if (renewed) AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
+}
+
+void Engine::RenewAfterDrop(const Uuid& uuid, uint64_t at_ms, Outcome& outcome) {
+  HostVersion& host = Draft(uuid);
+  if (host.report == host.reported) return;
+  std::vector<std::string> warnings;
+  HostVersion probe = host;
+  if (!Renew(probe, host.reported, warnings)) return;
+  // A client may have taken the name of a provider that would come with it: then the next report says so.
+  if (!ValidateReport(*probe.report).ok() || !resources_.CheckHost(*probe.report).ok()) return;
+  std::shared_ptr<const HostReport> before = std::exchange(host.report, probe.report);
+  outcome.changes.push_back(db::PutHost{{host.generation, host.reported, host.report}});
+  resources_.PutHost(before.get(), *host.report, host.claims);
+  AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
 }
 
 Result<Outcome> Engine::Do(const ReportStatus& command, uint64_t at_ms) {

@@ -22,7 +22,9 @@ class Engine final : private ClaimPlan::Source {
  public:
   // From a store's contents. kDataLoss: they contradict themselves (a claim without host, a name twice, a
   // device held twice).
-  static Result<std::unique_ptr<Engine>> Restore(const db::Contents& contents);
+  // `most_names`: as ResourceEngine.
+  static Result<std::unique_ptr<Engine>> Restore(const db::Contents& contents,
+                                                 uint32_t most_names = kMostNames - kSpareNames);
 
   // Errors leave the draft as it was:
   //   kInvalidArgument     the command makes no sense by itself (field names the place);
@@ -61,6 +63,8 @@ class Engine final : private ClaimPlan::Source {
   std::vector<std::shared_ptr<const HostVersion>> Hosts() const;
 
  private:
+  explicit Engine(uint32_t most_names) : resources_(most_names) {}
+
   using Version = std::shared_ptr<HostVersion>;
 
   Result<Outcome> Do(const ReportHost& command, uint64_t at_ms);
@@ -75,8 +79,10 @@ class Engine final : private ClaimPlan::Source {
   Result<Outcome> DoResource(const Body& command, uint64_t at_ms);
   // What a command's plan says about claims becomes so.
   void Execute(const ClaimPlan& plan, uint64_t at_ms, Outcome& outcome);
-  // A claim that is there, or that has been checked.
+  // A claim that is there, or that has been checked. What was kept for a claim that is dropped stays until
+  // RenewAfterDrop of its host, which comes last in the command.
   void DropClaim(const Claim& claim, uint64_t at_ms, Outcome& outcome);
+  void RenewAfterDrop(const Uuid& host, uint64_t at_ms, Outcome& outcome);
   void PutClaim(const std::shared_ptr<const Claim>& claim, uint64_t at_ms, Outcome& outcome);
 
   const HostVersion* HostOf(const Uuid& host) const override { return FindHost(host); }

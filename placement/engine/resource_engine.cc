@@ -1,6 +1,7 @@
 #include "placement/engine/resource_engine.h"
 
 #include <algorithm>
+#include <set>
 
 namespace berth::placement {
 namespace {
@@ -34,11 +35,17 @@ void StoreTable(db::NameKind kind, const NameTable<Id, Name>& table, std::vector
   }
 }
 
+std::string NoNumber(std::string_view kind, uint32_t most) {
+  return "There have been " + std::to_string(most) + " different " + std::string(kind) +
+         ", deleted ones included, which is the most that this service can know: no new name is taken.";
+}
+
 // All but generation and usage, which are stored apart or not at all.
 bool SameRecord(const Provider& a, const Provider& b) {
-  return a.uuid == b.uuid && a.name == b.name && a.parent == b.parent && a.inventories == b.inventories &&
-         a.traits == b.traits && a.aggregates == b.aggregates && a.created_at_ms == b.created_at_ms &&
-         a.updated_at_ms == b.updated_at_ms && a.inventories_at_ms == b.inventories_at_ms;
+  return a.uuid == b.uuid && a.name == b.name && a.parent == b.parent && a.guest == b.guest &&
+         a.inventories == b.inventories && a.traits == b.traits && a.aggregates == b.aggregates &&
+         a.created_at_ms == b.created_at_ms && a.updated_at_ms == b.updated_at_ms &&
+         a.inventories_at_ms == b.inventories_at_ms;
 }
 
 bool SameGenerations(const ProviderTree& a, const ProviderTree& b) {
@@ -142,6 +149,41 @@ void ResourceEngine::Rollback() {
   changed_ = false;
 }
 
+Status ResourceEngine::CheckNames() const {
+  const ResourceView& now = view();
+  auto check = [&](const auto& table, const auto& before, std::string_view kind) -> Status {
+    if (table.slots() <= most_names_ || table.slots() == before.slots()) return OkStatus();
+    return Refuse(Refusal::kConflict, NoNumber(kind, most_names_));
+  };
+  TRY(check(now.resource_classes(), before_.resource_classes(), "resource classes"));
+  TRY(check(now.traits(), before_.traits(), "traits"));
+  TRY(check(now.aggregates(), before_.aggregates(), "aggregates"));
+  TRY(check(now.projects(), before_.projects(), "projects"));
+  TRY(check(now.users(), before_.users(), "users"));
+  return check(now.consumer_types(), before_.consumer_types(), "consumer types");
+}
+
+Status ResourceEngine::CheckHostNames(const std::vector<ProjectedProvider>& providers) const {
+  std::set<std::string_view> classes;
+  std::set<std::string_view> traits;
+  for (const ProjectedProvider& provider : providers) {
+    for (const auto& [name, inventory] : provider.inventories) {
+      if (!view().resource_classes().Find(std::string_view(name))) classes.insert(name);
+    }
+    for (const std::string& name : provider.traits) {
+      if (!view().traits().Find(std::string_view(name))) traits.insert(name);
+    }
+  }
+  auto check = [&](const std::set<std::string_view>& fresh, size_t slots, std::string_view kind) -> Status {
+    if (fresh.empty() || slots + fresh.size() <= most_names_) return OkStatus();
+    return ResourceExhausted(
+        NoNumber(kind, most_names_) + " The report's first new one is " + std::string(*fresh.begin()) + ".",
+        "devices");
+  };
+  TRY(check(classes, view().resource_classes().slots(), "resource classes"));
+  return check(traits, view().traits().slots(), "traits");
+}
+
 Result<ProviderRef> ResourceEngine::Find(const Uuid& uuid, std::string detail) const {
   ProviderRef at = view().FindProvider(uuid);
   if (!at) return Refuse(Refusal::kNotFound, std::move(detail));
@@ -162,7 +204,7 @@ void ResourceEngine::Show(const Uuid& provider, Outcome& outcome) const {
 }
 
 Status ResourceEngine::RefuseIfAgents(const ProviderRef& at, std::string_view what) const {
-  if (at.tree->owner() != TreeOwner::kAgent) return OkStatus();
+  if (at.tree->owner(at.index) != TreeOwner::kAgent) return OkStatus();
   return Refuse(Refusal::kConflict, "Unable to change " + std::string(what) + " of resource provider " +
                                         at.uuid().ToString() + ": they follow from the report of host " +
                                         std::string(at.tree->name(0)) + ".");

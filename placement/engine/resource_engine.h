@@ -8,6 +8,7 @@
 #include "db/store.h"
 #include "placement/engine/command.h"
 #include "placement/engine/refusal.h"
+#include "placement/model/projection.h"
 #include "placement/model/resource_draft.h"
 
 namespace berth::placement {
@@ -28,7 +29,9 @@ class ClaimBinder {
 // checks and the texts of refusals are those of the API.
 class ResourceEngine {
  public:
-  ResourceEngine() : committed_(draft_.view()) {}
+  // `most_names`: commands that would number more names of one kind are refused.
+  explicit ResourceEngine(uint32_t most_names = kMostNames - kSpareNames)
+      : most_names_(most_names), committed_(draft_.view()) {}
 
   // From a store. kDataLoss: contents that contradict themselves. What it adds (standard names) is in
   // StartupChanges.
@@ -48,6 +51,10 @@ class ResourceEngine {
   // The draft becomes the state, and a value for readers if it changed; or it is dropped.
   std::shared_ptr<const ResourceView> Commit();
   void Rollback();
+
+  // Whether the command that was just done has left every kind of name within its limit; else it must be
+  // abandoned.
+  Status CheckNames() const;
 
   // After an error the command must be abandoned.
   Status Do(const CreateProvider& command, Outcome& outcome);
@@ -69,7 +76,8 @@ class ResourceEngine {
   Status Do(const DeleteAllocations& command, ClaimBinder& binder);
   Status Do(const Reshape& command, ClaimBinder& binder);
 
-  // Hosts: whether the names that a report's providers would have are free.
+  // Hosts: whether the names that a report's providers would have are free, and whether there are numbers for
+  // its traits and resource classes.
   Status CheckHost(const HostReport& report) const;
   // A host as it is now; `before` as it was, nullptr: new. `claims`: all that it has. What consumers hold
   // stays, as inventory that nobody else gets.
@@ -91,13 +99,14 @@ class ResourceEngine {
   // Replaces the tree after a change of one provider.
   void Store(const ProviderRef& at, std::vector<Provider> providers);
   void Show(const Uuid& provider, Outcome& outcome) const;
-  // For a provider of an agent's tree: the refusal.
+  // For a provider that follows from a host's report: the refusal.
   Status RefuseIfAgents(const ProviderRef& at, std::string_view what) const;
   Result<Inventory> MakeInventory(const InventoryInput& input) const;
   Status ReplaceInventories(const ProviderRef& at, std::vector<Inventory> inventories);
   std::shared_ptr<const Consumer> InstanceConsumer(const HostReport& host, const Claim& claim);
   std::vector<Provider> ProjectedTree(const HostReport* before, const HostReport& report, ProviderRef known);
   std::vector<TraitId> TraitIds(const std::vector<std::string>& names);
+  Status CheckHostNames(const std::vector<ProjectedProvider>& providers) const;
   Status RestoreNames(const db::Contents& contents);
   Status RestoreTrees(const db::Contents& contents);
   Status RestoreConsumers(const db::Contents& contents);
@@ -105,6 +114,7 @@ class ResourceEngine {
   void StoreTrees(std::vector<TreeSlot> slots, std::vector<db::Change>& changes) const;
   void StoreConsumers(std::vector<Uuid> consumers, std::vector<db::Change>& changes) const;
 
+  const uint32_t most_names_;
   ResourceDraft draft_;
   ResourceView committed_;
   ResourceView before_;  // the command

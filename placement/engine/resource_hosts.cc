@@ -82,6 +82,26 @@ void KeepUsed(const ProviderTree* known, const HostReport& report, std::span<con
   }
 }
 
+// What clients have put below the host's providers is no matter of its reports.
+void AppendGuests(const ProviderTree& known, std::vector<Provider>& providers) {
+  for (uint32_t i = 0; i < known.size(); ++i) {
+    if (known.owner(i) == TreeOwner::kAgent) continue;
+    providers.push_back(known.At(i));
+    providers.back().used.assign(providers.back().inventories.size(), 0);
+  }
+}
+
+// Guests whose parent the host no longer has go below its root, which is the first.
+void AdoptOrphans(uint64_t at_ms, std::vector<Provider>& providers) {
+  std::set<Uuid> known;
+  for (const Provider& provider : providers) known.insert(provider.uuid);
+  for (Provider& provider : providers) {
+    if (!provider.guest || known.contains(provider.parent)) continue;
+    provider.parent = providers.front().uuid;
+    provider.updated_at_ms = at_ms;
+  }
+}
+
 }  // namespace
 
 std::vector<TraitId> ResourceEngine::TraitIds(const std::vector<std::string>& names) {
@@ -108,9 +128,12 @@ Status ResourceEngine::CheckHost(const HostReport& report) const {
                       std::string(own.name()) + "\" of host \"" + std::string(own.tree->name(0)) + "\"",
                   "uuid", "give the host another one");
   }
-  for (const ProjectedProvider& provider : ProjectHost(report)) {
+  const std::vector<ProjectedProvider> projected = ProjectHost(report);
+  TRY(CheckHostNames(projected));
+  for (const ProjectedProvider& provider : projected) {
     for (ProviderRef other : {view().FindProvider(provider.name), view().FindProvider(provider.uuid)}) {
-      if (!other || (own && other.slot == own.slot)) continue;
+      if (!other) continue;
+      if (own && other.slot == own.slot && other.tree->owner(other.index) == TreeOwner::kAgent) continue;
       return Status(StatusCode::kAlreadyExists,
                     "resource provider " + other.uuid().ToString() + " has the name \"" +
                         std::string(other.name()) + "\" or the UUID of a provider of host \"" + report.name +
@@ -171,6 +194,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
     draft_.AddTree(ProviderTree::Make(std::move(providers), TreeOwner::kAgent));
     return;
   }
+  AppendGuests(*known.tree, providers);
   // All who hold something of the tree; instances as the new report describes them.
   std::map<Uuid, std::shared_ptr<const Consumer>> consumers;
   for (uint32_t i = 0; i < known.tree->size(); ++i) {
@@ -194,6 +218,7 @@ void ResourceEngine::PutHost(const HostReport* before, const HostReport& report,
     }
   }
   KeepUsed(known.tree.get(), report, held, providers);
+  AdoptOrphans(at_ms_, providers);
   for (Provider& provider : providers) {
     uint32_t was = known.tree->FindProvider(provider.uuid);
     if (was == ProviderTree::kNone) continue;

@@ -13,7 +13,11 @@ constexpr std::string_view kCustom = "CUSTOM_";
 bool OnAgentsTree(const ResourceView& view, ResourceClassId id) {
   const SlotSet& trees = view.TreesWith(id);
   for (TreeSlot slot = 0; slot < view.slots(); ++slot) {
-    if (trees.Has(slot) && view.tree(slot)->owner() == TreeOwner::kAgent) return true;
+    if (!trees.Has(slot)) continue;
+    const ProviderTree& tree = *view.tree(slot);
+    for (uint32_t i = 0; i < tree.size(); ++i) {
+      if (tree.owner(i) == TreeOwner::kAgent && tree.Find(i, id).inventory != nullptr) return true;
+    }
   }
   return false;
 }

@@ -48,13 +48,13 @@ Status ResourceEngine::Do(const CreateProvider& command, Outcome& outcome) {
     if (known_name) what += (what.empty() ? "name: " : ", name: ") + command.name;
     return Refuse(Refusal::kDuplicateName, Duplicate(what));
   }
-  if (parent) TRY(RefuseIfAgents(parent, "the tree"));
   Provider provider;
   provider.uuid = command.uuid;
   provider.name = command.name;
   provider.created_at_ms = at_ms_;
   if (parent) {
     provider.parent = *command.parent;
+    provider.guest = parent.tree->owner() == TreeOwner::kAgent;
     std::vector<Provider> providers = parent.tree->Unpack();
     providers.push_back(std::move(provider));
     Store(parent, std::move(providers));
@@ -94,7 +94,6 @@ Status ResourceEngine::Do(const UpdateProvider& command, Outcome& outcome) {
     return OkStatus();
   }
   TRY(RefuseIfAgents(at, "name and parent"));
-  if (parent && moves) TRY(RefuseIfAgents(parent, "the tree"));
 
   std::vector<Provider> providers = at.tree->Unpack();
   Provider& own = providers[at.index];
@@ -117,6 +116,7 @@ Status ResourceEngine::Do(const UpdateProvider& command, Outcome& outcome) {
     Store(at, std::move(providers));
   }
   if (parent) {
+    for (Provider& moved : subtree) moved.guest = parent.tree->owner() == TreeOwner::kAgent;
     std::vector<Provider> joined = parent.tree->Unpack();
     joined.insert(joined.end(), std::make_move_iterator(subtree.begin()),
                   std::make_move_iterator(subtree.end()));

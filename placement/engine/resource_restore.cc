@@ -8,8 +8,6 @@
 namespace berth::placement {
 namespace {
 
-constexpr uint32_t kMostNames = 1U << 24;  // a larger number is no number of ours
-
 template <class Id, class Name>
 void ExportTable(db::NameKind kind, const NameTable<Id, Name>& table, std::vector<db::NameRecord>& names) {
   table.ForEach([&](Id id, const auto& entry) {
@@ -124,14 +122,19 @@ Status ResourceEngine::RestoreTrees(const db::Contents& contents) {
     provider.used.assign(provider.inventories.size(), 0);
     // Up to the root; as many steps as there are providers mean a circle.
     const db::ProviderRecord* root = &record;
+    bool below_clients = false;
     for (size_t steps = 0; !root->provider.parent.is_nil(); ++steps) {
       auto parent = index.find(root->provider.parent);
       if (parent == index.end() || steps > contents.providers.size()) {
         return DataLoss(what() + " has no root");
       }
       root = &contents.providers[parent->second];
+      below_clients = below_clients || root->owner == TreeOwner::kClients;
     }
-    if (root->owner != record.owner) return DataLoss(what() + " has another owner than its root");
+    if (record.owner == TreeOwner::kAgent && below_clients) {
+      return DataLoss(what() + " is an agent's, below a provider that is not");
+    }
+    provider.guest = record.owner != root->owner;
     if (root == &record) roots.push_back(root);
     trees[root->provider.uuid].push_back(std::move(provider));
   }
@@ -218,7 +221,7 @@ void ResourceEngine::Export(db::Contents& contents) const {
   for (TreeSlot slot = 0; slot < view().slots(); ++slot) {
     const auto& tree = view().tree(slot);
     for (uint32_t i = 0; tree && i < tree->size(); ++i) {
-      db::ProviderRecord record{tree->At(i), tree->owner()};
+      db::ProviderRecord record{tree->At(i), tree->owner(i)};
       record.provider.used.clear();
       record.provider.generation = 0;
       contents.providers.push_back(std::move(record));

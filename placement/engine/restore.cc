@@ -4,8 +4,8 @@
 
 namespace berth::placement {
 
-Result<std::unique_ptr<Engine>> Engine::Restore(const db::Contents& contents) {
-  std::unique_ptr<Engine> engine(new Engine);
+Result<std::unique_ptr<Engine>> Engine::Restore(const db::Contents& contents, uint32_t most_names) {
+  std::unique_ptr<Engine> engine(new Engine(most_names));
   engine->sequence_ = engine->committed_sequence_ = contents.sequence;
   TRY(engine->RestoreHosts(contents));
   TRY(engine->RestoreClaims(contents));

@@ -76,7 +76,7 @@ class StateAudit {
 
   bool OnHost(const Uuid& provider) const {
     ProviderRef at = view_.FindProvider(provider);
-    return at && at.tree->owner() == TreeOwner::kAgent;
+    return at && at.tree->owner(at.index) == TreeOwner::kAgent;
   }
 
   void CheckProviders() {
@@ -145,7 +145,7 @@ class StateAudit {
     for (const auto& [uuid, report] : hosts_) {
       for (const ProjectedProvider& projected : ProjectHost(*report)) {
         ProviderRef at = view_.FindProvider(projected.uuid);
-        if (!at || at.tree->owner() != TreeOwner::kAgent || at.name() != projected.name) {
+        if (!at || at.tree->owner(at.index) != TreeOwner::kAgent || at.name() != projected.name) {
           Error("host " + report->name + " reports " + projected.name + ", which is no provider of its tree");
           continue;
         }

@@ -23,6 +23,13 @@ enum class ConsumerTypeId : uint32_t {};
 
 inline constexpr ConsumerTypeId kNoConsumerType{0};
 
+// Numbers of one kind, those of removed names included: what a table holds for good (some 64 bytes each) and
+// a store may contain.
+inline constexpr uint32_t kMostNames = 1U << 24;
+// The last of them are for what must not be refused: standard names of later versions, what a host's report
+// shows when a claim goes.
+inline constexpr uint32_t kSpareNames = 1U << 16;
+
 // Names by number and numbers by name. Numbers are given in order of creation and never again; a name that is
 // removed leaves its number empty. A persistent value: copies cost nothing and stay as they are.
 template <class Id, class Name = std::string>

@@ -77,7 +77,8 @@ std::shared_ptr<const ProviderTree> ProviderTree::Make(std::vector<Provider> pro
     shape->nodes.push_back(node);
     Names names{.uuid = p.uuid,
                 .text = static_cast<uint32_t>(shape->text.size()),
-                .length = static_cast<uint32_t>(p.name.size()),
+                .length = static_cast<uint32_t>(p.name.size()) & 0x7fffffffU,
+                .guest = p.guest && owner == TreeOwner::kAgent ? 1U : 0U,
                 .created_at_ms = p.created_at_ms,
                 .updated_at_ms = p.updated_at_ms,
                 .inventories_at_ms = p.inventories_at_ms};
@@ -151,6 +152,7 @@ Provider ProviderTree::At(uint32_t i) const {
   p.uuid = uuid(i);
   p.name = name(i);
   if (parent(i) != kNone) p.parent = uuid(parent(i));
+  p.guest = owner(i) != owner();
   p.generation = generation(i);
   p.inventories.assign(inventories(i).begin(), inventories(i).end());
   p.used.assign(used(i).begin(), used(i).end());

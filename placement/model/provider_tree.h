@@ -19,8 +19,9 @@ namespace berth::placement {
 // have no double entries.
 struct Provider {
   Uuid uuid;
-  std::string name;  // unique among all providers, 1 .. 200 characters
-  Uuid parent;       // nil: a root
+  std::string name;    // unique among all providers, 1 .. 200 characters
+  Uuid parent;         // nil: a root
+  bool guest = false;  // of a client of the REST API, although the tree is an agent's; so are those below it
   uint64_t generation = 0;
   std::vector<Inventory> inventories;  // by class
   std::vector<int64_t> used;           // of each inventory; what allocations hold
@@ -47,11 +48,14 @@ class ProviderTree {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;  // no provider
 
-  // Providers in any order: exactly one without parent, every other one's parent among them.
+  // Providers in any order: exactly one without parent, every other one's parent among them. In a tree of
+  // clients nobody is a guest, whatever the value says.
   static std::shared_ptr<const ProviderTree> Make(std::vector<Provider> providers, TreeOwner owner);
 
   uint32_t size() const { return static_cast<uint32_t>(state_->generations.size()); }
   TreeOwner owner() const { return shape_->owner; }
+  // Who says what provider `i` is: the tree's owner, but for guests.
+  TreeOwner owner(uint32_t i) const { return shape_->names[i].guest ? TreeOwner::kClients : shape_->owner; }
 
   const Uuid& uuid(uint32_t i) const { return shape_->names[i].uuid; }
   std::string_view name(uint32_t i) const {
@@ -137,7 +141,8 @@ class ProviderTree {
   struct Names {
     Uuid uuid;
     uint32_t text = 0;
-    uint32_t length = 0;
+    uint32_t length : 31 = 0;
+    uint32_t guest : 1 = 0;
     uint64_t created_at_ms = 0;
     uint64_t updated_at_ms = 0;
     uint64_t inventories_at_ms = 0;

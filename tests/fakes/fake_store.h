@@ -118,7 +118,7 @@ class FakeStore final : public Store {
     }
     if (const auto* gone = std::get_if<DeleteName>(&change)) disk.names.erase({gone->kind, gone->id});
     if (const auto* put = std::get_if<PutProvider>(&change)) {
-      ProviderRecord record{put->tree->At(put->index), put->tree->owner()};
+      ProviderRecord record{put->tree->At(put->index), put->tree->owner(put->index)};
       record.provider.used.clear();
       record.provider.generation = 0;
       disk.providers[record.provider.uuid] = std::move(record);

@@ -157,7 +157,18 @@ TEST_F(EngineTest, AHostWithClaimsCannotBeDeleted) {
   ASSERT_TRUE(Apply(FinalizeClaim{FloatingClaim(1, 1, 64).consumer}).has_value());
   EXPECT_TRUE(Apply(DeleteHost{Id(1)}).has_value());
   EXPECT_EQ(Host(1), nullptr);
-  EXPECT_EQ(Apply(DeleteHost{Id(1)}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(EngineTest, DeletingAHostAgainChangesNothingAndSucceeds) {
+  ASSERT_TRUE(Report(MakeHost()).has_value());
+  ASSERT_TRUE(Apply(DeleteHost{Id(1)}).has_value());
+
+  Result<Outcome> again = Apply(DeleteHost{Id(1)});
+
+  ASSERT_TRUE(again.has_value()) << again.status().ToString();
+  EXPECT_FALSE(again->changed);
+  EXPECT_TRUE(again->changes.empty());
+  EXPECT_TRUE(Apply(DeleteHost{Id(7)}).has_value());  // one that never was is as gone
 }
 
 TEST_F(EngineTest, ADeletedHostComesBackWithAHigherGeneration) {

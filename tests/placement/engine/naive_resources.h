@@ -41,10 +41,12 @@ struct Naive {
     return sum;
   }
   bool Below(const Uuid& provider, const Uuid& root) const {
-    for (Uuid at = provider; !at.is_nil(); at = providers.at(at).parent) {
+    for (Uuid at = provider;;) {
       if (at == root) return true;
+      auto known = providers.find(at);
+      if (known == providers.end()) return false;  // above a root, or of a host
+      at = known->second.parent;
     }
-    return false;
   }
   bool HasName(const std::string& name, const Uuid& but) const {
     for (const auto& [uuid, provider] : providers) {

@@ -3,6 +3,8 @@
 #include "db/record_codec.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/refusal.h"
+#include "placement/engine/state_audit.h"
+#include "placement/model/capacity.h"
 #include "placement/model/projection.h"
 #include "tests/placement/model/model_builders.h"
 
@@ -60,6 +62,10 @@ class ResourceEngineTest : public ::testing::Test {
   ProviderRef At(uint8_t number) const { return View().FindProvider(Id(number)); }
   int64_t Used(uint8_t number, std::string_view resource_class) const {
     ProviderRef at = At(number);
+    return at.tree->Find(at.index, *View().resource_classes().Find(resource_class)).used;
+  }
+  int64_t Used(const Uuid& provider, std::string_view resource_class) const {
+    ProviderRef at = View().FindProvider(provider);
     return at.tree->Find(at.index, *View().resource_classes().Find(resource_class)).used;
   }
   std::string Uuid1(uint8_t number) const { return Id(number).ToString(); }
@@ -410,7 +416,7 @@ TEST_F(ResourceEngineTest, AHostsTreeIsItsAgents) {
   EXPECT_EQ(Refused(SetInventories{Id(1), {}, {Inv("VCPU", 1)}}),
             "conflict: Unable to change inventories of resource provider " + Uuid1(1) +
                 ": they follow from the report of host host1.");
-  EXPECT_NE(Refused(CreateProvider{Id(30), "child", Id(1)}), "");
+  EXPECT_NE(Refused(DeleteProvider{DeviceProviderUuid(Id(1), Pci(1))}), "");
   EXPECT_NE(Refused(UpdateProvider{Id(1), "renamed", false, {}, true}), "");
   EXPECT_EQ(Refused(SetTraits{Id(1), {}, {"CUSTOM_RACK"}}), "");
   EXPECT_EQ(Refused(SetAggregates{Id(1), {}, {Id(40)}, true}), "");
@@ -419,6 +425,142 @@ TEST_F(ResourceEngineTest, AHostsTreeIsItsAgents) {
   ASSERT_TRUE(Apply(ReportHost{changed}).has_value());
   EXPECT_TRUE(At(1).tree->HasTrait(0, *View().traits().Find(std::string_view("CUSTOM_RACK"))));
   EXPECT_EQ(At(1).tree->aggregates(0).size(), 1U);
+}
+
+TEST_F(ResourceEngineTest, AClaimThatIsRenewedKeepsTheDeviceThatTheHostNoLongerReports) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
+  Uuid pf = DeviceProviderUuid(Id(1), Pci(2));
+  ASSERT_EQ(Refused(Allocate(9, {}, {{pf, "CUSTOM_PCI_8086_1889", 1}})), "");
+  const PciAddress held = engine_->Hosts()[0]->claims[0]->devices[0].address;
+  HostReport shrunk = MakeHost();
+  shrunk.devices.resize(1);  // the PF and its VFs are gone
+  ASSERT_TRUE(Apply(ReportHost{shrunk}).has_value());
+
+  ASSERT_EQ(Refused(Allocate(9, 1, {{pf, "CUSTOM_PCI_8086_1889", 1}})), "");
+
+  EXPECT_NE(FindDevice(*engine_->Hosts()[0]->report, held), nullptr);
+  EXPECT_EQ(Used(pf, "CUSTOM_PCI_8086_1889"), 1);
+  // A migration's consumer takes it over: still there, for as long as somebody holds it.
+  SetAllocations swap = Allocate(9, 2, {});
+  swap.consumers.push_back(Allocate(10, {}, {{pf, "CUSTOM_PCI_8086_1889", 1}}).consumers[0]);
+  swap.many = true;
+  ASSERT_EQ(Refused(swap), "");
+  EXPECT_EQ(engine_->Hosts()[0]->usage.devices.at(held), Id(10));
+  EXPECT_NE(FindDevice(*engine_->Hosts()[0]->report, held), nullptr);
+  db::Contents contents = engine_->Export();
+  auto restored = Engine::Restore(contents);
+  ASSERT_TRUE(restored.has_value()) << restored.status().ToString();
+  for (const AuditFinding& finding : AuditState(**restored, contents))
+    EXPECT_FALSE(finding.error) << finding.text;
+  ASSERT_EQ(Refused(DeleteAllocations{Id(10)}), "");
+  EXPECT_EQ(*engine_->Hosts()[0]->report, shrunk);
+}
+
+TEST_F(ResourceEngineTest, ClientsMayHangProvidersBelowAHosts) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
+
+  ASSERT_EQ(Refused(CreateProvider{Id(30), "host1:agent", Id(1)}), "");
+  ASSERT_EQ(Refused(CreateProvider{Id(31), "host1:agent:br0", Id(30)}), "");
+  Stock(31, {Inv("NET_BW_EGR_KILOBIT_PER_SEC", 1000)});
+  EXPECT_EQ(At(31).tree->uuid(0), Id(1));
+  EXPECT_EQ(At(31).tree->owner(At(31).index), TreeOwner::kClients);
+  EXPECT_EQ(Refused(UpdateProvider{Id(31), "host1:agent:br1", false, {}, false}), "");
+  EXPECT_EQ(Refused(DeleteProvider{Id(30)}).substr(0, 18), "provider_is_parent");
+  EXPECT_NE(Refused(SetInventories{Id(1), {}, {Inv("VCPU", 1)}}), "");
+  // Amounts only: nothing exact is held, beside what the cell gives.
+  ASSERT_EQ(
+      Refused(Allocate(
+          9, {}, {{Id(31), "NET_BW_EGR_KILOBIT_PER_SEC", 400}, {CellProviderUuid(Id(1), 0), "VCPU", 1}})),
+      "");
+  EXPECT_EQ(Used(31, "NET_BW_EGR_KILOBIT_PER_SEC"), 400);
+  EXPECT_EQ(engine_->Hosts()[0]->claims.size(), 1U);
+  EXPECT_EQ(Refused(DeleteProvider{Id(31)}).substr(0, 15), "provider_in_use");
+  ASSERT_EQ(Refused(DeleteAllocations{Id(9)}), "");
+  ASSERT_EQ(Refused(DeleteProvider{Id(31)}), "");
+  ASSERT_EQ(Refused(DeleteProvider{Id(30)}), "");
+  EXPECT_EQ(At(1).tree->size(), 6U);
+}
+
+TEST_F(ResourceEngineTest, WhatClientsHangBelowAHostSurvivesItsReports) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
+  Uuid pf = DeviceProviderUuid(Id(1), Pci(2));
+  ASSERT_EQ(Refused(CreateProvider{Id(30), "host1:pf", pf}), "");
+  ASSERT_EQ(Refused(CreateProvider{Id(31), "host1:pf:part", Id(30)}), "");
+  Stock(31, {Inv("NET_BW_EGR_KILOBIT_PER_SEC", 1000)});
+  ASSERT_EQ(Refused(Allocate(9, {}, {{Id(31), "NET_BW_EGR_KILOBIT_PER_SEC", 400}})), "");
+  const uint64_t generation = At(31).generation();
+
+  HostReport shrunk = MakeHost();
+  shrunk.devices.resize(1);
+  ASSERT_TRUE(Apply(ReportHost{shrunk}).has_value());
+
+  EXPECT_EQ(At(30).tree->uuid(At(30).tree->parent(At(30).index)), Id(1));  // its parent is gone
+  EXPECT_EQ(At(31).tree->uuid(At(31).tree->parent(At(31).index)), Id(30));
+  EXPECT_EQ(At(31).generation(), generation);
+  EXPECT_EQ(Used(31, "NET_BW_EGR_KILOBIT_PER_SEC"), 400);
+  auto restored = Engine::Restore(engine_->Export());
+  ASSERT_TRUE(restored.has_value()) << restored.status().ToString();
+  EXPECT_EQ(db::EncodeContents((*restored)->Export()), db::EncodeContents(engine_->Export()));
+  ProviderRef guest = (*restored)->resources().FindProvider(Id(31));
+  EXPECT_EQ(guest.tree->owner(guest.index), TreeOwner::kClients);
+
+  Result<Outcome> gone = Apply(DeleteHost{Id(1)});
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_EQ(gone.status().message(), "host host1 has allocations of consumers without claims");
+  ASSERT_EQ(Refused(DeleteAllocations{Id(9)}), "");
+  ASSERT_TRUE(Apply(DeleteHost{Id(1)}).has_value());
+  EXPECT_FALSE(At(31));
+}
+
+TEST_F(ResourceEngineTest, AClientsTreeMayMoveBelowAHostAndAwayAgain) {
+  ASSERT_TRUE(Apply(ReportHost{MakeHost()}).has_value());
+  Provide(20);
+  Provide(21, 20);
+
+  ASSERT_EQ(Refused(UpdateProvider{Id(20), "p20", true, Id(1), true}), "");
+  EXPECT_EQ(At(21).tree->uuid(0), Id(1));
+  EXPECT_EQ(At(21).tree->owner(At(21).index), TreeOwner::kClients);
+  ASSERT_EQ(Refused(UpdateProvider{Id(21), "p21", true, {}, true}), "");
+  EXPECT_EQ(At(21).tree->owner(), TreeOwner::kClients);
+  EXPECT_EQ(At(21).tree->size(), 1U);
+}
+
+TEST_F(ResourceEngineTest, AReportThatNeedsTheNameOfAClientsProviderSaysSo) {
+  HostReport small = MakeHost();
+  small.devices.resize(1);
+  ASSERT_TRUE(Apply(ReportHost{small}).has_value());
+  ASSERT_EQ(Refused(CreateProvider{Id(30), "host1_0000:02:00.0", Id(1)}), "");
+
+  Result<Outcome> outcome = Apply(ReportHost{MakeHost()});
+
+  ASSERT_FALSE(outcome.has_value());
+  EXPECT_EQ(outcome.status().code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(outcome.status().message(),
+            "resource provider " + Uuid1(30) +
+                " has the name \"host1_0000:02:00.0\" or the UUID of a provider of host \"host1\"");
+}
+
+// Numbers of names are never given again, and a restart refuses numbers beyond the limit.
+TEST_F(ResourceEngineTest, NamesBeyondTheLimitAreRefusedWhenTheyCome) {
+  const uint32_t standard = static_cast<uint32_t>(View().traits().slots());
+  engine_ = *Engine::Restore({}, standard + 1);
+  ASSERT_EQ(Refused(CreateTrait{"CUSTOM_1"}), "");
+  ASSERT_EQ(Refused(DeleteTrait{"CUSTOM_1"}), "");
+
+  EXPECT_EQ(
+      Refused(CreateTrait{"CUSTOM_2"}),
+      "conflict: There have been " + std::to_string(standard + 1) +
+          " different traits, deleted ones included, which is the most that this service can know: no new "
+          "name is taken.");
+  EXPECT_FALSE(View().traits().Find(std::string_view("CUSTOM_2")).has_value());
+  EXPECT_EQ(Refused(CreateTrait{"HW_CPU_X86_AVX"}), "");  // one that is there
+  HostReport report = MakeHost();
+  report.devices[0].traits = {"CUSTOM_RACK"};
+  Result<Outcome> outcome = Apply(ReportHost{report});
+  ASSERT_FALSE(outcome.has_value());
+  EXPECT_EQ(outcome.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(outcome.status().field(), "devices");
+  EXPECT_FALSE(At(1));
 }
 
 TEST_F(ResourceEngineTest, NothingIsNamedTwice) {

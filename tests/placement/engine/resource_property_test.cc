@@ -46,6 +46,19 @@ class ResourceHistory {
 
   Uuid RandomProvider() { return Id(static_cast<uint8_t>(200 + Pick(random_, kProviders))); }
   Uuid RandomConsumer() { return Id(static_cast<uint8_t>(100 + Pick(random_, kConsumers))); }
+  // Where a client may hang a provider: below its own, or below a host's, some of which come and go.
+  Uuid RandomParent() {
+    if (Pick(random_, 3) != 0) return RandomProvider();
+    Uuid host = Id(static_cast<uint8_t>(1 + Pick(random_, kHosts)));
+    switch (Pick(random_, 3)) {
+      case 0:
+        return host;
+      case 1:
+        return CellProviderUuid(host, Pick(random_, 2));
+      default:
+        return DeviceProviderUuid(host, Pci(2));
+    }
+  }
   std::string RandomClass() { return kClasses[Pick(random_, 4)]; }
   // The provider's generation as a client knows it, sometimes an old one, sometimes none.
   std::optional<uint64_t> Seen(const Uuid& provider) {
@@ -119,13 +132,13 @@ class ResourceHistory {
       case 0:
       case 1: {
         CreateProvider create{provider, "name" + std::to_string(Pick(random_, 10)), {}};
-        if (Pick(random_, 2) == 0) create.parent = RandomProvider();
+        if (Pick(random_, 2) == 0) create.parent = RandomParent();
         return Run(create);
       }
       case 2: {
         UpdateProvider update{
             provider, "name" + std::to_string(Pick(random_, 10)), Pick(random_, 2) == 0, {}, true};
-        if (Pick(random_, 3) != 0) update.parent = RandomProvider();
+        if (Pick(random_, 3) != 0) update.parent = RandomParent();
         update.allow_reparenting = Pick(random_, 3) != 0;
         return Run(update);
       }
@@ -234,9 +247,13 @@ class ResourceHistory {
   std::optional<bool> Expect(const Body&, Naive&) const {
     return std::nullopt;
   }
+  // Which providers hosts have the engine must know.
+  bool IsParent(const Naive& n, const Uuid& parent) const {
+    return n.providers.contains(parent) || (!IsClients(parent) && engine_->resources().FindProvider(parent));
+  }
   std::optional<bool> Expect(const CreateProvider& c, Naive& n) const {
     if (n.providers.contains(c.uuid) || n.HasName(c.name, {})) return false;
-    if (c.parent && !n.providers.contains(*c.parent)) return false;
+    if (c.parent && !IsParent(n, *c.parent)) return false;
     n.providers[c.uuid] = {c.name, c.parent.value_or(Uuid{}), 0, {}, {}, {}};
     return true;
   }
@@ -245,7 +262,7 @@ class ResourceHistory {
     if (at == n.providers.end() || n.HasName(c.name, c.uuid)) return false;
     if (c.set_parent) {
       Uuid parent = c.parent.value_or(Uuid{});
-      if (!parent.is_nil() && (!n.providers.contains(parent) || n.Below(parent, c.uuid))) return false;
+      if (!parent.is_nil() && (!IsParent(n, parent) || n.Below(parent, c.uuid))) return false;
       bool had = !at->second.parent.is_nil();
       if (had && at->second.parent != parent && !c.allow_reparenting) return false;
       at->second.parent = parent;
@@ -437,6 +454,7 @@ class ResourceHistory {
 
   size_t CheckTree(const ResourceView& view, const ProviderTree& tree, TreeSlot slot,
                    std::map<Key, int64_t>& used) {
+    size_t clients = 0;
     for (uint32_t i = 0; i < tree.size(); ++i) {
       EXPECT_EQ(view.FindProvider(tree.uuid(i)).index, i);
       EXPECT_EQ(view.FindProvider(tree.name(i)).slot, slot);
@@ -447,7 +465,7 @@ class ResourceHistory {
         used[key] = 0;
         EXPECT_TRUE(view.TreesWith(inventory.resource_class).Has(slot));
         // A host's exact rules are stricter than its sums, but for what it keeps.
-        if (tree.owner() == TreeOwner::kAgent && inventory.reserved == 0) {
+        if (tree.owner(i) == TreeOwner::kAgent && inventory.reserved == 0) {
           EXPECT_LE(static_cast<double>(tree.used(i)[k]), inventory.Capacity())
               << key.second << " " << tree.name(i);
         }
@@ -462,15 +480,22 @@ class ResourceHistory {
         generation = tree.generation(i);
         created_[tree.uuid(i)] = tree.created_at_ms(i);
       }
-      if (tree.owner() == TreeOwner::kClients) CheckClients(view, tree, i);
+      if (tree.owner(i) != TreeOwner::kClients) continue;
+      CheckClients(view, tree, i);
+      ++clients;
     }
-    return tree.owner() == TreeOwner::kClients ? tree.size() : 0;
+    return clients;
   }
 
   void CheckClients(const ResourceView& view, const ProviderTree& tree, uint32_t i) {
     auto known = naive_.providers.find(tree.uuid(i));
     ASSERT_NE(known, naive_.providers.end());
-    const NaiveProvider& naive = known->second;
+    NaiveProvider& naive = known->second;
+    // A host that has lost a guest's parent takes it below its root.
+    if (tree.owner() == TreeOwner::kAgent && tree.FindProvider(naive.parent) == ProviderTree::kNone) {
+      ASSERT_FALSE(IsClients(naive.parent));
+      naive.parent = tree.uuid(0);
+    }
     ASSERT_EQ(tree.name(i), naive.name);
     ASSERT_EQ(i == 0 ? Uuid{} : tree.uuid(tree.parent(i)), naive.parent);
     ASSERT_EQ(tree.generation(i), naive.generation);
@@ -488,6 +513,10 @@ class ResourceHistory {
     ASSERT_EQ(aggregates, naive.aggregates);
   }
 
+  static bool OnHost(const ResourceView& view, const Uuid& provider) {
+    ProviderRef at = view.FindProvider(provider);
+    return at.tree->owner(at.index) == TreeOwner::kAgent;
+  }
   // Exact claims and allocations say the same.
   void CheckHosts(const ResourceView& view) {
     size_t claims = 0;
@@ -504,7 +533,7 @@ class ResourceHistory {
         ASSERT_EQ(consumer->is_instance, !claim->external);
         std::map<Key, int64_t> allocated;
         for (const Allocation& a : consumer->allocations) {
-          if (view.FindProvider(a.provider).tree->owner() != TreeOwner::kAgent) continue;
+          if (!OnHost(view, a.provider)) continue;
           allocated[{a.provider, view.resource_classes().name(a.resource_class)}] = a.amount;
         }
         std::map<Key, int64_t> projected;
@@ -517,7 +546,7 @@ class ResourceHistory {
     view.ForEachConsumer([&](const auto& consumer) {
       bool on_host = false;
       for (const Allocation& a : consumer->allocations) {
-        on_host = on_host || view.FindProvider(a.provider).tree->owner() == TreeOwner::kAgent;
+        on_host = on_host || OnHost(view, a.provider);
       }
       held += on_host ? 1 : 0;
     });

@@ -115,6 +115,16 @@ TEST_F(PlacementServiceTest, RefusesMalformedRequestsWithTheFieldsPath) {
   EXPECT_EQ(stream.Finish().field(), "host");
 }
 
+TEST_F(PlacementServiceTest, ARepeatedDeletionOfAHostSucceeds) {
+  ASSERT_TRUE(client_->ReportHost(MakeHost(1)).has_value());
+  v1::DeleteHostRequest drop;
+  drop.set_host(MakeHost(1).uuid.ToString());
+
+  EXPECT_TRUE(client_->Call(&v1::Placement::Stub::DeleteHost, drop).has_value());
+  EXPECT_TRUE(client_->Call(&v1::Placement::Stub::DeleteHost, drop).has_value());
+  EXPECT_EQ(client_->Call(&v1::Placement::Stub::ListHosts, v1::ListHostsRequest())->hosts_size(), 0);
+}
+
 TEST_F(PlacementServiceTest, ListsHostsDevicesAndClaims) {
   ASSERT_TRUE(client_->ReportHost(MakeHost(2)).has_value());
   ASSERT_TRUE(client_->ReportHost(MakeHost(1)).has_value());

@@ -54,6 +54,21 @@ Status CheckInventories(const ResourceView& view, const HostReport& host, const 
 
 }  // namespace
 
+template <class Body>
+Result<Outcome> Engine::DoResource(const Body& command, uint64_t at_ms) {
+  Outcome outcome;
+  if constexpr (requires(ClaimPlan& plan) { resources_.Do(command, plan); }) {
+    ClaimPlan plan(*this, resources_.view(), at_ms);
+    TRY(resources_.Do(command, plan));
+    TRY(resources_.CheckNames());
+    Execute(plan, at_ms, outcome);
+  } else {
+    TRY(resources_.Do(command, outcome));
+    TRY(resources_.CheckNames());
+  }
+  return outcome;
+}
+
 Result<Outcome> Engine::Apply(const Command& command) {
   return std::visit(
       [&](const auto& body) -> Result<Outcome> {
@@ -75,21 +90,6 @@ Result<Outcome> Engine::Apply(const Command& command) {
         return outcome;
       },
       command.body);
-}
-
-template <class Body>
-Result<Outcome> Engine::DoResource(const Body& command, uint64_t at_ms) {
-  Outcome outcome;
-  if constexpr (requires(ClaimPlan & plan) { resources_.Do(command, plan); }) {
-    ClaimPlan plan(*this, resources_.view(), at_ms);
-    TRY(resources_.Do(command, plan));
-    TRY(resources_.CheckNames());
-    Execute(plan, at_ms, outcome);
-  } else {
-    TRY(resources_.Do(command, outcome));
-    TRY(resources_.CheckNames());
-  }
-  return outcome;
 }
 
 void Engine::Execute(const ClaimPlan& plan, uint64_t at_ms, Outcome& outcome) {

@@ -121,6 +121,10 @@ class Api {
                    R"(}}, "project_id": "p1", "user_id": "u1", "consumer_generation": )" + generation + "}",
                minor);
   }
+  // What comes by gRPC: a host's report.
+  void Report(const HostReport& report) {
+    ASSERT_TRUE(writer_->Execute({.at_ms = 1'700'000'000'000, .body = ReportHost{report}}).has_value());
+  }
   RestMetrics& metrics() { return metrics_; }
 
  private:

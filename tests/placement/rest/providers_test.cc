@@ -1,3 +1,4 @@
+#include "tests/placement/model/model_builders.h"
 #include "tests/placement/rest/api.h"
 
 namespace berth::placement::rest {
@@ -137,6 +138,37 @@ TEST(Providers, AreFoundByEachFilter) {
   EXPECT_EQ(found("in_tree=" + a, 13), "400");
   EXPECT_EQ(found("required=HW_NUMA_ROOT", 17), "400");
   EXPECT_EQ(found("nmae=x"), "400");
+}
+
+// As Neutron's agents report bandwidth and Cyborg reports accelerators.
+TEST(AgentsTrees, TakeProvidersOfClientsBelowTheirs) {
+  Api api;
+  const HostReport host = testing::MakeHost();
+  const std::string root = host.uuid.ToString();
+  api.Report(host);
+
+  api.Provider(kA, "host1:Open vSwitch agent", root.c_str());
+  api.Provider(kB, "host1:Open vSwitch agent:br0", kA);
+  api.Inventory(kB, "NET_BW_EGR_KILOBIT_PER_SEC", R"("total": 1000)");
+  EXPECT_EQ(api.Get(Rp(kB)).At("/root_provider_uuid"), root);
+  EXPECT_EQ(api.Allocate(kConsumer, kB, R"({"NET_BW_EGR_KILOBIT_PER_SEC": 400})").status, 204);
+  // With the host's own, by one search.
+  Reply found =
+      api.Get("/allocation_candidates?resources=VCPU:1&resources_BW=NET_BW_EGR_KILOBIT_PER_SEC:600");
+  ASSERT_EQ(found.status, 200) << found.body;
+  EXPECT_NE(found.At("/allocation_requests/0/allocations/" + std::string(kB)), "-") << found.body;
+  EXPECT_EQ(
+      api.Get("/allocation_candidates?resources=NET_BW_EGR_KILOBIT_PER_SEC:601").At("/allocation_requests"),
+      "[]");
+  Reply refused = api.Put(Rp(root.c_str(), "/inventories"),
+                          R"({"resource_provider_generation": 0, "inventories": {"VCPU": {"total": 1}}})");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_TRUE(refused.Says("they follow from the report of host host1")) << refused.body;
+  EXPECT_EQ(api.Delete(Rp(kB)).Code(), "placement.resource_provider.inuse");
+  EXPECT_EQ(api.Delete("/allocations/" + std::string(kConsumer)).status, 204);
+  EXPECT_EQ(api.Delete(Rp(kB)).status, 204);
+  EXPECT_EQ(api.Delete(Rp(kA)).status, 204);
+  EXPECT_EQ(api.Delete(Rp(root.c_str())).status, 409);
 }
 
 }  // namespace

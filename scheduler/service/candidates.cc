@@ -9,45 +9,55 @@ namespace {
 
 constexpr uint32_t kNobody = UINT32_MAX;
 
-// Compares as the text does, as far as it goes.
-uint64_t FirstBytes(const std::string& text) {
-  uint64_t out = 0;
-  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
-  return out;
+// Few states are worth remembering in a small fleet, and a quarter of the hosts in a large one.
+size_t MostStates(size_t slots) {
+  return std::max<size_t>(1024, slots / 4);
 }
 
 }  // namespace
 
 Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
 
-void Candidates::Look(size_t slot) {
-  Entry& entry = entries_[slot];
-  if (IsUndecided(slot)) --undecided_;
-  entry = {};
-  const HostView* view = fleet_->Peek(slot);
-  if (view == nullptr) return;
-  ++evaluated_;
-  QuickFit fit = FitView(*view, plan_);
-  if (fit.verdict == Verdict::kFits) {
-    entry = {ScoreOf(*view, spec_, fit), FirstBytes(view->report->name)};
-  } else if (fit.verdict == Verdict::kUndecided) {
-    entry.name = kUndecided;
-    ++undecided_;
+Score Candidates::Ask(size_t slot) {
+  uint64_t state = fleet_->StateOf(slot);
+  if (state != 0) {
+    if (auto known = memo_.Find(state)) {
+      ++evaluated_;
+      return *known;
+    }
   }
+  const HostView* view = fleet_->Peek(slot);
+  if (view == nullptr) return kNoScore;
+  ++evaluated_;
+  QuickFit fit = FitQuickly(view->fit, plan_);
+  // The search may depend on more than the state.
+  bool by_state = state != 0 && fit.verdict != Verdict::kUndecided;
+  if (fit.verdict == Verdict::kUndecided) fit = FitView(*view, plan_);
+  if (fit.verdict == Verdict::kUndecided) return kUndecided;
+  Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit) : kNoScore;
+  if (by_state) memo_.Keep(state, score, MostStates(fleet_->slots()));
+  return score;
+}
+
+bool Candidates::Look(size_t slot) {
+  Score before = scores_[slot];
+  Score now = Ask(slot);
+  if (now == before) return false;
+  undecided_ -= before == kUndecided ? 1 : 0;
+  undecided_ += now == kUndecided ? 1 : 0;
+  scores_[slot] = now;
+  return true;
 }
 
 bool Candidates::Better(uint32_t a, uint32_t b) const {
-  if (a == kNobody || entries_[a].score == kNoScore) return false;
+  if (a == kNobody || scores_[a] >= kUndecided) return false;
   if (b == kNobody) return true;
-  const Entry& one = entries_[a];
-  const Entry& other = entries_[b];
-  if (one.score != other.score) return one.score < other.score;
-  if (one.name != other.name) return one.name < other.name;
-  return fleet_->Peek(a)->report->name < fleet_->Peek(b)->report->name;
+  if (scores_[a] != scores_[b]) return scores_[a] < scores_[b];
+  return fleet_->NameBefore(a, b);
 }
 
 uint32_t Candidates::Winner(size_t level, size_t node) const {
-  size_t below = level == 0 ? entries_.size() : levels_[level - 1].size();
+  size_t below = level == 0 ? scores_.size() : levels_[level - 1].size();
   uint32_t best = kNobody;
   size_t end = std::min(below, (node + 1) * kFan);
   for (size_t i = node * kFan; i < end; ++i) {
@@ -61,13 +71,17 @@ void Candidates::Update(size_t slot) {
   size_t node = slot;
   for (size_t level = 0; level < levels_.size(); ++level) {
     node /= kFan;
-    levels_[level][node] = Winner(level, node);
+    uint32_t before = levels_[level][node];
+    uint32_t now = Winner(level, node);
+    levels_[level][node] = now;
+    // One that neither was nor is the best here is not above either.
+    if (now == before && now != slot) return;
   }
 }
 
 void Candidates::Rebuild() {
   levels_.clear();
-  size_t below = entries_.size();
+  size_t below = scores_.size();
   do {
     below = (below + kFan - 1) / kFan;
     levels_.emplace_back(below, kNobody);
@@ -79,19 +93,21 @@ void Candidates::Follow(const std::shared_ptr<const Fleet>& fleet) {
   if (fleet == fleet_) return;
   std::shared_ptr<const Fleet> before = std::move(fleet_);
   fleet_ = fleet;
-  std::vector<size_t> changed;
-  fleet_->ForEachChange(before.get(), [&](size_t slot) { changed.push_back(slot); });
   size_t slots = fleet_->slots();
-  bool rebuild = slots != entries_.size() || changed.size() > slots / 8 || levels_.empty();
-  if (slots < entries_.size()) {
-    for (size_t slot = slots; slot < entries_.size(); ++slot) undecided_ -= IsUndecided(slot) ? 1 : 0;
+  if (before == nullptr || slots != scores_.size()) {
+    for (size_t slot = slots; slot < scores_.size(); ++slot)
+      undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
+    scores_.resize(slots, kNoScore);
+    fleet_->ForEachChange(before.get(), [this](size_t slot) { Look(slot); });
+    return Rebuild();
   }
-  entries_.resize(slots);
-  for (size_t slot : changed) {
-    if (slot < slots) Look(slot);
-  }
-  if (rebuild) return Rebuild();
-  for (size_t slot : changed) Update(slot);
+  // Winners are found with all scores as they are now.
+  changed_.clear();
+  fleet_->ForEachChange(before.get(), [&](size_t slot) {
+    if (Look(slot) || !fleet_->SameName(*before, slot)) changed_.push_back(slot);
+  });
+  if (changed_.size() > slots / 8) return Rebuild();
+  for (size_t slot : changed_) Update(slot);
 }
 
 HostViewPtr Candidates::Best() const {
@@ -101,7 +117,7 @@ HostViewPtr Candidates::Best() const {
 }
 
 size_t Candidates::MemoryBytes() const {
-  size_t bytes = entries_.capacity() * sizeof(Entry);
+  size_t bytes = scores_.capacity() * sizeof(Score) + memo_.MemoryBytes();
   for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
   return bytes;
 }

@@ -21,6 +21,7 @@ HostViewPtr MakeView(uint32_t seed, size_t slot) {
   auto view = std::make_shared<HostView>();
   view->report = std::make_shared<const placement::HostReport>(std::move(report));
   view->fit = random.Host();
+  view->state = FitStates::OfProcess().Of(view->fit);
   return view;
 }
 

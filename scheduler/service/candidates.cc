@@ -21,7 +21,7 @@ Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, Devi
 Score Candidates::Ask(size_t slot) {
   uint64_t state = fleet_->StateOf(slot);
   if (state != 0) {
-    if (auto known = memo_.Find(state)) {
+    if (const uint64_t* known = memo_.Find(state)) {
       ++evaluated_;
       return *known;
     }
@@ -89,31 +89,34 @@ void Candidates::Rebuild() {
   } while (below > 1);
 }
 
-void Candidates::Follow(const std::shared_ptr<const Fleet>& fleet) {
-  if (fleet == fleet_) return;
-  std::shared_ptr<const Fleet> before = std::move(fleet_);
-  fleet_ = fleet;
+void Candidates::Follow() {
   size_t slots = fleet_->slots();
-  if (before == nullptr || slots != scores_.size()) {
+  bool all = slots != scores_.size();
+  if (!all) {
+    // Winners are found with all scores as they are now.
+    changed_.clear();
+    all = !fleet_->ForEachChange(mark_, [this, slots](size_t slot, bool renamed) {
+      // What was overtaken may name a slot of a later picture.
+      if (slot < slots && (Look(slot) || renamed)) changed_.push_back(slot);
+    });
+  }
+  if (all) {
     for (size_t slot = slots; slot < scores_.size(); ++slot)
       undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
     scores_.resize(slots, kNoScore);
-    fleet_->ForEachChange(before.get(), [this](size_t slot) { Look(slot); });
-    return Rebuild();
+    for (size_t slot = 0; slot < slots; ++slot) Look(slot);
   }
-  // Winners are found with all scores as they are now.
-  changed_.clear();
-  fleet_->ForEachChange(before.get(), [&](size_t slot) {
-    if (Look(slot) || !fleet_->SameName(*before, slot)) changed_.push_back(slot);
-  });
-  if (changed_.size() > slots / 8) return Rebuild();
+  mark_ = fleet_->mark();
+  if (all || changed_.size() > slots / 8) return Rebuild();
   for (size_t slot : changed_) Update(slot);
 }
 
-HostViewPtr Candidates::Best() const {
-  if (levels_.empty() || levels_.back().empty()) return nullptr;
-  uint32_t slot = levels_.back()[0];
-  return slot == kNobody ? nullptr : fleet_->At(slot);
+HostViewPtr Candidates::Best(const Fleet& fleet) {
+  fleet_ = &fleet;
+  Follow();
+  fleet_ = nullptr;
+  uint32_t slot = levels_.back().empty() ? kNobody : levels_.back()[0];
+  return slot == kNobody ? nullptr : fleet.At(slot);
 }
 
 size_t Candidates::MemoryBytes() const {
@@ -195,10 +198,9 @@ CandidateCache::Answer CandidateCache::Best(const std::shared_ptr<const Fleet>& 
                                             const RequestSpec& spec) {
   std::shared_ptr<Class> one = Find(spec);
   std::lock_guard lock(one->mutex);
-  one->candidates.Follow(fleet);
   Answer answer;
+  answer.host = one->candidates.Best(*fleet);
   answer.undecided = one->candidates.undecided();
-  answer.host = one->candidates.Best();
   return answer;
 }
 

@@ -25,12 +25,10 @@ class Candidates {
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
 
-  // Catches up with the picture.
-  void Follow(const std::shared_ptr<const Fleet>& fleet);
-  // The best host of the picture last followed; among equals the first by name. nullptr: none fits.
-  HostViewPtr Best() const;
+  // The best host of the picture; among equals the first by name. nullptr: none fits.
+  HostViewPtr Best(const Fleet& fleet);
   const RequestSpec& spec() const { return spec_; }
-  // Hosts that are neither yes nor no.
+  // Hosts that are neither yes nor no, in the picture asked last.
   uint32_t undecided() const { return undecided_; }
   // Hosts whose worth was asked for, since the beginning.
   uint64_t evaluated() const { return evaluated_; }
@@ -41,6 +39,7 @@ class Candidates {
   static constexpr Score kUndecided = kNoScore - 1;
   static constexpr size_t kFan = 16;
 
+  void Follow();
   // What the slot is worth now: a score, kUndecided or kNoScore.
   Score Ask(size_t slot);
   // True if the slot is worth something else than before.
@@ -52,13 +51,14 @@ class Candidates {
 
   const RequestSpec spec_;
   RequestPlan plan_;
-  std::shared_ptr<const Fleet> fleet_;
-  std::vector<Score> scores_;  // by slot
+  const Fleet* fleet_ = nullptr;  // while Best runs
+  Fleet::Mark mark_;              // of the picture asked last
+  std::vector<Score> scores_;     // by slot
   StateMemo memo_;
   // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
   // so on up to one.
   std::vector<std::vector<uint32_t>> levels_;
-  std::vector<size_t> changed_;  // of Follow, kept for its memory
+  std::vector<size_t> changed_;  // in Follow, kept for its memory
   uint32_t undecided_ = 0;
   uint64_t evaluated_ = 0;
 };
@@ -67,8 +67,7 @@ class Candidates {
 // wait for each other, others do not.
 class CandidateCache {
  public:
-  // A class holds on to the picture that it saw last, so one that nobody asked for during `max_idle` other
-  // questions is forgotten.
+  // A class that nobody asked for during `max_idle` other questions is forgotten.
   explicit CandidateCache(size_t max_classes = 512, uint64_t max_idle = 10'000)
       : max_classes_(max_classes), max_idle_(max_idle) {}
 

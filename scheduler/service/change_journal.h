@@ -13,21 +13,25 @@ class ChangeJournal {
  public:
   static constexpr uint64_t kSize = uint64_t{1} << 14;
 
-  // Enters the change that follows picture `picture`. False: another one follows it already.
-  bool Append(uint64_t picture, size_t slot) {
+  // Enters the change that follows picture `picture`; `renamed`: the slot holds another host, or none, now.
+  // False: another change follows it already.
+  bool Append(uint64_t picture, size_t slot, bool renamed) {
     uint64_t expected = picture;
     if (!end_.compare_exchange_strong(expected, picture + 1)) return false;
-    slots_[picture % kSize].store(static_cast<uint32_t>(slot), std::memory_order_release);
+    slots_[picture % kSize].store(static_cast<uint32_t>(slot << 1 | (renamed ? 1 : 0)),
+                                  std::memory_order_release);
     return true;
   }
 
-  // Calls `visit` with each slot that changed from picture `from` to picture `to`, which the caller holds;
-  // slots may come more than once. False: some are not known any more, and what was visited is no answer.
+  // Calls `visit(slot, renamed)` for each change from picture `from` to picture `to`, which the caller holds.
+  // False: some are not known any more, and what was visited is no answer.
   template <class Visitor>
   bool ForEach(uint64_t from, uint64_t to, Visitor visit) const {
     if (from > to || to - from > kSize) return false;
-    for (uint64_t number = from; number < to; ++number)
-      visit(size_t{slots_[number % kSize].load(std::memory_order_acquire)});
+    for (uint64_t number = from; number < to; ++number) {
+      uint32_t entry = slots_[number % kSize].load(std::memory_order_acquire);
+      visit(size_t{entry >> 1}, (entry & 1) != 0);
+    }
     // An entry that was overwritten meanwhile has moved the end before.
     return end_.load(std::memory_order_acquire) - from <= kSize;
   }

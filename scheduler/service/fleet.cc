@@ -1,7 +1,6 @@
 #include "scheduler/service/fleet.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace berth::scheduler {
@@ -13,6 +12,11 @@ void Derive(HostView& view) {
   for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
   view.fit = FromHost(*view.report, view.usage);
   view.state = FitStates::OfProcess().Of(view.fit);
+}
+
+bool SameName(const HostView* one, const HostView* other) {
+  if (one == nullptr || other == nullptr) return one == other;
+  return one->report == other->report || one->report->name == other->report->name;
 }
 
 // An event, or the whole host, has been told with this generation.
@@ -29,17 +33,11 @@ HostViewPtr Fleet::At(size_t slot) const {
   return page == nullptr ? nullptr : page->hosts[slot % kPageHosts];
 }
 
-bool Fleet::NameBefore(size_t a, size_t b) const {
-  int heads = std::memcmp(PageOf(a)->names[a % kPageHosts].data(), PageOf(b)->names[b % kPageHosts].data(),
-                          sizeof(NameHead));
-  return heads != 0 ? heads < 0 : Peek(a)->report->name < Peek(b)->report->name;
-}
-
-bool Fleet::SameName(const Fleet& other, size_t slot) const {
-  const HostView* one = Peek(slot);
-  const HostView* two = other.Peek(slot);
-  if (one == nullptr || two == nullptr) return one == two;
-  return one->report == two->report || one->report->name == two->report->name;
+Fleet::NameHead Fleet::HeadOf(const std::string& name) {
+  NameHead head{};
+  for (size_t i = 0; i < std::min(name.size(), sizeof(NameHead)); ++i)
+    head[i / 8] |= uint64_t{static_cast<unsigned char>(name[i])} << (56 - i % 8 * 8);
+  return head;
 }
 
 std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
@@ -51,14 +49,14 @@ std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   std::shared_ptr<const Page>& old = (*chapter)[slot % kChapterHosts / kPageHosts];
   auto page = old == nullptr ? std::make_shared<Page>() : std::make_shared<Page>(*old);
   size_t within = slot % kPageHosts;
+  bool renamed = !SameName(page->hosts[within].get(), host.get());
   page->states[within] = host != nullptr && host->state != nullptr ? host->state->number : 0;
-  page->names[within] = {};
-  if (host != nullptr) host->report->name.copy(page->names[within].data(), sizeof(NameHead));
+  if (renamed) page->names[within] = host != nullptr ? HeadOf(host->report->name) : NameHead{};
   page->hosts[within] = std::move(host);
   old = std::move(page);
   next->chapters_[slot / kChapterHosts] = std::move(chapter);
   next->number_ = number_ + 1;
-  if (!journal_->Append(number_, slot)) {
+  if (!journal_->Append(number_, slot, renamed)) {
     // Another picture follows this one already: the new one begins a journal of its own.
     next->journal_ = std::make_shared<ChangeJournal>();
     next->number_ = 0;

@@ -61,26 +61,28 @@ class Fleet {
     return page == nullptr ? 0 : page->states[slot % kPageHosts];
   }
   // Whether the name of the host in slot `a` comes before that in `b`. Both must hold one.
-  bool NameBefore(size_t a, size_t b) const;
-  // Whether the slot holds a host of the same name, or none, in both pictures.
-  bool SameName(const Fleet& other, size_t slot) const;
+  bool NameBefore(size_t a, size_t b) const {
+    const NameHead& one = PageOf(a)->names[a % kPageHosts];
+    const NameHead& other = PageOf(b)->names[b % kPageHosts];
+    for (size_t i = 0; i < one.size(); ++i) {
+      if (one[i] != other[i]) return one[i] < other[i];
+    }
+    return Peek(a)->report->name < Peek(b)->report->name;
+  }
   // One more than the highest slot in use.
   size_t slots() const { return slots_; }
-  // Calls `visit` with each slot whose view may differ from that in `before` (nullptr: all slots), some more
-  // than once. Takes time by what changed, not by what there is.
+  // Where a picture stands among those that follow each other. Holds no host.
+  struct Mark {
+    std::shared_ptr<const ChangeJournal> journal;  // shared with the pictures
+    uint64_t number = 0;
+  };
+  Mark mark() const { return {journal_, number_}; }
+  // Calls `visit(slot, renamed)` for each change since the picture of the mark; a slot may come more than
+  // once, `renamed` tells whether it was given to another host, or to none. False: nobody knows any more what
+  // changed, and all slots must be looked at.
   template <class Visitor>
-  void ForEachChange(const Fleet* before, Visitor visit) const {
-    if (before != nullptr && before->journal_ == journal_) {
-      std::vector<size_t> changed;
-      auto note = [&changed](size_t slot) { changed.push_back(slot); };
-      if (journal_->ForEach(before->number_, number_, note)) {
-        for (size_t slot : changed) visit(slot);
-        return;
-      }
-    }
-    for (size_t slot = 0; slot < slots_; ++slot) {
-      if (before == nullptr || slot >= before->slots_ || before->Peek(slot) != Peek(slot)) visit(slot);
-    }
+  bool ForEachChange(const Mark& since, Visitor visit) const {
+    return since.journal == journal_ && journal_->ForEach(since.number, number_, visit);
   }
   // The fleet with another view (or none) in a slot.
   std::shared_ptr<const Fleet> With(size_t slot, HostViewPtr host) const;
@@ -89,8 +91,8 @@ class Fleet {
   static constexpr size_t kPageHosts = 16;
   static constexpr size_t kChapterPages = 64;
   static constexpr size_t kChapterHosts = kPageHosts * kChapterPages;
-  // The first bytes of a name, as far as it goes, then zeros.
-  using NameHead = std::array<char, 32>;
+  // The first 32 bytes of a name, zeros where it ends before: words that compare as the text does.
+  using NameHead = std::array<uint64_t, 4>;
 
   // What decisions look at for every host stands beside the hosts, so that they need not be touched.
   struct Page {
@@ -99,6 +101,8 @@ class Fleet {
     std::array<NameHead, kPageHosts> names{};
   };
   using Chapter = std::array<std::shared_ptr<const Page>, kChapterPages>;
+
+  static NameHead HeadOf(const std::string& name);
 
   const Page* PageOf(size_t slot) const {
     if (slot >= slots_) return nullptr;

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 namespace berth::scheduler {
@@ -11,12 +10,12 @@ namespace berth::scheduler {
 // forgets all of them: answers can be found again. Not thread-safe.
 class StateMemo {
  public:
-  // The answer for a state (see FitState; not 0).
-  std::optional<uint64_t> Find(uint64_t state) const {
-    if (slots_.empty()) return std::nullopt;
+  // The answer for a state (see FitState; not 0), valid until the next Keep; nullptr: not known.
+  const uint64_t* Find(uint64_t state) const {
+    if (slots_.empty()) return nullptr;
     for (size_t at = Home(state);; at = (at + 1) & (slots_.size() - 1)) {
-      if (slots_[at].state == state) return slots_[at].answer;
-      if (slots_[at].state == 0) return std::nullopt;
+      if (slots_[at].state == state) return &slots_[at].answer;
+      if (slots_[at].state == 0) return nullptr;
     }
   }
 

@@ -14,6 +14,20 @@ size_t MostStates(size_t slots) {
   return std::max<size_t>(1024, slots / 4);
 }
 
+constexpr size_t kAhead = 4;
+
+void FetchView(const HostView* view) {
+  if (view != nullptr) __builtin_prefetch(&view->fit);
+}
+
+void FetchFit(const HostView* view) {
+  if (view == nullptr) return;
+  const auto* cells = reinterpret_cast<const char*>(view->fit.cells.data());
+  size_t bytes = std::min<size_t>(view->fit.cells.size() * sizeof(FitCell), 1024);
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(cells + at);
+  __builtin_prefetch(view->fit.groups.data());
+}
+
 }  // namespace
 
 Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
@@ -89,26 +103,48 @@ void Candidates::Rebuild() {
   } while (below > 1);
 }
 
+bool Candidates::ListChanges() {
+  // A host that changed several times is looked at once. Bits are taken back below: the set is all zeros
+  // between calls.
+  static thread_local std::vector<uint64_t> seen;
+  size_t slots = fleet_->slots();
+  seen.resize(std::max(seen.size(), slots / 64 + 1));
+  changed_.clear();
+  bool known = fleet_->ForEachChange(mark_, [&](size_t slot, bool renamed) {
+    // What was overtaken may name a slot of a later picture.
+    if (slot >= slots) return;
+    if (renamed) changed_.push_back({static_cast<uint32_t>(slot), true});
+    uint64_t bit = uint64_t{1} << slot % 64;
+    if ((seen[slot / 64] & bit) != 0) return;
+    seen[slot / 64] |= bit;
+    if (!renamed) changed_.push_back({static_cast<uint32_t>(slot), false});
+  });
+  for (const Change& change : changed_) seen[change.slot / 64] = 0;
+  return known;
+}
+
 void Candidates::Follow() {
   size_t slots = fleet_->slots();
-  bool all = slots != scores_.size();
-  if (!all) {
-    // Winners are found with all scores as they are now.
-    changed_.clear();
-    all = !fleet_->ForEachChange(mark_, [this, slots](size_t slot, bool renamed) {
-      // What was overtaken may name a slot of a later picture.
-      if (slot < slots && (Look(slot) || renamed)) changed_.push_back(slot);
-    });
-  }
+  bool all = slots != scores_.size() || !ListChanges();
   if (all) {
     for (size_t slot = slots; slot < scores_.size(); ++slot)
       undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
     scores_.resize(slots, kNoScore);
     for (size_t slot = 0; slot < slots; ++slot) Look(slot);
+  } else {
+    // Hosts lie anywhere in memory: those that come next are fetched meanwhile.
+    for (size_t i = 0; i < changed_.size(); ++i) {
+      if (i + 2 * kAhead < changed_.size()) FetchView(fleet_->Peek(changed_[i + 2 * kAhead].slot));
+      if (i + kAhead < changed_.size()) FetchFit(fleet_->Peek(changed_[i + kAhead].slot));
+      changed_[i].must_update = Look(changed_[i].slot) || changed_[i].must_update;
+    }
   }
   mark_ = fleet_->mark();
   if (all || changed_.size() > slots / 8) return Rebuild();
-  for (size_t slot : changed_) Update(slot);
+  // Winners are found with all scores as they are now.
+  for (const Change& change : changed_) {
+    if (change.must_update) Update(change.slot);
+  }
 }
 
 HostViewPtr Candidates::Best(const Fleet& fleet) {

@@ -39,7 +39,14 @@ class Candidates {
   static constexpr Score kUndecided = kNoScore - 1;
   static constexpr size_t kFan = 16;
 
+  struct Change {
+    uint32_t slot;
+    bool must_update;
+  };
+
   void Follow();
+  // Fills changed_ with what changed since mark_. False: nobody knows.
+  bool ListChanges();
   // What the slot is worth now: a score, kUndecided or kNoScore.
   Score Ask(size_t slot);
   // True if the slot is worth something else than before.
@@ -58,7 +65,7 @@ class Candidates {
   // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
   // so on up to one.
   std::vector<std::vector<uint32_t>> levels_;
-  std::vector<size_t> changed_;  // in Follow, kept for its memory
+  std::vector<Change> changed_;  // in Follow, kept for its memory
   uint32_t undecided_ = 0;
   uint64_t evaluated_ = 0;
 };

@@ -32,10 +32,10 @@ void FetchFit(const HostView* view) {
 
 Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
 
-Score Candidates::Ask(size_t slot) {
-  uint64_t state = fleet_->StateOf(slot);
+Score Candidates::Ask(size_t slot, StateMemo* memo) {
+  uint64_t state = memo != nullptr ? fleet_->StateOf(slot) : 0;
   if (state != 0) {
-    if (const uint64_t* known = memo_.Find(state)) {
+    if (const uint64_t* known = memo->Find(state)) {
       ++evaluated_;
       return *known;
     }
@@ -49,13 +49,13 @@ Score Candidates::Ask(size_t slot) {
   if (fit.verdict == Verdict::kUndecided) fit = FitView(*view, plan_);
   if (fit.verdict == Verdict::kUndecided) return kUndecided;
   Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit) : kNoScore;
-  if (by_state) memo_.Keep(state, score, MostStates(fleet_->slots()));
+  if (by_state) memo->Keep(state, score, MostStates(fleet_->slots()));
   return score;
 }
 
-bool Candidates::Look(size_t slot) {
+bool Candidates::Look(size_t slot, StateMemo* memo) {
   Score before = scores_[slot];
-  Score now = Ask(slot);
+  Score now = Ask(slot, memo);
   if (now == before) return false;
   undecided_ -= before == kUndecided ? 1 : 0;
   undecided_ += now == kUndecided ? 1 : 0;
@@ -130,13 +130,14 @@ void Candidates::Follow() {
     for (size_t slot = slots; slot < scores_.size(); ++slot)
       undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
     scores_.resize(slots, kNoScore);
-    for (size_t slot = 0; slot < slots; ++slot) Look(slot);
+    StateMemo memo;
+    for (size_t slot = 0; slot < slots; ++slot) Look(slot, &memo);
   } else {
     // Hosts lie anywhere in memory: those that come next are fetched meanwhile.
     for (size_t i = 0; i < changed_.size(); ++i) {
       if (i + 2 * kAhead < changed_.size()) FetchView(fleet_->Peek(changed_[i + 2 * kAhead].slot));
       if (i + kAhead < changed_.size()) FetchFit(fleet_->Peek(changed_[i + kAhead].slot));
-      changed_[i].must_update = Look(changed_[i].slot) || changed_[i].must_update;
+      changed_[i].must_update = Look(changed_[i].slot, nullptr) || changed_[i].must_update;
     }
   }
   mark_ = fleet_->mark();
@@ -156,7 +157,7 @@ HostViewPtr Candidates::Best(const Fleet& fleet) {
 }
 
 size_t Candidates::MemoryBytes() const {
-  size_t bytes = scores_.capacity() * sizeof(Score) + memo_.MemoryBytes();
+  size_t bytes = scores_.capacity() * sizeof(Score);
   for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
   return bytes;
 }

@@ -18,7 +18,7 @@ namespace berth::scheduler {
 
 // The hosts of a fleet in the order in which they suit one class of requests: requests that fit the same
 // hosts in the same way. It follows the fleet lazily: the fleet's journal tells
-// which hosts to look at again, and a state that was asked once is not asked again. Not thread-safe.
+// which hosts to look at again; a look at all of them asks each state once. Not thread-safe.
 class Candidates {
  public:
   explicit Candidates(const RequestSpec& spec);
@@ -48,9 +48,10 @@ class Candidates {
   // Fills changed_ with what changed since mark_. False: nobody knows.
   bool ListChanges();
   // What the slot is worth now: a score, kUndecided or kNoScore.
-  Score Ask(size_t slot);
+  // `memo`: of a look at all hosts; few of those that just changed are in a state that was asked already.
+  Score Ask(size_t slot, StateMemo* memo);
   // True if the slot is worth something else than before.
-  bool Look(size_t slot);
+  bool Look(size_t slot, StateMemo* memo);
   bool Better(uint32_t a, uint32_t b) const;
   uint32_t Winner(size_t level, size_t node) const;
   void Update(size_t slot);
@@ -61,7 +62,6 @@ class Candidates {
   const Fleet* fleet_ = nullptr;  // while Best runs
   Fleet::Mark mark_;              // of the picture asked last
   std::vector<Score> scores_;     // by slot
-  StateMemo memo_;
   // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
   // so on up to one.
   std::vector<std::vector<uint32_t>> levels_;

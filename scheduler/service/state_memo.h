@@ -30,8 +30,6 @@ class StateMemo {
     ++used_;
   }
 
-  size_t MemoryBytes() const { return slots_.capacity() * sizeof(Slot); }
-
  private:
   struct Slot {
     uint64_t state = 0;  // 0: empty

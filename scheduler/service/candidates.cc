@@ -63,20 +63,19 @@ bool Candidates::Look(size_t slot, StateMemo* memo) {
   return true;
 }
 
-bool Candidates::Better(uint32_t a, uint32_t b) const {
-  if (a == kNobody || scores_[a] >= kUndecided) return false;
-  if (b == kNobody) return true;
-  if (scores_[a] != scores_[b]) return scores_[a] < scores_[b];
-  return fleet_->NameBefore(a, b);
-}
-
 uint32_t Candidates::Winner(size_t level, size_t node) const {
   size_t below = level == 0 ? scores_.size() : levels_[level - 1].size();
   uint32_t best = kNobody;
+  Score best_score = kUndecided;
   size_t end = std::min(below, (node + 1) * kFan);
   for (size_t i = node * kFan; i < end; ++i) {
     uint32_t one = level == 0 ? static_cast<uint32_t>(i) : levels_[level - 1][i];
-    if (Better(one, best)) best = one;
+    if (one == kNobody) continue;
+    Score score = scores_[one];
+    if (score > best_score || score >= kUndecided) continue;
+    if (score == best_score && !fleet_->NameBefore(one, best)) continue;
+    best = one;
+    best_score = score;
   }
   return best;
 }

@@ -52,7 +52,6 @@ class Candidates {
   Score Ask(size_t slot, StateMemo* memo);
   // True if the slot is worth something else than before.
   bool Look(size_t slot, StateMemo* memo);
-  bool Better(uint32_t a, uint32_t b) const;
   uint32_t Winner(size_t level, size_t node) const;
   void Update(size_t slot);
   void Rebuild();

@@ -96,6 +96,13 @@ bool CpuSet::Intersects(const CpuSet& other) const {
   return false;
 }
 
+uint32_t CpuSet::CountCommon(const CpuSet& other) const {
+  uint32_t count = 0;
+  for (size_t i = 0; i < std::min(words_.size(), other.words_.size()); ++i)
+    count += static_cast<uint32_t>(std::popcount(words_[i] & other.words_[i]));
+  return count;
+}
+
 uint32_t CpuSet::Count() const {
   uint32_t count = 0;
   for (uint64_t word : words_) count += static_cast<uint32_t>(std::popcount(word));

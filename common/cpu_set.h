@@ -32,6 +32,8 @@ class CpuSet {
   bool Intersects(const CpuSet& other) const;
   bool empty() const { return words_.empty(); }
   uint32_t Count() const;
+  // Of the members that both have.
+  uint32_t CountCommon(const CpuSet& other) const;
   // The smallest member, and the smallest member above `cpu`; kNone when there is none.
   static constexpr uint32_t kNone = UINT32_MAX;
   uint32_t First() const;

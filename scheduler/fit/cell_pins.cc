@@ -5,46 +5,37 @@
 namespace berth::scheduler {
 namespace {
 
-// The members of `set` on each core, cores without any left out.
-std::vector<CpuSet> ByCore(const FitCell& cell, const CpuSet& set) {
-  std::vector<CpuSet> cores;
-  for (const CpuSet& core : cell.siblings) {
-    if (CpuSet part = core & set; !part.empty()) cores.push_back(std::move(part));
-  }
-  return cores;
-}
-
-void MoveLowest(CpuSet& from, uint32_t count, CpuSet& to) {
-  for (; count > 0 && !from.empty(); --count) {
-    uint32_t cpu = from.First();
-    from.Remove(cpu);
+// Moves the lowest `count` members of `from` on this core.
+void MoveLowest(const CpuSet& core, const CpuSet& from, uint32_t count, CpuSet& to) {
+  for (uint32_t cpu = core.First(); count > 0 && cpu != CpuSet::kNone; cpu = core.NextAfter(cpu)) {
+    if (!from.Contains(cpu)) continue;
     to.Add(cpu);
+    --count;
   }
 }
 
 // Takes up to `count` CPUs: whole cores first, the largest that still fit, and at most one core in part.
 CpuSet TakePacked(const FitCell& cell, const CpuSet& from, uint32_t count) {
-  std::vector<CpuSet> cores = ByCore(cell, from);
   CpuSet taken;
+  if (count == 0 || from.empty()) return taken;
+  std::vector<uint32_t> sizes;  // what is left of each core
+  sizes.reserve(cell.siblings.size());
+  for (const CpuSet& core : cell.siblings) sizes.push_back(core.CountCommon(from));
   while (count > 0) {
-    CpuSet* best = nullptr;
-    uint32_t best_size = 0;
-    for (CpuSet& core : cores) {
-      uint32_t size = core.Count();
+    size_t best = sizes.size();
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      uint32_t size = sizes[i];
       if (size == 0) continue;
       bool fits = size <= count;
-      bool best_fits = best != nullptr && best_size <= count;
-      bool better = best == nullptr || (fits && !best_fits) || (fits && best_fits && size > best_size) ||
-                    (!fits && !best_fits && size < best_size);
-      if (better) {
-        best = &core;
-        best_size = size;
-      }
+      bool best_fits = best < sizes.size() && sizes[best] <= count;
+      bool better = best == sizes.size() || (fits && !best_fits) ||
+                    (fits && best_fits && size > sizes[best]) || (!fits && !best_fits && size < sizes[best]);
+      if (better) best = i;
     }
-    if (best == nullptr) break;
-    uint32_t now = std::min(best_size, count);
-    MoveLowest(*best, now, taken);
-    *best = CpuSet();
+    if (best == sizes.size()) break;
+    uint32_t now = std::min(sizes[best], count);
+    MoveLowest(cell.siblings[best], from, now, taken);
+    sizes[best] = 0;
     count -= now;
   }
   return taken;
@@ -58,8 +49,8 @@ CpuSet TakeUnsharedFirst(const FitCell& cell, const CpuSet& from, uint32_t count
 
 CpuSet OnPairedCores(const FitCell& cell) {
   CpuSet out;
-  for (const CpuSet& core : ByCore(cell, cell.free_dedicated)) {
-    if (core.Count() >= 2) out |= core;
+  for (const CpuSet& core : cell.siblings) {
+    if (core.CountCommon(cell.free_dedicated) >= 2) out |= core & cell.free_dedicated;
   }
   return out;
 }

@@ -33,7 +33,7 @@ void Count(FitCell& cell) {
   counts.overlap = cell.shared_cpus.Intersects(cell.free_dedicated);
   for (const CpuSet& core : cell.siblings) {
     uint32_t threads = core.Count();
-    uint32_t free = (core & cell.free_dedicated).Count();
+    uint32_t free = core.CountCommon(cell.free_dedicated);
     if (threads > 1) counts.smt = true;
     if (free == 0) continue;
     ++counts.touched_cores;

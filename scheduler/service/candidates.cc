@@ -9,50 +9,73 @@ namespace {
 
 constexpr uint32_t kNobody = UINT32_MAX;
 
-// Compares as the text does, as far as it goes.
-uint64_t FirstBytes(const std::string& text) {
-  uint64_t out = 0;
-  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
-  return out;
+// Few states are worth remembering in a small fleet, and a quarter of the hosts in a large one.
+size_t MostStates(size_t slots) {
+  return std::max<size_t>(1024, slots / 4);
+}
+
+constexpr size_t kAhead = 4;
+
+void FetchView(const HostView* view) {
+  if (view != nullptr) __builtin_prefetch(&view->fit);
+}
+
+void FetchFit(const HostView* view) {
+  if (view == nullptr) return;
+  const auto* cells = reinterpret_cast<const char*>(view->fit.cells.data());
+  size_t bytes = std::min<size_t>(view->fit.cells.size() * sizeof(FitCell), 1024);
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(cells + at);
+  __builtin_prefetch(view->fit.groups.data());
 }
 
 }  // namespace
 
 Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
 
-void Candidates::Look(size_t slot) {
-  Entry& entry = entries_[slot];
-  if (IsUndecided(slot)) --undecided_;
-  entry = {};
-  const HostView* view = fleet_->Peek(slot);
-  if (view == nullptr) return;
-  ++evaluated_;
-  QuickFit fit = FitView(*view, plan_);
-  if (fit.verdict == Verdict::kFits) {
-    entry = {ScoreOf(*view, spec_, fit), FirstBytes(view->report->name)};
-  } else if (fit.verdict == Verdict::kUndecided) {
-    entry.name = kUndecided;
-    ++undecided_;
+Score Candidates::Ask(size_t slot, StateMemo* memo) {
+  uint64_t state = memo != nullptr ? fleet_->StateOf(slot) : 0;
+  if (state != 0) {
+    if (const uint64_t* known = memo->Find(state)) {
+      ++evaluated_;
+      return *known;
+    }
   }
+  const HostView* view = fleet_->Peek(slot);
+  if (view == nullptr) return kNoScore;
+  ++evaluated_;
+  QuickFit fit = FitQuickly(view->fit, plan_);
+  // The search may depend on more than the state.
+  bool by_state = state != 0 && fit.verdict != Verdict::kUndecided;
+  if (fit.verdict == Verdict::kUndecided) fit = FitView(*view, plan_);
+  if (fit.verdict == Verdict::kUndecided) return kUndecided;
+  Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit) : kNoScore;
+  if (by_state) memo->Keep(state, score, MostStates(fleet_->slots()));
+  return score;
 }
 
-bool Candidates::Better(uint32_t a, uint32_t b) const {
-  if (a == kNobody || entries_[a].score == kNoScore) return false;
-  if (b == kNobody) return true;
-  const Entry& one = entries_[a];
-  const Entry& other = entries_[b];
-  if (one.score != other.score) return one.score < other.score;
-  if (one.name != other.name) return one.name < other.name;
-  return fleet_->Peek(a)->report->name < fleet_->Peek(b)->report->name;
+bool Candidates::Look(size_t slot, StateMemo* memo) {
+  Score before = scores_[slot];
+  Score now = Ask(slot, memo);
+  if (now == before) return false;
+  undecided_ -= before == kUndecided ? 1 : 0;
+  undecided_ += now == kUndecided ? 1 : 0;
+  scores_[slot] = now;
+  return true;
 }
 
 uint32_t Candidates::Winner(size_t level, size_t node) const {
-  size_t below = level == 0 ? entries_.size() : levels_[level - 1].size();
+  size_t below = level == 0 ? scores_.size() : levels_[level - 1].size();
   uint32_t best = kNobody;
+  Score best_score = kUndecided;
   size_t end = std::min(below, (node + 1) * kFan);
   for (size_t i = node * kFan; i < end; ++i) {
     uint32_t one = level == 0 ? static_cast<uint32_t>(i) : levels_[level - 1][i];
-    if (Better(one, best)) best = one;
+    if (one == kNobody) continue;
+    Score score = scores_[one];
+    if (score > best_score || score >= kUndecided) continue;
+    if (score == best_score && !fleet_->NameBefore(one, best)) continue;
+    best = one;
+    best_score = score;
   }
   return best;
 }
@@ -61,13 +84,17 @@ void Candidates::Update(size_t slot) {
   size_t node = slot;
   for (size_t level = 0; level < levels_.size(); ++level) {
     node /= kFan;
-    levels_[level][node] = Winner(level, node);
+    uint32_t before = levels_[level][node];
+    uint32_t now = Winner(level, node);
+    levels_[level][node] = now;
+    // One that neither was nor is the best here is not above either.
+    if (now == before && now != slot) return;
   }
 }
 
 void Candidates::Rebuild() {
   levels_.clear();
-  size_t below = entries_.size();
+  size_t below = scores_.size();
   do {
     below = (below + kFan - 1) / kFan;
     levels_.emplace_back(below, kNobody);
@@ -75,33 +102,61 @@ void Candidates::Rebuild() {
   } while (below > 1);
 }
 
-void Candidates::Follow(const std::shared_ptr<const Fleet>& fleet) {
-  if (fleet == fleet_) return;
-  std::shared_ptr<const Fleet> before = std::move(fleet_);
-  fleet_ = fleet;
-  std::vector<size_t> changed;
-  fleet_->ForEachChange(before.get(), [&](size_t slot) { changed.push_back(slot); });
+bool Candidates::ListChanges() {
+  // A host that changed several times is looked at once. Bits are taken back below: the set is all zeros
+  // between calls.
+  static thread_local std::vector<uint64_t> seen;
   size_t slots = fleet_->slots();
-  bool rebuild = slots != entries_.size() || changed.size() > slots / 8 || levels_.empty();
-  if (slots < entries_.size()) {
-    for (size_t slot = slots; slot < entries_.size(); ++slot) undecided_ -= IsUndecided(slot) ? 1 : 0;
-  }
-  entries_.resize(slots);
-  for (size_t slot : changed) {
-    if (slot < slots) Look(slot);
-  }
-  if (rebuild) return Rebuild();
-  for (size_t slot : changed) Update(slot);
+  seen.resize(std::max(seen.size(), slots / 64 + 1));
+  changed_.clear();
+  bool known = fleet_->ForEachChange(mark_, [&](size_t slot, bool renamed) {
+    // What was overtaken may name a slot of a later picture.
+    if (slot >= slots) return;
+    if (renamed) changed_.push_back({static_cast<uint32_t>(slot), true});
+    uint64_t bit = uint64_t{1} << slot % 64;
+    if ((seen[slot / 64] & bit) != 0) return;
+    seen[slot / 64] |= bit;
+    if (!renamed) changed_.push_back({static_cast<uint32_t>(slot), false});
+  });
+  for (const Change& change : changed_) seen[change.slot / 64] = 0;
+  return known;
 }
 
-HostViewPtr Candidates::Best() const {
-  if (levels_.empty() || levels_.back().empty()) return nullptr;
-  uint32_t slot = levels_.back()[0];
-  return slot == kNobody ? nullptr : fleet_->At(slot);
+void Candidates::Follow() {
+  size_t slots = fleet_->slots();
+  bool all = slots != scores_.size() || !ListChanges();
+  if (all) {
+    for (size_t slot = slots; slot < scores_.size(); ++slot)
+      undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
+    scores_.resize(slots, kNoScore);
+    StateMemo memo;
+    for (size_t slot = 0; slot < slots; ++slot) Look(slot, &memo);
+  } else {
+    // Hosts lie anywhere in memory: those that come next are fetched meanwhile.
+    for (size_t i = 0; i < changed_.size(); ++i) {
+      if (i + 2 * kAhead < changed_.size()) FetchView(fleet_->Peek(changed_[i + 2 * kAhead].slot));
+      if (i + kAhead < changed_.size()) FetchFit(fleet_->Peek(changed_[i + kAhead].slot));
+      changed_[i].must_update = Look(changed_[i].slot, nullptr) || changed_[i].must_update;
+    }
+  }
+  mark_ = fleet_->mark();
+  if (all || changed_.size() > slots / 8) return Rebuild();
+  // Winners are found with all scores as they are now.
+  for (const Change& change : changed_) {
+    if (change.must_update) Update(change.slot);
+  }
+}
+
+HostViewPtr Candidates::Best(const Fleet& fleet) {
+  fleet_ = &fleet;
+  Follow();
+  fleet_ = nullptr;
+  uint32_t slot = levels_.back().empty() ? kNobody : levels_.back()[0];
+  return slot == kNobody ? nullptr : fleet.At(slot);
 }
 
 size_t Candidates::MemoryBytes() const {
-  size_t bytes = entries_.capacity() * sizeof(Entry);
+  size_t bytes = scores_.capacity() * sizeof(Score);
   for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
   return bytes;
 }
@@ -179,10 +234,9 @@ CandidateCache::Answer CandidateCache::Best(const std::shared_ptr<const Fleet>& 
                                             const RequestSpec& spec) {
   std::shared_ptr<Class> one = Find(spec);
   std::lock_guard lock(one->mutex);
-  one->candidates.Follow(fleet);
   Answer answer;
+  answer.host = one->candidates.Best(*fleet);
   answer.undecided = one->candidates.undecided();
-  answer.host = one->candidates.Best();
   return answer;
 }
 

@@ -12,55 +12,59 @@
 #include "scheduler/fit/request_plan.h"
 #include "scheduler/service/fleet.h"
 #include "scheduler/service/score.h"
+#include "scheduler/service/state_memo.h"
 
 namespace berth::scheduler {
 
 // The hosts of a fleet in the order in which they suit one class of requests: requests that fit the same
-// hosts in the same way. It follows the fleet lazily: pictures of the fleet share what did not change, so
-// that comparing pointers tells which hosts to look at again. Not thread-safe.
+// hosts in the same way. It follows the fleet lazily: the fleet's journal tells
+// which hosts to look at again; a look at all of them asks each state once. Not thread-safe.
 class Candidates {
  public:
   explicit Candidates(const RequestSpec& spec);
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
 
-  // Catches up with the picture.
-  void Follow(const std::shared_ptr<const Fleet>& fleet);
-  // The best host of the picture last followed; among equals the first by name. nullptr: none fits.
-  HostViewPtr Best() const;
+  // The best host of the picture; among equals the first by name. nullptr: none fits.
+  HostViewPtr Best(const Fleet& fleet);
   const RequestSpec& spec() const { return spec_; }
-  // Hosts that are neither yes nor no.
+  // Hosts that are neither yes nor no, in the picture asked last.
   uint32_t undecided() const { return undecided_; }
-  // Hosts that were looked at, since the beginning.
+  // Hosts whose worth was asked for, since the beginning.
   uint64_t evaluated() const { return evaluated_; }
   size_t MemoryBytes() const;
 
  private:
-  // What a slot is worth. Where the request does not fit: kNoScore, with `name` telling whether that is
-  // proved.
-  struct Entry {
-    Score score = kNoScore;
-    uint64_t name = 0;  // the first bytes of the host's name, in order of comparison
-  };
-  static constexpr uint64_t kUndecided = 1;
+  // Of a slot whose host is neither yes nor no. No score of a host that fits is as large.
+  static constexpr Score kUndecided = kNoScore - 1;
   static constexpr size_t kFan = 16;
 
-  void Look(size_t slot);
-  bool IsUndecided(size_t slot) const {
-    return entries_[slot].score == kNoScore && entries_[slot].name == kUndecided;
-  }
-  bool Better(uint32_t a, uint32_t b) const;
+  struct Change {
+    uint32_t slot;
+    bool must_update;
+  };
+
+  void Follow();
+  // Fills changed_ with what changed since mark_. False: nobody knows.
+  bool ListChanges();
+  // What the slot is worth now: a score, kUndecided or kNoScore.
+  // `memo`: of a look at all hosts; few of those that just changed are in a state that was asked already.
+  Score Ask(size_t slot, StateMemo* memo);
+  // True if the slot is worth something else than before.
+  bool Look(size_t slot, StateMemo* memo);
   uint32_t Winner(size_t level, size_t node) const;
   void Update(size_t slot);
   void Rebuild();
 
   const RequestSpec spec_;
   RequestPlan plan_;
-  std::shared_ptr<const Fleet> fleet_;
-  std::vector<Entry> entries_;  // by slot
+  const Fleet* fleet_ = nullptr;  // while Best runs
+  Fleet::Mark mark_;              // of the picture asked last
+  std::vector<Score> scores_;     // by slot
   // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
   // so on up to one.
   std::vector<std::vector<uint32_t>> levels_;
+  std::vector<Change> changed_;  // in Follow, kept for its memory
   uint32_t undecided_ = 0;
   uint64_t evaluated_ = 0;
 };
@@ -69,8 +73,7 @@ class Candidates {
 // wait for each other, others do not.
 class CandidateCache {
  public:
-  // A class holds on to the picture that it saw last, so one that nobody asked for during `max_idle` other
-  // questions is forgotten.
+  // A class that nobody asked for during `max_idle` other questions is forgotten.
   explicit CandidateCache(size_t max_classes = 512, uint64_t max_idle = 10'000)
       : max_classes_(max_classes), max_idle_(max_idle) {}
 

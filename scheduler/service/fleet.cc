@@ -11,6 +11,12 @@ void Derive(HostView& view) {
   view.usage = {};
   for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
   view.fit = FromHost(*view.report, view.usage);
+  view.state = FitStates::OfProcess().Of(view.fit);
+}
+
+bool SameName(const HostView* one, const HostView* other) {
+  if (one == nullptr || other == nullptr) return one == other;
+  return one->report == other->report || one->report->name == other->report->name;
 }
 
 // An event, or the whole host, has been told with this generation.
@@ -23,28 +29,38 @@ void Tell(HostView& view, uint64_t generation) {
 }  // namespace
 
 HostViewPtr Fleet::At(size_t slot) const {
-  size_t page = slot / kPageHosts;
-  size_t within = slot % kPageHosts;
-  if (page >= pages_.size() || within >= pages_[page]->size()) return nullptr;
-  return (*pages_[page])[within];
+  const Page* page = PageOf(slot);
+  return page == nullptr ? nullptr : page->hosts[slot % kPageHosts];
 }
 
-const HostView* Fleet::Peek(size_t slot) const {
-  size_t page = slot / kPageHosts;
-  size_t within = slot % kPageHosts;
-  if (page >= pages_.size() || within >= pages_[page]->size()) return nullptr;
-  return (*pages_[page])[within].get();
+Fleet::NameHead Fleet::HeadOf(const std::string& name) {
+  NameHead head{};
+  for (size_t i = 0; i < std::min(name.size(), sizeof(NameHead)); ++i)
+    head[i / 8] |= uint64_t{static_cast<unsigned char>(name[i])} << (56 - i % 8 * 8);
+  return head;
 }
 
 std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   auto next = std::make_shared<Fleet>(*this);
-  size_t number = slot / kPageHosts;
-  while (next->pages_.size() <= number) next->pages_.push_back(std::make_shared<const Page>());
-  auto page = std::make_shared<Page>(*next->pages_[number]);
+  next->slots_ = std::max(slots_, slot + 1);
+  size_t chapters = (next->slots_ + kChapterHosts - 1) / kChapterHosts;
+  while (next->chapters_.size() < chapters) next->chapters_.push_back(std::make_shared<const Chapter>());
+  auto chapter = std::make_shared<Chapter>(*next->chapters_[slot / kChapterHosts]);
+  std::shared_ptr<const Page>& old = (*chapter)[slot % kChapterHosts / kPageHosts];
+  auto page = old == nullptr ? std::make_shared<Page>() : std::make_shared<Page>(*old);
   size_t within = slot % kPageHosts;
-  if (page->size() <= within) page->resize(within + 1);
-  (*page)[within] = std::move(host);
-  next->pages_[number] = std::move(page);
+  bool renamed = !SameName(page->hosts[within].get(), host.get());
+  page->states[within] = host != nullptr && host->state != nullptr ? host->state->number : 0;
+  if (renamed) page->names[within] = host != nullptr ? HeadOf(host->report->name) : NameHead{};
+  page->hosts[within] = std::move(host);
+  old = std::move(page);
+  next->chapters_[slot / kChapterHosts] = std::move(chapter);
+  next->number_ = number_ + 1;
+  if (!journal_->Append(number_, slot, renamed)) {
+    // Another picture follows this one already: the new one begins a journal of its own.
+    next->journal_ = std::make_shared<ChangeJournal>();
+    next->number_ = 0;
+  }
   return next;
 }
 

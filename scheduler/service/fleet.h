@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -15,6 +16,8 @@
 #include "placement/model/host.h"
 #include "placement/model/usage.h"
 #include "scheduler/fit/fit_host.h"
+#include "scheduler/fit/fit_state.h"
+#include "scheduler/service/change_journal.h"
 #include "scheduler/service/placement_client.h"
 
 namespace berth::scheduler {
@@ -29,53 +32,89 @@ struct HostView {
   std::map<Uuid, std::shared_ptr<const placement::Claim>> claims;  // shared by the views that hold them
   placement::HostUsage usage;                                      // of the claims
   FitHost fit;
+  FitStatePtr state;   // of `fit`; shared by views in the same state; null: not told
   bool ahead = false;  // holds an own claim whose event has not come yet
 };
 // Shared: by the mirror, and by every reader of a snapshot that holds it.
 using HostViewPtr = std::shared_ptr<const HostView>;
 
 // A whole picture of the fleet. Immutable: readers keep it as long as they like and never wait. Hosts stand
-// in pages, so that a change copies two short lists of pointers and not the fleet.
+// in pages and pages in chapters, so that a change copies three short lists of pointers and not the fleet.
 class Fleet {
  public:
-  static constexpr size_t kPageHosts = 64;
-
   // In no particular order; `visit` takes a HostView.
   template <class Visitor>
   void ForEach(Visitor visit) const {
-    for (const auto& page : pages_) {
-      for (const HostViewPtr& host : *page) {
-        if (host != nullptr) visit(*host);
-      }
+    for (size_t slot = 0; slot < slots_; ++slot) {
+      if (const HostView* host = Peek(slot)) visit(*host);
     }
   }
   HostViewPtr At(size_t slot) const;
   // The same without sharing it: valid as long as this picture.
-  const HostView* Peek(size_t slot) const;
-  // One more than the highest slot in use.
-  size_t slots() const {
-    return pages_.empty() ? 0 : (pages_.size() - 1) * kPageHosts + pages_.back()->size();
+  const HostView* Peek(size_t slot) const {
+    const Page* page = PageOf(slot);
+    return page == nullptr ? nullptr : page->hosts[slot % kPageHosts].get();
   }
-  // Calls `visit` with each slot whose view differs from that in `before` (nullptr: all slots). Pages that
-  // both pictures share are passed over.
-  template <class Visitor>
-  void ForEachChange(const Fleet* before, Visitor visit) const {
-    for (size_t number = 0; number < pages_.size(); ++number) {
-      const Page* old =
-          before != nullptr && number < before->pages_.size() ? before->pages_[number].get() : nullptr;
-      const Page& now = *pages_[number];
-      if (old == &now) continue;
-      for (size_t i = 0; i < now.size(); ++i) {
-        if (old == nullptr || i >= old->size() || (*old)[i] != now[i]) visit(number * kPageHosts + i);
-      }
+  // The number of the host's state (see FitState); 0: no host, or nobody told.
+  uint64_t StateOf(size_t slot) const {
+    const Page* page = PageOf(slot);
+    return page == nullptr ? 0 : page->states[slot % kPageHosts];
+  }
+  // Whether the name of the host in slot `a` comes before that in `b`. Both must hold one.
+  bool NameBefore(size_t a, size_t b) const {
+    const NameHead& one = PageOf(a)->names[a % kPageHosts];
+    const NameHead& other = PageOf(b)->names[b % kPageHosts];
+    for (size_t i = 0; i < one.size(); ++i) {
+      if (one[i] != other[i]) return one[i] < other[i];
     }
+    return Peek(a)->report->name < Peek(b)->report->name;
+  }
+  // One more than the highest slot in use.
+  size_t slots() const { return slots_; }
+  // Where a picture stands among those that follow each other. Holds no host.
+  struct Mark {
+    std::shared_ptr<const ChangeJournal> journal;  // shared with the pictures
+    uint64_t number = 0;
+  };
+  Mark mark() const { return {journal_, number_}; }
+  // Calls `visit(slot, renamed)` for each change since the picture of the mark; a slot may come more than
+  // once, `renamed` tells whether it was given to another host, or to none. False: nobody knows any more what
+  // changed, and all slots must be looked at.
+  template <class Visitor>
+  bool ForEachChange(const Mark& since, Visitor visit) const {
+    return since.journal == journal_ && journal_->ForEach(since.number, number_, visit);
   }
   // The fleet with another view (or none) in a slot.
   std::shared_ptr<const Fleet> With(size_t slot, HostViewPtr host) const;
 
  private:
-  using Page = std::vector<HostViewPtr>;
-  std::vector<std::shared_ptr<const Page>> pages_;
+  static constexpr size_t kPageHosts = 16;
+  static constexpr size_t kChapterPages = 64;
+  static constexpr size_t kChapterHosts = kPageHosts * kChapterPages;
+  // The first 32 bytes of a name, zeros where it ends before: words that compare as the text does.
+  using NameHead = std::array<uint64_t, 4>;
+
+  // What decisions look at for every host stands beside the hosts, so that they need not be touched.
+  struct Page {
+    std::array<HostViewPtr, kPageHosts> hosts;
+    std::array<uint64_t, kPageHosts> states{};
+    std::array<NameHead, kPageHosts> names{};
+  };
+  using Chapter = std::array<std::shared_ptr<const Page>, kChapterPages>;
+
+  static NameHead HeadOf(const std::string& name);
+
+  const Page* PageOf(size_t slot) const {
+    if (slot >= slots_) return nullptr;
+    return (*chapters_[slot / kChapterHosts])[slot % kChapterHosts / kPageHosts].get();
+  }
+
+  // Each is shared by the pictures that have it in common.
+  std::vector<std::shared_ptr<const Chapter>> chapters_;
+  size_t slots_ = 0;
+  // Shared by the pictures that follow each other.
+  std::shared_ptr<ChangeJournal> journal_ = std::make_shared<ChangeJournal>();
+  uint64_t number_ = 0;  // of this picture, in the journal
 };
 
 // Keeps the fleet as placement tells it. All functions are thread-safe.

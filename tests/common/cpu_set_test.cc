@@ -65,6 +65,9 @@ TEST(CpuSet, SetAlgebraKeepsEqualityCanonical) {
   EXPECT_FALSE(low.Contains(low | high));
   EXPECT_TRUE((low | high).Intersects(high));
   EXPECT_FALSE(low.Intersects(high));
+  EXPECT_EQ((low | high).CountCommon(high), high.Count());
+  EXPECT_EQ(high.CountCommon(low | high), high.Count());
+  EXPECT_EQ(low.CountCommon(high), 0u);
 }
 
 }  // namespace

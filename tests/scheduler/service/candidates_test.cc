@@ -1,5 +1,7 @@
 #include "scheduler/service/candidates.h"
 
+#include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@ HostViewPtr MakeView(uint32_t seed, size_t slot) {
   auto view = std::make_shared<HostView>();
   view->report = std::make_shared<const placement::HostReport>(std::move(report));
   view->fit = random.Host();
+  view->state = FitStates::OfProcess().Of(view->fit);
   return view;
 }
 
@@ -65,18 +68,86 @@ TEST(Candidates, ChooseTheSameHostAsLookingAtTheWholeFleetWhateverChanged) {
   EXPECT_EQ(cache.totals().classes, 8u);
 }
 
+TEST(Candidates, GiveTheSameHostInWhateverOrderTheHostsStand) {
+  std::mt19937 random(5);
+  for (const RequestSpec& request : MakeRequests(20)) {
+    std::vector<HostViewPtr> views;
+    // Few seeds: many hosts are equally good, and names decide.
+    for (size_t i = 0; i < 60; ++i) views.push_back(MakeView(static_cast<uint32_t>(i % 7), i));
+    std::optional<std::string> first;
+    for (int order = 0; order < 4; ++order) {
+      auto fleet = std::make_shared<const Fleet>();
+      for (size_t slot = 0; slot < views.size(); ++slot) fleet = fleet->With(slot, views[slot]);
+      Candidates candidates(request);
+
+      HostViewPtr best = candidates.Best(*fleet);
+
+      std::string name = best == nullptr ? "" : best->report->name;
+      EXPECT_EQ(first.value_or(name), name);
+      first = name;
+      std::shuffle(views.begin(), views.end(), random);
+    }
+  }
+}
+
+TEST(Candidates, CatchUpWhereTheJournalDoesNotReach) {
+  RequestSpec request = MakeRequests(1)[0];
+  auto fleet = std::make_shared<const Fleet>();
+  for (size_t slot = 0; slot < 40; ++slot)
+    fleet = fleet->With(slot, MakeView(static_cast<uint32_t>(slot), slot));
+  Candidates candidates(request);
+  candidates.Best(*fleet);
+
+  std::mt19937 random(11);
+  auto other = fleet->With(3, MakeView(900, 3));
+  for (uint64_t i = 0; i < ChangeJournal::kSize + 10; ++i) {
+    size_t slot = random() % 40;
+    fleet = fleet->With(
+        slot, i % 50 == 0 ? MakeView(static_cast<uint32_t>(random() % 500), slot) : fleet->At(slot));
+  }
+  for (const auto& picture : {fleet, other, fleet}) {
+    HostViewPtr best = candidates.Best(*picture);
+
+    Decision slow = Decide(*picture, request, "", false);
+    EXPECT_EQ(best == nullptr ? "" : best->report->name, slow.choice ? slow.choice->host_name : "");
+  }
+}
+
+TEST(Candidates, HostsThatTakeOverASlotAreTakenByTheirOwnName) {
+  RequestSpec request;
+  request.vcpus = 0;
+  auto named = [](const std::string& name) {
+    placement::HostReport report;
+    report.name = name;
+    auto view = std::make_shared<HostView>();
+    view->report = std::make_shared<const placement::HostReport>(std::move(report));
+    Prepare(view->fit);
+    view->state = FitStates::OfProcess().Of(view->fit);
+    return view;
+  };
+  const std::string same(40, 'h');  // longer than what pictures keep beside the hosts
+  auto fleet = std::make_shared<const Fleet>();
+  fleet = fleet->With(0, named(same + "1"))->With(1, named(same + "2"));
+  Candidates candidates(request);
+  ASSERT_EQ(candidates.Best(*fleet)->report->name, same + "1");
+
+  fleet = fleet->With(0, named(same + "3"));
+
+  EXPECT_EQ(candidates.Best(*fleet)->report->name, same + "2");
+}
+
 TEST(Candidates, LookOnlyAtHostsThatChanged) {
   auto fleet = std::make_shared<const Fleet>();
   for (size_t slot = 0; slot < 500; ++slot)
     fleet = fleet->With(slot, MakeView(static_cast<uint32_t>(slot), slot));
   Candidates candidates(MakeRequests(1)[0]);
-  candidates.Follow(fleet);
+  candidates.Best(*fleet);
   EXPECT_EQ(candidates.evaluated(), 500u);
 
-  candidates.Follow(fleet);
+  candidates.Best(*fleet);
   EXPECT_EQ(candidates.evaluated(), 500u);
   fleet = fleet->With(7, MakeView(1, 7))->With(400, MakeView(2, 400));
-  candidates.Follow(fleet);
+  candidates.Best(*fleet);
   EXPECT_EQ(candidates.evaluated(), 502u);
 }
 

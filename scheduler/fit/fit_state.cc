@@ -1,0 +1,116 @@
+#include "scheduler/fit/fit_state.h"
+
+#include <bit>
+#include <utility>
+
+namespace berth::scheduler {
+namespace {
+
+// Fields one after the other; lists with their length before them, so that equal texts mean equal states.
+class Writer {
+ public:
+  Writer() { out_.reserve(512); }
+  void Add(uint64_t value) {
+    // Most figures are small: seven bits a byte.
+    for (; value >= 0x80; value >>= 7) out_.push_back(static_cast<char>(value | 0x80));
+    out_.push_back(static_cast<char>(value));
+  }
+  void Add(double value) { Add(std::bit_cast<uint64_t>(value)); }
+  void Add(bool value) { out_.push_back(value ? 1 : 0); }
+  void Add(uint32_t value) { Add(uint64_t{value}); }
+  void Add(int32_t value) { Add(uint64_t{static_cast<uint32_t>(value)}); }
+  void Add(const std::string& text) {
+    Add(uint64_t{text.size()});
+    out_ += text;
+  }
+  std::string Take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+void AddCell(const FitCell& cell, Writer& out) {
+  out.Add(cell.socket.has_value());
+  out.Add(cell.socket.value_or(0));
+  out.Add(cell.single_pool);
+  const CpuCounts& counts = cell.counts;
+  for (uint32_t count :
+       {counts.shared, counts.free, counts.on_paired_cores, counts.whole_cores, counts.touched_cores})
+    out.Add(count);
+  out.Add(counts.smt);
+  out.Add(counts.overlap);
+  out.Add(cell.shared_vcpus);
+  for (uint64_t bytes :
+       {cell.memory_bytes, cell.memory_used_bytes, cell.base_room_bytes, cell.largest_base_bytes,
+        cell.largest_pinned_base_bytes, cell.secure_room_bytes, cell.nonsecure_room_bytes})
+    out.Add(bytes);
+  out.Add(uint64_t{cell.pages.size()});
+  for (const FitPages& pages : cell.pages) {
+    out.Add(pages.size_bytes);
+    out.Add(pages.total);
+    out.Add(pages.free);
+  }
+  out.Add(cell.pages_known);
+  out.Add(uint64_t{cell.physical_networks.size()});
+  for (const std::string& name : cell.physical_networks) out.Add(name);
+  out.Add(cell.tunneled);
+}
+
+std::string KeyOf(const FitHost& host) {
+  Writer out;
+  out.Add(host.rules == FitRules::kClaims);
+  out.Add(host.can_run_guests);
+  out.Add(host.cpu_ratio);
+  out.Add(host.ram_ratio);
+  out.Add(host.smt);
+  out.Add(host.sockets_known);
+  out.Add(host.pools_overlap);
+  out.Add(host.floating_vcpus);
+  out.Add(host.base_room_bytes);
+  out.Add(uint64_t{host.cells.size()});
+  for (const FitCell& cell : host.cells) AddCell(cell, out);
+  out.Add(uint64_t{host.devices.size()});
+  for (const DeviceGroup& group : host.groups) {
+    out.Add(group.type);
+    out.Add(group.cell);
+    out.Add(group.family);
+    out.Add(group.count);
+    out.Add(group.is_parent);
+  }
+  // Types have numbers within their table.
+  out.Add(uint64_t{std::bit_cast<uintptr_t>(host.types)});
+  return out.Take();
+}
+
+}  // namespace
+
+FitStatePtr FitStates::Of(const FitHost& host) {
+  std::string key = KeyOf(host);
+  std::lock_guard lock(mutex_);
+  std::weak_ptr<const FitState>& known = known_[key];
+  if (FitStatePtr state = known.lock()) return state;
+  auto fresh = std::make_unique<FitState>(FitState{++last_, std::move(key)});
+  FitStatePtr state(fresh.release(), [this](const FitState* gone) { Forget(gone); });
+  known = state;
+  return state;
+}
+
+void FitStates::Forget(const FitState* state) {
+  std::unique_ptr<const FitState> owned(state);
+  std::lock_guard lock(mutex_);
+  // Somebody may have come back to the state since.
+  auto known = known_.find(state->key);
+  if (known != known_.end() && known->second.expired()) known_.erase(known);
+}
+
+size_t FitStates::size() const {
+  std::lock_guard lock(mutex_);
+  return known_.size();
+}
+
+FitStates& FitStates::OfProcess() {
+  static FitStates* states = new FitStates;  // views may outlive main
+  return *states;
+}
+
+}  // namespace berth::scheduler

@@ -12,15 +12,15 @@ namespace {
 Properties ReadProperties(const Json& parent, const char* key, bool (*known)(std::string_view),
                           JsonFields& fields) {
   Properties out;
-  const Json* object = parent.Find(key);
+  const Json* object = Find(parent, key);
   if (object == nullptr) return out;
   if (!object->IsObject()) {
     fields.Fail(key, "must be an object");
     return out;
   }
-  for (const auto& member : *object) {
-    std::string_view name = member.key();
-    if (!member.IsNull() && known(name)) out.emplace(name, ToText(member));
+  for (const auto& member : object->GetObject()) {
+    std::string_view name = TextOf(member.name);
+    if (!member.value.IsNull() && known(name)) out.emplace(name, ToText(member.value));
   }
   return out;
 }
@@ -39,18 +39,18 @@ std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
   std::vector<PortRequest> out;
   const Json* ports = fields.Array(scenario, "ports");
   if (ports == nullptr) return out;
-  for (const Json& port : *ports) {
+  for (const Json& port : ports->GetArray()) {
     if (!port.IsObject()) {
       fields.Fail("ports", "must be objects");
       return out;
     }
     PortRequest one;
     one.id = fields.Text(port, "id");
-    one.vnic_type = port.Find("vnic_type") == nullptr ? "normal" : fields.Text(port, "vnic_type");
-    if (port.Find("physical_network") != nullptr)
+    one.vnic_type = Find(port, "vnic_type") == nullptr ? "normal" : fields.Text(port, "vnic_type");
+    if (Find(port, "physical_network") != nullptr)
       one.physical_network = fields.Text(port, "physical_network");
     one.tunneled = fields.Bool(port, "tunneled", false);
-    if (port.Find("trusted") != nullptr) one.trusted = fields.Bool(port, "trusted", false);
+    if (Find(port, "trusted") != nullptr) one.trusted = fields.Bool(port, "trusted", false);
     one.numa_policy = fields.Text(port, "numa_policy");
     out.push_back(std::move(one));
   }
@@ -59,16 +59,16 @@ std::vector<PortRequest> ReadPorts(const Json& scenario, JsonFields& fields) {
 
 Result<AliasEntry> ReadAlias(const Json& json) {
   std::vector<AliasField> pairs;
-  pairs.reserve(json.size());
-  for (const auto& member : json) {
-    if (member.IsNull()) continue;
+  pairs.reserve(json.MemberCount());
+  for (const auto& [name, value] : json.GetObject()) {
+    if (value.IsNull()) continue;
     std::string text;
-    if (member.IsArray()) {
-      for (const Json& item : member) text += ToText(item) + ",";
+    if (value.IsArray()) {
+      for (const Json& item : value.GetArray()) text += ToText(item) + ",";
     } else {
-      text = ToText(member);
+      text = ToText(value);
     }
-    pairs.emplace_back(member.key(), std::move(text));
+    pairs.emplace_back(TextOf(name), std::move(text));
   }
   return MakeAliasEntry(pairs);
 }
@@ -78,7 +78,7 @@ Result<AliasTable> ReadAliases(const Json* config, const Properties& extra_specs
   AliasTable table;
   const Json* aliases = config == nullptr ? nullptr : fields.Array(*config, "aliases");
   if (aliases == nullptr || !extra_specs.contains("pci_passthrough:alias")) return table;
-  for (const Json& alias : *aliases) {
+  for (const Json& alias : aliases->GetArray()) {
     if (!alias.IsObject()) {
       return InvalidArgument("PciInvalidAlias: an alias must be an object", "config.aliases");
     }
@@ -91,9 +91,9 @@ Result<AliasTable> ReadAliases(const Json* config, const Properties& extra_specs
 }  // namespace
 
 Result<RequestSpec> ReadRequest(const Json& scenario, JsonFields& fields) {
-  const Json* config = scenario.Find("config");
+  const Json* config = Find(scenario, "config");
   if (config != nullptr && !config->IsObject()) fields.Fail("config", "must be an object");
-  Flavor flavor = ReadFlavor(*scenario.Find("flavor"), fields);
+  Flavor flavor = ReadFlavor(*Find(scenario, "flavor"), fields);
   Properties image = ReadProperties(scenario, "image_properties", IsKnownImageProperty, fields);
   std::vector<PortRequest> ports = ReadPorts(scenario, fields);
   if (!fields.ok()) return RequestSpec{};

@@ -43,7 +43,9 @@ const char* Why(rapidjson::ParseErrorCode code) {
 const Json* Find(const Json& object, std::string_view name) {
   if (!object.IsObject()) return nullptr;
   for (auto member = object.MemberBegin(); member != object.MemberEnd(); ++member) {
-    if (TextOf(member->name) == name) return member->value.IsNull() ? nullptr : &member->value;
+    const Json& key = member->name;
+    if (key.GetStringLength() == name.size() && std::memcmp(key.GetString(), name.data(), name.size()) == 0)
+      return member->value.IsNull() ? nullptr : &member->value;
   }
   return nullptr;
 }

@@ -106,7 +106,7 @@ class Solver {
  private:
   Verdict Decide(Assignment& out) {
     if (!host_.can_run_guests || !SmtMatches(host_, spec_.smt)) return Verdict::kNo;
-    if (CheckTotals(host_, spec_).has_value()) return Verdict::kNo;
+    if (FindInTotals(host_, spec_).code != LackCode::kNothing) return Verdict::kNo;
     if (spec_.cells.empty()) return DecideWithoutTopology(out);
     CellMatrix matrix = BuildMatrix(host_, spec_);
     std::vector<CellSet> sets = ListCellSets(host_, spec_, matrix, budget_);

@@ -248,4 +248,14 @@ FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& op
   return result;
 }
 
+QuickFit FitByCounts(const FitHost& host, const RequestPlan& plan) {
+  QuickFit quick = FitQuickly(host, plan);
+  if (quick.verdict != Verdict::kUndecided) return quick;
+  FitOptions options;
+  options.explain = false;
+  options.search_only = true;
+  FitResult fit = Fit(host, plan.spec(), options);
+  return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
+}
+
 }  // namespace berth::scheduler

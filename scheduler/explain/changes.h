@@ -39,8 +39,8 @@ struct Change {
 
 struct ChangeOptions {
   // Hosts that are taken apart (a claim or a device away) before the search for kFreeDevice, and again for
-  // kMoveInstance, gives up. About 30 us each.
-  uint32_t max_tries = 2000;
+  // kMoveInstance, gives up. About 10 us each.
+  uint32_t max_tries = 10'000;
 };
 
 struct Changes {

@@ -135,6 +135,7 @@ class HostChanges {
   std::optional<Found> TryMoves(uint32_t number) {
     const KnownHost& host = hosts_[number];
     std::optional<Found> best;
+    if (!FitsWith(host, {})) return best;  // not even empty
     for (const auto& [consumer, claim] : *host.claims) {
       if (!IsMovable(*claim)) continue;
       Found found{number, claim.get(), std::nullopt};

@@ -25,6 +25,10 @@ class SmallFleet {
   // Places the instance on the host; fails the test if it does not fit.
   void Place(const std::string& host, const std::string& name, const Wish& wish,
              const AliasTable& aliases = {});
+  // On the host added last, if it fits.
+  void TryPlaceOnLast(const std::string& name, const RequestSpec& spec) {
+    TryPlace(hosts_.back(), name, "f", spec);
+  }
   // Places as many as fit, one after another.
   uint64_t PlaceAll(const std::string& host, const RequestSpec& spec);
 

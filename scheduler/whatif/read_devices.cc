@@ -6,6 +6,7 @@
 #include "common/pci_address.h"
 #include "placement/device_spec/entry.h"
 #include "placement/model/names.h"
+#include "scheduler/request/alias.h"
 #include "scheduler/whatif/scenario.h"
 
 namespace berth::scheduler::whatif {
@@ -30,6 +31,17 @@ std::optional<bool> Tag(const Json& spec, const char* key) {
   if (EqualsIgnoringCase(TextOf(*value), "true")) return true;
   if (EqualsIgnoringCase(TextOf(*value), "false")) return false;
   return std::nullopt;
+}
+
+// Nova reads this one as a boolean of any spelling.
+bool IsYes(const Json& spec, const char* key) {
+  const Json* value = Find(spec, key);
+  if (value == nullptr) return false;
+  std::string text = ToText(*value);
+  for (std::string_view yes : {"true", "yes", "on", "1", "t", "y"}) {
+    if (EqualsIgnoringCase(text, yes)) return true;
+  }
+  return false;
 }
 
 std::string Joined(const Json& value) {
@@ -65,6 +77,7 @@ Result<DeviceSpecEntry> ReadEntry(const Json& json) {
   if (const Json* value = Find(json, "physical_network")) entry.physical_network = ToText(*value);
   entry.trusted = Tag(json, "trusted");
   entry.remote_managed = Tag(json, "remote_managed");
+  entry.live_migratable = IsYes(json, "live_migratable");
   if (const Json* value = Find(json, "resource_class")) {
     TRY_ASSIGN(entry.resource_class, placement::NormalizeResourceClass(ToText(*value)));
   }
@@ -188,6 +201,11 @@ void ApplyEntry(const DeviceSpecEntry& entry, FitDevice& device) {
                               ? placement::DefaultPciResourceClass(device.vendor_id, device.product_id)
                               : entry.resource_class;
   device.traits = entry.traits;
+  if (entry.live_migratable == true) {
+    auto at = std::lower_bound(device.traits.begin(), device.traits.end(), kLiveMigratableTrait);
+    if (at == device.traits.end() || *at != kLiveMigratableTrait)
+      device.traits.insert(at, kLiveMigratableTrait);
+  }
 }
 
 std::vector<Reported> ReadReported(const Json& host, JsonFields& fields) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "scheduler/request/alias.h"
@@ -7,6 +8,38 @@
 
 namespace berth::scheduler::whatif {
 namespace {
+
+// What the form has; whatever else the scheduler knows is ignored like any other name.
+bool IsSpecOfForm(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"hw:numa_nodes",
+                                                "hw:cpu_policy",
+                                                "hw:cpu_thread_policy",
+                                                "hw:cpu_dedicated_mask",
+                                                "hw:emulator_threads_policy",
+                                                "hw:mem_page_size",
+                                                "hw:pci_numa_affinity_policy",
+                                                "pci_passthrough:alias",
+                                                "group_policy",
+                                                "resources:PCPU",
+                                                "resources:VCPU",
+                                                "trait:HW_CPU_HYPERTHREADING",
+                                                "hw:mem_encryption",
+                                                "hw:mem_encryption_model",
+                                                "berth:same_domain"};
+  bool numbered = name.starts_with("hw:numa_cpus.") || name.starts_with("hw:numa_mem.");
+  return numbered ? IsKnownExtraSpec(name)
+                  : std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+bool IsPropertyOfForm(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"hw_numa_nodes",
+                                                "hw_cpu_policy",
+                                                "hw_cpu_thread_policy",
+                                                "hw_mem_page_size",
+                                                "hw_pci_numa_affinity_policy",
+                                                "hw_mem_encryption"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
 
 // Members of an object as text, those that the form knows; others are ignored.
 Properties ReadProperties(const Json& parent, const char* key, bool (*known)(std::string_view),
@@ -31,7 +64,7 @@ Flavor ReadFlavor(const Json& json, JsonFields& fields) {
   uint64_t vcpus = fields.WholeRequired(json, "vcpus");
   flavor.vcpus = static_cast<uint32_t>(std::min<uint64_t>(vcpus, UINT32_MAX));
   flavor.memory_mib = fields.WholeRequired(json, "memory_mb");
-  flavor.extra_specs = ReadProperties(json, "extra_specs", IsKnownExtraSpec, fields);
+  flavor.extra_specs = ReadProperties(json, "extra_specs", IsSpecOfForm, fields);
   return flavor;
 }
 
@@ -94,7 +127,7 @@ Result<RequestSpec> ReadRequest(const Json& scenario, JsonFields& fields) {
   const Json* config = Find(scenario, "config");
   if (config != nullptr && !config->IsObject()) fields.Fail("config", "must be an object");
   Flavor flavor = ReadFlavor(*Find(scenario, "flavor"), fields);
-  Properties image = ReadProperties(scenario, "image_properties", IsKnownImageProperty, fields);
+  Properties image = ReadProperties(scenario, "image_properties", IsPropertyOfForm, fields);
   std::vector<PortRequest> ports = ReadPorts(scenario, fields);
   if (!fields.ok()) return RequestSpec{};
   TRY_ASSIGN(AliasTable aliases, ReadAliases(config, flavor.extra_specs, fields));

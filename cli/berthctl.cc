@@ -50,6 +50,7 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
   AddInstance(app, context, verbs);
   AddImport(app, context, verbs);
   AddWhatif(app, context, verbs);
+  AddExplain(app, context, verbs);
 
   if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;
   const Run* run = verbs.Parsed();

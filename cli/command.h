@@ -54,5 +54,6 @@ void AddLists(CLI::App& app, Context& context, Verbs& verbs);       // device, f
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
 void AddImport(CLI::App& app, Context& context, Verbs& verbs);
 void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);
+void AddExplain(CLI::App& app, Context& context, Verbs& verbs);  // explain, capacity
 
 }  // namespace berth::cli

@@ -6,10 +6,10 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/instance_picture.h"
-#include "cli/port_option.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/wire_json.h"
+#include "cli/wish_options.h"
 
 namespace berth::cli {
 namespace {
@@ -22,7 +22,8 @@ constexpr double kMaxWaitSeconds = 7 * 24 * 3600;
 
 struct CreateOptions {
   std::string name, flavor, host, uuid, kernel, initramfs, cmdline;
-  std::vector<std::string> disks, nets, ports, properties;
+  std::vector<std::string> disks, nets;
+  WishOptions wish;
   bool dry_run = false;
   bool wait = false;
   double wait_timeout_s = 120;
@@ -112,14 +113,9 @@ Result<v1::CreateInstanceRequest> CreateRequest(const CreateOptions& options) {
   request.set_flavor(options.flavor);
   request.set_host(options.host);
   request.set_dry_run(options.dry_run);
-  for (const std::string& property : options.properties) {
-    size_t equals = property.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return InvalidArgument("\"" + property + "\" is not of the form KEY=VALUE", "image-property",
-                             "for example hw_numa_nodes=2");
-    }
-    (*request.mutable_image_properties())[property.substr(0, equals)] = property.substr(equals + 1);
-  }
+  TRY_ASSIGN(v1::Wish wish, options.wish.Parse(options.flavor));
+  *request.mutable_image_properties() = wish.image_properties();
+  *request.mutable_ports() = wish.ports();
   v1::BootSource& boot = *request.mutable_boot();
   boot.set_kernel(options.kernel);
   boot.set_initramfs(options.initramfs);
@@ -129,9 +125,6 @@ Result<v1::CreateInstanceRequest> CreateRequest(const CreateOptions& options) {
   }
   for (const std::string& net : options.nets) {
     boot.add_nets(net.find('=') == std::string::npos ? "tap=" + net : net);
-  }
-  for (const std::string& port : options.ports) {
-    TRY_ASSIGN(*request.add_ports(), ParsePort(port));
   }
   return request;
 }
@@ -235,14 +228,7 @@ void AddCreate(CLI::App& instance, Context& context, Verbs& verbs) {
   create->add_option("--net", o->nets, "Network: a TAP, or tap=...,mac=...; repeatable")
       ->type_name("NET")
       ->allow_extra_args(false);
-  create
-      ->add_option("--port", o->ports,
-                   "Network port, for example id=p1,vnic=direct,network=physnet0,vlan=100; repeatable")
-      ->type_name("PORT")
-      ->allow_extra_args(false);
-  create->add_option("--image-property", o->properties, "Image property such as hw_numa_nodes=2; repeatable")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+  o->wish.AddTo(*create);
   create->add_option("--host", o->host, "Only on this host (name or UUID)")->type_name("HOST");
   create->add_option("--uuid", o->uuid, "UUID of the instance; repeating a call with it is harmless")
       ->type_name("UUID");

@@ -55,8 +55,9 @@ Status Set(const std::string& key, const std::string& value, v1::Port& port) {
 
 }  // namespace
 
-Result<v1::Port> ParsePort(const std::string& text) {
+Result<v1::Port> ParsePort(const std::string& text, const std::string& default_id) {
   v1::Port port;
+  port.set_id(default_id);
   port.set_vnic_type("direct");
   std::set<std::string> seen;
   std::string_view rest = text;
@@ -71,7 +72,7 @@ Result<v1::Port> ParsePort(const std::string& text) {
     if (!seen.insert(key).second) return InvalidArgument(key + " is given twice", "port");
     TRY(Set(key, value, port));
   }
-  if (port.id().empty()) return InvalidArgument("\"" + text + "\" has no id", "port", kKeys);
+  if (seen.empty()) return InvalidArgument("\"\" is not KEY=VALUE", "port", kKeys);
   return port;
 }
 

@@ -39,6 +39,9 @@ bool Matches(const FitDevice& device, const DeviceMatch& match) {
   if (!KindMatches(device, match) || !NetworkMatches(device, match) || !TagsMatch(device, match))
     return false;
   if (!match.resource_class.empty() && device.resource_class != match.resource_class) return false;
+  for (const std::string& trait : match.forbidden_traits) {
+    if (std::binary_search(device.traits.begin(), device.traits.end(), trait)) return false;
+  }
   return std::includes(device.traits.begin(), device.traits.end(), match.traits.begin(), match.traits.end());
 }
 

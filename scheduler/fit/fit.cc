@@ -106,7 +106,7 @@ class Solver {
  private:
   Verdict Decide(Assignment& out) {
     if (!host_.can_run_guests || !SmtMatches(host_, spec_.smt)) return Verdict::kNo;
-    if (CheckTotals(host_, spec_).has_value()) return Verdict::kNo;
+    if (FindInTotals(host_, spec_).code != LackCode::kNothing) return Verdict::kNo;
     if (spec_.cells.empty()) return DecideWithoutTopology(out);
     CellMatrix matrix = BuildMatrix(host_, spec_);
     std::vector<CellSet> sets = ListCellSets(host_, spec_, matrix, budget_);
@@ -246,6 +246,16 @@ FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& op
     result.reason = Undecided("the step budget ran out before a proof");
   if (result.verdict == Verdict::kNo && options.explain) result.reason = ExplainNoFit(host, spec);
   return result;
+}
+
+QuickFit FitByCounts(const FitHost& host, const RequestPlan& plan) {
+  QuickFit quick = FitQuickly(host, plan);
+  if (quick.verdict != Verdict::kUndecided) return quick;
+  FitOptions options;
+  options.explain = false;
+  options.search_only = true;
+  FitResult fit = Fit(host, plan.spec(), options);
+  return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
 }
 
 }  // namespace berth::scheduler

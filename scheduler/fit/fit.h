@@ -4,6 +4,7 @@
 
 #include "scheduler/fit/assignment.h"
 #include "scheduler/fit/fit_host.h"
+#include "scheduler/fit/quick_fit.h"
 #include "scheduler/request/request_spec.h"
 
 namespace berth::scheduler {
@@ -25,6 +26,9 @@ struct FitResult {
 // the fewest non-local devices, then the fullest cells that serve, then the lowest addresses.
 // Hosts with more than 64 cells and requests with more than 64 PCI requests are undecided.
 FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options = {});
+
+// The verdict and how well, without the place: FitQuickly, and Fit where counts do not tell.
+QuickFit FitByCounts(const FitHost& host, const RequestPlan& plan);
 
 // Why a request that does not fit does not: the first thing missing, in the order CPUs and memory of each
 // guest cell, distinct cells, devices of each request, of all requests together, affinity.

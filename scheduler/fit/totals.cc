@@ -65,12 +65,13 @@ uint64_t LeastBaseBytes(const FitHost& host, const RequestSpec& spec, uint64_t s
   return bytes;
 }
 
-std::optional<Reason> CheckMemory(const FitHost& host, uint64_t least) {
-  if (least <= host.base_room_bytes) return std::nullopt;
-  std::string have = std::to_string(host.base_room_bytes >> 20) + " MiB";
-  std::string need = std::to_string(least >> 20) + " MiB";
-  return Reason{"host_memory", have, need, "host",
-                "the host has " + have + " of base-page memory left in all, " + need + " are needed"};
+Lack CheckMemory(const FitHost& host, uint64_t least) {
+  Lack lack;
+  if (least <= host.base_room_bytes) return lack;
+  lack.code = LackCode::kHostMemory;
+  lack.have = host.base_room_bytes;
+  lack.need = least;
+  return lack;
 }
 
 }  // namespace
@@ -103,25 +104,23 @@ Verdict CheckBaseMemory(const FitHost& host, const RequestSpec& spec, uint64_t s
   return LeastBaseBytes(host, spec, set) > host.base_room_bytes ? Verdict::kNo : Verdict::kUndecided;
 }
 
-std::optional<Reason> CheckTotals(const FitHost& host, const RequestSpec& spec) {
-  if (host.rules == FitRules::kScenario) return std::nullopt;
+Lack FindInTotals(const FitHost& host, const RequestSpec& spec) {
+  if (host.rules == FitRules::kScenario) return {};
   uint64_t taken = PoolsOverlap(host) ? LeastTaken(host, spec) : 0;
   if (!TotalsHold(host, spec, taken)) {
-    std::string capacity = std::to_string(FloatingCapacity(host, taken));
-    std::string used = std::to_string(FloatingUsed(host));
-    std::string need = std::to_string(FloatingUsed(host) + NewFloating(spec));
-    std::string pins = taken > 0 ? " after pinning " + std::to_string(taken) + " of them" : "";
-    return Reason{"host_vcpus", capacity, need, "host",
-                  "the host's shared CPUs carry " + capacity + " floating vCPUs in all" + pins + "; " + used +
-                      " float there already and " + std::to_string(NewFloating(spec)) + " would come"};
+    Lack lack;
+    lack.code = LackCode::kHostVcpus;
+    lack.have = FloatingCapacity(host, taken);
+    lack.need = FloatingUsed(host) + NewFloating(spec);
+    lack.taken = taken;
+    return lack;
   }
-  if (BaseMemoryIsAmple(host, spec)) return std::nullopt;
+  if (BaseMemoryIsAmple(host, spec)) return {};
   return CheckMemory(host, LeastBaseBytes(host, spec, ~uint64_t{0}));
 }
 
-std::optional<Reason> CheckBaseMemoryOfSets(const FitHost& host, const RequestSpec& spec,
-                                            const std::vector<CellSet>& sets) {
-  if (host.rules == FitRules::kScenario || BaseMemoryIsAmple(host, spec)) return std::nullopt;
+Lack FindInBaseMemory(const FitHost& host, const RequestSpec& spec, const std::vector<CellSet>& sets) {
+  if (host.rules == FitRules::kScenario || BaseMemoryIsAmple(host, spec)) return {};
   std::optional<uint64_t> least;
   for (const CellSet& one : sets) {
     uint64_t here = LeastBaseBytes(host, spec, one.set);

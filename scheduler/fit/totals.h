@@ -7,14 +7,15 @@
 #include "scheduler/fit/assignment.h"
 #include "scheduler/fit/cell_sets.h"
 #include "scheduler/fit/fit_host.h"
+#include "scheduler/fit/lack.h"
 #include "scheduler/request/request_spec.h"
 
 namespace berth::scheduler {
 
-// What the host as a whole lacks under FitRules::kClaims, where instances float over all cells: empty if
-// nothing. Under kScenario the totals are not looked at (R1). A reason is a proof: it counts the fewest
-// shared CPUs that pinning can take away, and the least base-page memory that the guest can take.
-std::optional<Reason> CheckTotals(const FitHost& host, const RequestSpec& spec);
+// What the host as a whole lacks under FitRules::kClaims, where instances float over all cells: vCPUs or
+// memory. Under kScenario the totals are not looked at (R1). A lack is a proof: it counts the fewest shared
+// CPUs that pinning can take away, and the least base-page memory that the guest can take.
+Lack FindInTotals(const FitHost& host, const RequestSpec& spec);
 
 // Whether the floating vCPUs are still carried when pinning takes `taken` shared CPUs.
 bool TotalsHold(const FitHost& host, const RequestSpec& spec, uint64_t taken);
@@ -27,9 +28,8 @@ bool BaseMemoryIsAmple(const FitHost& host, const RequestSpec& spec);
 Verdict CheckBaseMemory(const FitHost& host, const RequestSpec& spec, uint64_t set,
                         const std::vector<uint32_t>& places);
 
-// What the host as a whole lacks for the guest on any of these sets of host cells, as CheckTotals tells it.
-std::optional<Reason> CheckBaseMemoryOfSets(const FitHost& host, const RequestSpec& spec,
-                                            const std::vector<CellSet>& sets);
+// Whether the host as a whole lacks base-page memory for the guest on every one of these sets of host cells.
+Lack FindInBaseMemory(const FitHost& host, const RequestSpec& spec, const std::vector<CellSet>& sets);
 
 // Whether pinning can take CPUs from the shared ones anywhere on the host.
 bool PoolsOverlap(const FitHost& host);

@@ -14,7 +14,7 @@ constexpr size_t kMaxName = 255;
 const std::vector<std::string_view>& AliasKeys() {
   static const std::vector<std::string_view> keys = {"name",           "vendor_id",       "product_id",
                                                      "device_type",    "capability_type", "numa_policy",
-                                                     "resource_class", "traits"};
+                                                     "resource_class", "traits",          "live_migratable"};
   return keys;
 }
 
@@ -53,6 +53,10 @@ Status SetField(const std::string& key, const std::string& value, AliasEntry& en
     if (!entry.numa_policy) return Invalid(key, value, "required, socket, preferred or legacy");
   } else if (key == "capability_type") {
     if (value != "pci") return Invalid(key, value, "pci");
+  } else if (key == "live_migratable") {
+    bool yes = value == "yes" || value == "true" || value == "1";
+    if (!yes && value != "no" && value != "false" && value != "0") return Invalid(key, value, "yes or no");
+    entry.live_migratable = yes;
   } else if (key == "resource_class") {
     auto name = placement::NormalizeResourceClass(value);
     if (!name.has_value()) return Invalid(key, value, "a resource class: " + name.error().message());
@@ -64,7 +68,7 @@ Status SetField(const std::string& key, const std::string& value, AliasEntry& en
   } else {
     std::string_view nearest = NearestName(key, AliasKeys());
     std::string hint = nearest.empty() ? "known keys: name vendor_id product_id device_type capability_type "
-                                         "numa_policy resource_class traits"
+                                         "numa_policy resource_class traits live_migratable"
                                        : "did you mean \"" + std::string(nearest) + "\"?";
     return InvalidArgument("PciInvalidAlias: unknown key \"" + key + "\" with value \"" + value + "\"", key,
                            hint);

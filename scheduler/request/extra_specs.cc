@@ -6,6 +6,7 @@
 
 #include "common/byte_size.h"
 #include "common/yaml.h"
+#include "scheduler/request/group_key.h"
 
 namespace berth::scheduler {
 namespace {
@@ -31,18 +32,18 @@ const std::vector<std::string_view>& KnownSpecs() {
       "trait:HW_CPU_HYPERTHREADING",
       "hw:mem_encryption",
       "hw:mem_encryption_model",
+      "hw:viommu_model",
+      "resources:MEMORY_MB",
       "berth:same_domain",
   };
   return names;
 }
 
 const std::vector<std::string_view>& KnownImageProperties() {
-  static const std::vector<std::string_view> names = {"hw_numa_nodes",
-                                                      "hw_cpu_policy",
-                                                      "hw_cpu_thread_policy",
-                                                      "hw_mem_page_size",
-                                                      "hw_pci_numa_affinity_policy",
-                                                      "hw_mem_encryption"};
+  static const std::vector<std::string_view> names = {
+      "hw_numa_nodes",           "hw_cpu_policy",    "hw_cpu_thread_policy",        "hw_numa_cpus.0",
+      "hw_numa_mem.0",           "hw_mem_page_size", "hw_pci_numa_affinity_policy", "hw_mem_encryption",
+      "hw_mem_encryption_model", "hw_viommu_model"};
   return names;
 }
 
@@ -64,8 +65,7 @@ bool IsKnownFamily(std::string_view name) {
 }
 
 const std::vector<std::string_view>& LaterSpecs() {
-  static const std::vector<std::string_view> names = {"hw:viommu_model",
-                                                      "hw:locked_memory",
+  static const std::vector<std::string_view> names = {"hw:locked_memory",
                                                       "hw:pmem",
                                                       "hw:cpu_realtime",
                                                       "hw:cpu_realtime_mask",
@@ -88,7 +88,6 @@ const std::vector<std::string_view>& LaterSpecs() {
                                                       "hw:virtio_packed_ring",
                                                       "hw_rng:allowed",
                                                       "os:secure_boot",
-                                                      "resources:MEMORY_MB",
                                                       "resources:DISK_GB",
                                                       "resources:MEM_ENCRYPTION_CONTEXT"};
   return names;
@@ -120,12 +119,13 @@ Status Refuse(const std::string& name, const std::string& value, const std::stri
 bool IsKnownExtraSpec(std::string_view name) {
   const auto& known = KnownSpecs();
   return std::find(known.begin(), known.end(), name) != known.end() || IsNumbered(name, "hw:numa_cpus.") ||
-         IsNumbered(name, "hw:numa_mem.");
+         IsNumbered(name, "hw:numa_mem.") || GroupKey::Parse(name).has_value();
 }
 
 bool IsKnownImageProperty(std::string_view name) {
   const auto& known = KnownImageProperties();
-  return std::find(known.begin(), known.end(), name) != known.end();
+  return std::find(known.begin(), known.end(), name) != known.end() || IsNumbered(name, "hw_numa_cpus.") ||
+         IsNumbered(name, "hw_numa_mem.");
 }
 
 Status CheckExtraSpecNames(const Properties& specs) {
@@ -140,8 +140,8 @@ Status CheckExtraSpecNames(const Properties& specs) {
 Status CheckImagePropertyNames(const Properties& properties) {
   const auto& known = KnownImageProperties();
   for (const auto& [name, value] : properties) {
-    if (!name.starts_with("hw_") || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    return Refuse(name, value, "image_properties." + name, known, {"hw_viommu_model"});
+    if (!name.starts_with("hw_") || IsKnownImageProperty(name)) continue;
+    return Refuse(name, value, "image_properties." + name, known, {});
   }
   return OkStatus();
 }

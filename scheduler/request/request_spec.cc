@@ -71,6 +71,22 @@ std::optional<DeviceKind> ParseDeviceKind(std::string_view name) {
   return std::nullopt;
 }
 
+const char* ViommuModelName(ViommuModel model) {
+  switch (model) {
+    case ViommuModel::kNone:
+      return "";
+    case ViommuModel::kVirtio:
+      return "virtio";
+    case ViommuModel::kIntel:
+      return "intel";
+    case ViommuModel::kSmmuv3:
+      return "smmuv3";
+    case ViommuModel::kAuto:
+      return "auto";
+  }
+  return "";
+}
+
 namespace {
 
 struct EncryptionWord {

@@ -62,18 +62,19 @@ struct DeviceMatch {
   std::optional<DeviceKind> kind;
   std::optional<NetworkMatch> network;
   std::optional<bool> trusted;
-  std::optional<bool> remote_managed;  // empty: not remote-managed, or not tagged at all
-  std::string resource_class;          // normalised
-  std::vector<std::string> traits;     // normalised, sorted: the device must have all of them
-  bool off_networks = false;           // only devices without physical_network (R10)
+  std::optional<bool> remote_managed;         // empty: not remote-managed, or not tagged at all
+  std::string resource_class;                 // normalised
+  std::vector<std::string> traits;            // normalised, sorted: the device must have all of them
+  std::vector<std::string> forbidden_traits;  // likewise: it must have none of them
+  bool off_networks = false;                  // only devices without physical_network (R10)
 
   friend bool operator==(const DeviceMatch&, const DeviceMatch&) = default;
 };
 
 // `count` distinct devices, each matching one of the alternatives.
 struct PciRequest {
-  std::string name;        // alias name, or port id
-  bool from_port = false;  // group_policy concerns aliases only
+  std::string name;        // alias name, "resources" with the group's suffix, or port id
+  bool from_port = false;  // group_policy concerns aliases and resource groups only
   uint32_t count = 1;
   AffinityPolicy policy = AffinityPolicy::kLegacy;  // R8
   std::vector<DeviceMatch> alternatives;
@@ -96,6 +97,11 @@ struct DomainGroup {
   friend bool operator==(const DomainGroup&, const DomainGroup&) = default;
 };
 
+// hw:viommu_model (seed 002, "Virtual IOMMU support"): which virtual IOMMU the guest gets. No influence on
+// where it fits.
+enum class ViommuModel { kNone, kVirtio, kIntel, kSmmuv3, kAuto };
+const char* ViommuModelName(ViommuModel model);  // "virtio"; "" of kNone
+
 // Whether the whole host must, or must not, have SMT (trait:HW_CPU_HYPERTHREADING).
 enum class SmtTrait { kAny, kRequired, kForbidden };
 
@@ -111,7 +117,8 @@ struct RequestSpec {
   EmulatorPolicy emulator_policy = EmulatorPolicy::kShare;
   PageRequest pages;
   SmtTrait smt = SmtTrait::kAny;
-  std::vector<PciRequest> pci;  // alias items from left to right, then the ports that need a device
+  // Alias items from left to right, then resource groups by suffix, then the ports that need a device.
+  std::vector<PciRequest> pci;
   bool isolate_groups =
       false;  // group_policy=isolate: devices of alias requests come from different parents (R10)
 
@@ -120,6 +127,7 @@ struct RequestSpec {
   // 0's host cell.
   Encryption encryption = Encryption::kNone;
   uint64_t swiotlb_bytes = 0;
+  ViommuModel viommu = ViommuModel::kNone;
   // Networks of all ports: where host cells are tied to one of them, the guest uses such a cell.
   std::vector<std::string> physical_networks;  // sorted, unique
   bool tunneled = false;

@@ -22,6 +22,15 @@ Status CheckFlavor(const Flavor& flavor) {
   return OkStatus();
 }
 
+// resources:MEMORY_MB may repeat what the flavor has, not change it.
+Status CheckMemoryResource(const Flavor& flavor) {
+  auto it = flavor.extra_specs.find("resources:MEMORY_MB");
+  if (it == flavor.extra_specs.end() || it->second == std::to_string(flavor.memory_mib)) return OkStatus();
+  return InvalidArgument("InvalidRequest: resources:MEMORY_MB is \"" + it->second + "\", must be " +
+                             std::to_string(flavor.memory_mib) + ", the flavor's memory",
+                         "extra_specs.resources:MEMORY_MB");
+}
+
 Result<bool> ResolveGroupPolicy(const Flavor& flavor, PciTracking tracking) {
   auto it = flavor.extra_specs.find("group_policy");
   if (it == flavor.extra_specs.end() || it->second == "none") return false;
@@ -49,12 +58,14 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
   TRY(CheckFlavor(flavor));
   TRY(CheckExtraSpecNames(flavor.extra_specs));
   TRY(CheckImagePropertyNames(image));
+  TRY(CheckMemoryResource(flavor));
   RequestSpec spec;
   spec.vcpus = flavor.vcpus;
   spec.memory_bytes = flavor.memory_mib << 20;
   TRY(ResolveEncryption(flavor, image, spec));
   TRY_ASSIGN(CpuChoice choice, ResolveCpu(flavor, image, spec));
-  TRY_ASSIGN(spec.cells, ResolveCells(flavor, choice, spec));
+  TRY_ASSIGN(spec.cells, ResolveCells(flavor, image, choice, spec));
+  TRY_ASSIGN(spec.viommu, ResolveViommu(flavor, image));
   TRY_ASSIGN(spec.pci, ResolvePci(flavor, image, ports, aliases, tracking, spec.encrypted()));
   TRY_ASSIGN(spec.domains, ResolveDomains(flavor, spec.pci));
   AddNetworks(ports, spec);
@@ -65,6 +76,10 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
 
 std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestSpec& spec) {
   std::vector<std::string> out;
+  if (spec.viommu != ViommuModel::kNone) {
+    out.push_back(std::string("the vIOMMU model ") + ViommuModelName(spec.viommu) +
+                  " has no effect: the machines of this version have no vIOMMU");
+  }
   if (!spec.cells.empty()) return out;
   for (const auto& [name, value] : flavor.extra_specs) {
     if (name.starts_with("hw:numa_cpus.") || name.starts_with("hw:numa_mem.")) {

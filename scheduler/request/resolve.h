@@ -68,12 +68,17 @@ struct CpuChoice {
 };
 Result<CpuChoice> ResolveCpu(const Flavor& flavor, const Properties& image, RequestSpec& spec);
 // The guest's cells (R1); empty without topology.
-Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoice& choice,
-                                            const RequestSpec& spec);
+Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const Properties& image,
+                                            const CpuChoice& choice, const RequestSpec& spec);
 // PCI requests of aliases and ports.
 Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Properties& image,
                                            const std::vector<PortRequest>& ports, const AliasTable& aliases,
                                            PciTracking tracking, bool encrypted);
+// One PCI request for each group of placement's syntax that asks for a device: "resources1:CUSTOM_X=1" with
+// "trait1:CUSTOM_Y=required" and "required1=CUSTOM_Y,!CUSTOM_Z".
+Result<std::vector<PciRequest>> ResolveResourceGroups(const Flavor& flavor);
+// hw:viommu_model and hw_viommu_model; as in Nova the flavor wins.
+Result<ViommuModel> ResolveViommu(const Flavor& flavor, const Properties& image);
 // Groups of PCI requests whose devices share a domain ("berth:same_domain").
 Result<std::vector<DomainGroup>> ResolveDomains(const Flavor& flavor, const std::vector<PciRequest>& pci);
 

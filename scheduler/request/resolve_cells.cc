@@ -120,8 +120,46 @@ Status CheckSecureCells(const std::vector<GuestCell>& cells) {
 
 }  // namespace
 
-Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoice& choice,
-                                            const RequestSpec& spec) {
+namespace {
+
+// "hw_numa_cpus.0" for "hw:numa_cpus.0".
+std::string PropertyOf(std::string name) {
+  name[2] = '_';
+  return name;
+}
+
+// The flavor with the cells that the image writes, as if they stood in it. Either writes CPUs (memory), not
+// both.
+Result<Flavor> MergeCells(const Flavor& flavor, const Properties& image) {
+  Flavor out = flavor;
+  for (std::string_view stem : {"hw:numa_cpus.", "hw:numa_mem."}) {
+    bool own = !Numbers(flavor.extra_specs, stem).empty();
+    for (const auto& [name, value] : image) {
+      if (!name.starts_with(PropertyOf(std::string(stem)))) continue;
+      if (own) {
+        return InvalidArgument("ImageNUMATopologyForbidden: " + name + " is \"" + value +
+                                   "\" although the flavor sets " + std::string(stem) + "N",
+                               "image_properties." + name);
+      }
+      std::string spec = name;
+      spec[2] = ':';
+      out.extra_specs.emplace(std::move(spec), value);
+    }
+  }
+  return out;
+}
+
+// Errors of what the image wrote name the image.
+Status NameImage(Status status, const Properties& image) {
+  constexpr std::string_view kScope = "extra_specs.";
+  if (!status.field().starts_with(kScope)) return status;
+  std::string property = status.field().substr(kScope.size());
+  if (property.size() < 3 || !image.contains(PropertyOf(property))) return status;
+  return std::move(status).WithField("image_properties." + PropertyOf(property));
+}
+
+Result<std::vector<GuestCell>> CellsOf(const Flavor& flavor, const CpuChoice& choice,
+                                       const RequestSpec& spec) {
   bool asked = choice.numa_nodes.has_value() || spec.pages.kind != PageRequest::Kind::kNotAsked;
   // Secure memory lies on the nodes of the guest's CPUs (seed 000), so an encrypted guest has cells.
   if (!asked && spec.cpu_policy == CpuPolicy::kShared && !spec.encrypted()) return std::vector<GuestCell>();
@@ -142,6 +180,16 @@ Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const CpuChoic
     if (spec.cpu_policy == CpuPolicy::kMixed) cell.pinned = cell.vcpus & choice.dedicated_mask;
   }
   if (spec.encrypted()) TRY(CheckSecureCells(cells));
+  return cells;
+}
+
+}  // namespace
+
+Result<std::vector<GuestCell>> ResolveCells(const Flavor& flavor, const Properties& image,
+                                            const CpuChoice& choice, const RequestSpec& spec) {
+  TRY_ASSIGN(Flavor merged, MergeCells(flavor, image));
+  auto cells = CellsOf(merged, choice, spec);
+  if (!cells.has_value()) return NameImage(std::move(cells.error()), image);
   return cells;
 }
 

@@ -43,20 +43,28 @@ Result<bool> ReadEncrypted(const Flavor& flavor, const Properties& image) {
   return own.value_or(false) || other.value_or(false);
 }
 
-Result<Encryption> ReadModel(const Flavor& flavor, bool encrypted) {
-  const std::string field = "extra_specs.hw:mem_encryption_model";
-  const std::string* text = Find(flavor.extra_specs, "hw:mem_encryption_model");
+Result<Encryption> ReadModel(const Flavor& flavor, const Properties& image, bool encrypted) {
+  const std::string* own = Find(flavor.extra_specs, "hw:mem_encryption_model");
+  const std::string* other = Find(image, "hw_mem_encryption_model");
+  const std::string property = "image_properties.hw_mem_encryption_model";
+  if (own != nullptr && other != nullptr && *own != *other) {
+    return InvalidArgument("FlavorImageConflict: hw_mem_encryption_model is \"" + *other +
+                               "\" although the flavor's hw:mem_encryption_model is \"" + *own + "\"",
+                           property);
+  }
+  const std::string* text = own != nullptr ? own : other;
+  const std::string field = own != nullptr ? "extra_specs.hw:mem_encryption_model" : property;
   if (text == nullptr) return encrypted ? Encryption::kAny : Encryption::kNone;
   auto model = ParseEncryption(*text);
   if (!model) {
-    return InvalidArgument("InvalidInput: hw:mem_encryption_model is \"" + *text +
+    return InvalidArgument("InvalidInput: the encryption model is \"" + *text +
                                "\", must be amd-sev, amd-sev-es, amd-sev-snp, intel-tdx, arm-cca or "
                                "sw-protected",
                            field);
   }
   if (!encrypted) {
-    return InvalidArgument(
-        "InvalidInput: hw:mem_encryption_model \"" + *text + "\" needs hw:mem_encryption=true", field);
+    return InvalidArgument("InvalidInput: encryption model \"" + *text + "\" needs hw:mem_encryption=true",
+                           field);
   }
   return *model;
 }
@@ -65,7 +73,7 @@ Result<Encryption> ReadModel(const Flavor& flavor, bool encrypted) {
 
 Status ResolveEncryption(const Flavor& flavor, const Properties& image, RequestSpec& spec) {
   TRY_ASSIGN(bool encrypted, ReadEncrypted(flavor, image));
-  TRY_ASSIGN(spec.encryption, ReadModel(flavor, encrypted));
+  TRY_ASSIGN(spec.encryption, ReadModel(flavor, image, encrypted));
   if (!encrypted) return OkStatus();
   if (flavor.memory_mib < kMinMemoryMib) {
     return InvalidArgument("InvalidSecureMemory: the flavor has " + std::to_string(flavor.memory_mib) +

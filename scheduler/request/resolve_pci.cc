@@ -46,9 +46,14 @@ DeviceMatch MatchOfAlias(const AliasEntry& entry, PciTracking tracking) {
   match.vendor_id = entry.vendor_id;
   match.product_id = entry.product_id;
   match.kind = entry.device_type;
-  if (tracking == PciTracking::kNovaTracker) return match;
-  match.resource_class = entry.resource_class;
-  match.traits = entry.traits;
+  if (tracking != PciTracking::kNovaTracker) {
+    match.resource_class = entry.resource_class;
+    match.traits = entry.traits;
+  }
+  if (entry.live_migratable) {
+    auto& traits = *entry.live_migratable ? match.traits : match.forbidden_traits;
+    traits.insert(std::lower_bound(traits.begin(), traits.end(), kLiveMigratableTrait), kLiveMigratableTrait);
+  }
   if (tracking == PciTracking::kNovaInPlacement) {
     if (match.resource_class.empty())
       match.resource_class = placement::DefaultPciResourceClass(entry.vendor_id, entry.product_id);
@@ -128,8 +133,13 @@ Result<std::vector<PciRequest>> ResolvePci(const Flavor& flavor, const Propertie
   // R11: only the flavor may relax what a confidential guest asks of its devices.
   bool strict = encrypted && Find(flavor.extra_specs, "hw:pci_numa_affinity_policy") == nullptr;
   std::vector<PciRequest> out;
-  TRY(AddAliasRequests(flavor, strict ? std::optional(AffinityPolicy::kRequired) : policy, aliases, tracking,
-                       out));
+  if (strict) policy = AffinityPolicy::kRequired;
+  TRY(AddAliasRequests(flavor, policy, aliases, tracking, out));
+  TRY_ASSIGN(std::vector<PciRequest> groups, ResolveResourceGroups(flavor));
+  for (PciRequest& group : groups) {
+    group.policy = policy.value_or(AffinityPolicy::kLegacy);
+    out.push_back(std::move(group));
+  }
   for (size_t i = 0; i < ports.size(); ++i) {
     const PortRequest& port = ports[i];
     std::string field = "ports[" + std::to_string(i) + "]";

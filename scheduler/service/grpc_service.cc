@@ -10,6 +10,7 @@ namespace berth::scheduler {
 namespace {
 
 constexpr size_t kMaxWaiting = 4096;
+constexpr size_t kMaxQuestions = 64;
 // Below gRPC's default of 8 KiB for all metadata of a call, with room for the message and the error detail.
 constexpr size_t kMaxNoFit = 4096;
 
@@ -21,12 +22,13 @@ grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const Sta
 
 }  // namespace
 
-GrpcService::GrpcService(Scheduler& scheduler) : scheduler_(scheduler), queue_(kMaxWaiting) {}
+GrpcService::GrpcService(Scheduler& scheduler)
+    : scheduler_(scheduler), queue_(kMaxWaiting), advice_(kMaxQuestions) {}
 
-grpc::ServerUnaryReactor* GrpcService::Enqueue(grpc::CallbackServerContext* context,
-                                               std::function<grpc::Status()> job) {
+grpc::ServerUnaryReactor* GrpcService::EnqueueOn(WorkQueue& queue, grpc::CallbackServerContext* context,
+                                                 std::function<grpc::Status()> job) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  bool queued = queue_.Push([context, reactor, job = std::move(job)] {
+  bool queued = queue.Push([context, reactor, job = std::move(job)] {
     if (context->IsCancelled()) {
       reactor->Finish(grpc::Status::CANCELLED);
     } else {

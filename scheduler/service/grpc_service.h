@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <utility>
 
 #include "berth/v1/scheduler.grpc.pb.h"
 #include "common/work_queue.h"
@@ -16,7 +17,10 @@ class GrpcService final : public v1::Scheduler::CallbackService {
   explicit GrpcService(Scheduler& scheduler);
 
   // Answers what waits, then refuses calls that need the worker. Call before shutting the gRPC server down.
-  void Stop() { queue_.Stop(); }
+  void Stop() {
+    queue_.Stop();
+    advice_.Stop();
+  }
 
   grpc::ServerUnaryReactor* CreateInstance(grpc::CallbackServerContext* context,
                                            const v1::CreateInstanceRequest* request,
@@ -36,13 +40,23 @@ class GrpcService final : public v1::Scheduler::CallbackService {
   grpc::ServerUnaryReactor* ListAliases(grpc::CallbackServerContext* context,
                                         const v1::ListAliasesRequest* request,
                                         v1::ListAliasesResponse* response) override;
+  grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context, const v1::ExplainRequest* request,
+                                    v1::ExplainResponse* response) override;
+  grpc::ServerUnaryReactor* GetCapacity(grpc::CallbackServerContext* context,
+                                        const v1::GetCapacityRequest* request,
+                                        v1::GetCapacityResponse* response) override;
 
  private:
   // Runs `job` on the worker and finishes the call with what it returns.
-  grpc::ServerUnaryReactor* Enqueue(grpc::CallbackServerContext* context, std::function<grpc::Status()> job);
+  grpc::ServerUnaryReactor* Enqueue(grpc::CallbackServerContext* context, std::function<grpc::Status()> job) {
+    return EnqueueOn(queue_, context, std::move(job));
+  }
+  static grpc::ServerUnaryReactor* EnqueueOn(WorkQueue& queue, grpc::CallbackServerContext* context,
+                                             std::function<grpc::Status()> job);
 
   Scheduler& scheduler_;
   WorkQueue queue_;
+  WorkQueue advice_;  // for questions about the whole fleet
 };
 
 }  // namespace berth::scheduler

@@ -31,11 +31,14 @@ void JsonFields::Fail(std::string_view where, std::string_view what) {
 
 std::optional<int64_t> JsonFields::ToWhole(const Json& value, const char* key) {
   std::optional<int64_t> out;
-  if (value.IsNumber() || value.IsString()) out = ParseNumber<int64_t>(value.text());
-  if (!out && value.IsNumber()) {
-    auto number = ParseNumber<double>(value.text());  // 2.0, 1e3
-    if (number && std::floor(*number) == *number && std::abs(*number) <= static_cast<double>(kMaxWhole)) {
-      out = static_cast<int64_t>(*number);
+  if (value.IsInt64()) {
+    out = value.GetInt64();
+  } else if (value.IsString()) {
+    out = ParseNumber<int64_t>(TextOf(value));
+  } else if (value.IsDouble()) {  // 2.0, 1e3
+    double number = value.GetDouble();
+    if (std::floor(number) == number && std::abs(number) <= static_cast<double>(kMaxWhole)) {
+      out = static_cast<int64_t>(number);
     }
   }
   if (out && *out > kMaxWhole) out.reset();
@@ -44,7 +47,7 @@ std::optional<int64_t> JsonFields::ToWhole(const Json& value, const char* key) {
 }
 
 uint64_t JsonFields::Whole(const Json& object, const char* key, uint64_t fallback) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   if (value == nullptr) return fallback;
   auto number = ToWhole(*value, key);
   if (number && *number < 0) Fail(key, "must not be negative");
@@ -52,12 +55,12 @@ uint64_t JsonFields::Whole(const Json& object, const char* key, uint64_t fallbac
 }
 
 uint64_t JsonFields::WholeRequired(const Json& object, const char* key) {
-  if (object.Find(key) == nullptr) Fail(key, "is missing");
+  if (Find(object, key) == nullptr) Fail(key, "is missing");
   return Whole(object, key, 0);
 }
 
 std::optional<uint32_t> JsonFields::Number(const Json& object, const char* key) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   if (value == nullptr) return std::nullopt;
   auto number = ToWhole(*value, key);
   if (number && *number > UINT32_MAX) Fail(key, "must be less than 2^32");
@@ -66,21 +69,22 @@ std::optional<uint32_t> JsonFields::Number(const Json& object, const char* key) 
 }
 
 double JsonFields::Ratio(const Json& object, const char* key) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   if (value == nullptr) return 1.0;
   std::optional<double> number;
-  if (value->IsNumber() || value->IsString()) number = ParseNumber<double>(value->text());
+  if (value->IsNumber()) number = value->GetDouble();
+  if (value->IsString()) number = ParseNumber<double>(TextOf(*value));
   if (number && std::isfinite(*number) && *number >= 0) return *number;
   Fail(key, "must be a number of at least 0");
   return 1.0;
 }
 
 bool JsonFields::Bool(const Json& object, const char* key, bool fallback) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   if (value == nullptr) return fallback;
   if (value->IsBool()) return value->IsTrue();
   if (value->IsString() || value->IsNumber()) {
-    std::string_view text = value->text();
+    std::string text = ToText(*value);
     if (text == "true" || text == "True" || text == "1") return true;
     if (text == "false" || text == "False" || text == "0") return false;
   }
@@ -89,23 +93,23 @@ bool JsonFields::Bool(const Json& object, const char* key, bool fallback) {
 }
 
 std::string JsonFields::Text(const Json& object, const char* key) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   return value == nullptr ? std::string() : ToText(*value);
 }
 
 CpuSet JsonFields::Cpus(const Json& object, const char* key) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   return value == nullptr ? CpuSet() : CpusOf(*value, key);
 }
 
 CpuSet JsonFields::CpusOf(const Json& value, const char* key) {
   CpuSet out;
   if (value.IsString()) {
-    auto parsed = CpuSet::Parse(value.text());
+    auto parsed = CpuSet::Parse(TextOf(value));
     if (parsed.has_value()) return *std::move(parsed);
     Fail(key, parsed.error().message());
   } else if (value.IsArray()) {
-    for (const Json& item : value) {
+    for (const Json& item : value.GetArray()) {
       auto cpu = ToWhole(item, key);
       if (!cpu) return out;
       if (*cpu < 0 || *cpu > CpuSet::kMaxCpu) {
@@ -121,7 +125,7 @@ CpuSet JsonFields::CpusOf(const Json& value, const char* key) {
 }
 
 const Json* JsonFields::Array(const Json& object, const char* key) {
-  const Json* value = object.Find(key);
+  const Json* value = Find(object, key);
   if (value == nullptr) return nullptr;
   if (value->IsArray()) return value;
   Fail(key, "must be a list");
@@ -129,8 +133,14 @@ const Json* JsonFields::Array(const Json& object, const char* key) {
 }
 
 std::string ToText(const Json& value) {
+  if (value.IsString()) return std::string(TextOf(value));
   if (value.IsBool()) return value.IsTrue() ? "true" : "false";
-  return std::string(value.text());
+  if (value.IsInt64()) return std::to_string(value.GetInt64());
+  if (value.IsUint64()) return std::to_string(value.GetUint64());
+  if (!value.IsDouble()) return {};
+  char text[32];
+  std::string out(text, std::to_chars(text, text + sizeof text, value.GetDouble()).ptr);
+  return out.find_first_of(".e") == std::string::npos ? out + ".0" : out;
 }
 
 }  // namespace berth::scheduler::whatif

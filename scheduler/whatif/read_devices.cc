@@ -6,6 +6,7 @@
 #include "common/pci_address.h"
 #include "placement/device_spec/entry.h"
 #include "placement/model/names.h"
+#include "scheduler/request/alias.h"
 #include "scheduler/whatif/scenario.h"
 
 namespace berth::scheduler::whatif {
@@ -23,29 +24,40 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
 
 // A tag as Nova compares it: only "true" and "false", in any case, mean something.
 std::optional<bool> Tag(const Json& spec, const char* key) {
-  const Json* value = spec.Find(key);
+  const Json* value = Find(spec, key);
   if (value == nullptr) return std::nullopt;
   if (value->IsBool()) return value->IsTrue();
   if (!value->IsString()) return std::nullopt;
-  if (EqualsIgnoringCase(value->text(), "true")) return true;
-  if (EqualsIgnoringCase(value->text(), "false")) return false;
+  if (EqualsIgnoringCase(TextOf(*value), "true")) return true;
+  if (EqualsIgnoringCase(TextOf(*value), "false")) return false;
   return std::nullopt;
+}
+
+// Nova reads this one as a boolean of any spelling.
+bool IsYes(const Json& spec, const char* key) {
+  const Json* value = Find(spec, key);
+  if (value == nullptr) return false;
+  std::string text = ToText(*value);
+  for (std::string_view yes : {"true", "yes", "on", "1", "t", "y"}) {
+    if (EqualsIgnoringCase(text, yes)) return true;
+  }
+  return false;
 }
 
 std::string Joined(const Json& value) {
   if (!value.IsArray()) return ToText(value);
   std::string out;
-  for (const Json& item : value) out += ToText(item) + ",";
+  for (const Json& item : value.GetArray()) out += ToText(item) + ",";
   return out;
 }
 
 Result<AddressPattern> ReadAddress(const Json& value) {
-  if (value.IsString()) return AddressPattern::FromGlob(value.text());
+  if (value.IsString()) return AddressPattern::FromGlob(TextOf(value));
   if (!value.IsObject()) return InvalidArgument("address must be a string or an object");
   AddressPattern::Fields fields;
   for (auto [key, text] : {std::pair("domain", &fields.domain), std::pair("bus", &fields.bus),
                            std::pair("slot", &fields.slot), std::pair("function", &fields.function)}) {
-    if (const Json* field = value.Find(key)) *text = ToText(*field);
+    if (const Json* field = Find(value, key)) *text = ToText(*field);
   }
   return AddressPattern::FromRegex(fields);
 }
@@ -55,20 +67,21 @@ Result<DeviceSpecEntry> ReadEntry(const Json& json) {
   if (!json.IsObject()) return InvalidArgument("an entry of device_spec must be an object");
   for (auto [key, target] :
        {std::pair("vendor_id", &entry.vendor_id), std::pair("product_id", &entry.product_id)}) {
-    if (const Json* value = json.Find(key)) {
+    if (const Json* value = Find(json, key)) {
       TRY_ASSIGN(*target, placement::ParsePciId(ToText(*value)));
     }
   }
-  if (const Json* value = json.Find("address")) {
+  if (const Json* value = Find(json, "address")) {
     TRY_ASSIGN(entry.address, ReadAddress(*value));
   }
-  if (const Json* value = json.Find("physical_network")) entry.physical_network = ToText(*value);
+  if (const Json* value = Find(json, "physical_network")) entry.physical_network = ToText(*value);
   entry.trusted = Tag(json, "trusted");
   entry.remote_managed = Tag(json, "remote_managed");
-  if (const Json* value = json.Find("resource_class")) {
+  entry.live_migratable = IsYes(json, "live_migratable");
+  if (const Json* value = Find(json, "resource_class")) {
     TRY_ASSIGN(entry.resource_class, placement::NormalizeResourceClass(ToText(*value)));
   }
-  if (const Json* value = json.Find("traits")) {
+  if (const Json* value = Find(json, "traits")) {
     TRY_ASSIGN(entry.traits, placement::NormalizeTraits(Joined(*value)));
   }
   return entry;
@@ -77,14 +90,14 @@ Result<DeviceSpecEntry> ReadEntry(const Json& json) {
 // The entries, or false with the reason of the refusal in `out`.
 bool ReadSpec(const Json& host, JsonFields& fields, std::vector<DeviceSpecEntry>& entries,
               ScenarioHost& out) {
-  const Json* spec = host.Find("device_spec");
+  const Json* spec = Find(host, "device_spec");
   if (spec == nullptr) return true;
   if (!spec->IsArray() && !spec->IsObject()) {
     fields.Fail("device_spec", "must be a list of objects");
     return false;
   }
   auto read = [&](const Json& json) {
-    if (json.IsObject() && json.Find("devname") != nullptr) {
+    if (json.IsObject() && Find(json, "devname") != nullptr) {
       out.refused = "PciDeviceInvalidDeviceName";
       out.refused_why = placement::kDevnameRefused;
       return false;
@@ -99,7 +112,7 @@ bool ReadSpec(const Json& host, JsonFields& fields, std::vector<DeviceSpecEntry>
     return true;
   };
   if (spec->IsObject()) return read(*spec);
-  for (const Json& json : *spec) {
+  for (const Json& json : spec->GetArray()) {
     if (!read(json)) return false;
   }
   return true;
@@ -114,7 +127,7 @@ struct Reported {
 };
 
 std::string NormalId(const Json& device, const char* key) {
-  const Json* value = device.Find(key);
+  const Json* value = Find(device, key);
   std::string text = value == nullptr ? "" : ToText(*value);
   auto id = placement::ParsePciId(text);
   return id.has_value() && id->has_value() ? **std::move(id) : std::move(text);
@@ -123,19 +136,19 @@ std::string NormalId(const Json& device, const char* key) {
 // Empty for devices beyond the limits of seed 002: they are ignored.
 std::optional<Reported> ReadDevice(const Json& json, JsonFields& fields) {
   Reported out;
-  const Json* text = json.Find("address");
+  const Json* text = Find(json, "address");
   if (text == nullptr || !text->IsString()) {
     fields.Fail("pci_devices.address", "is missing");
     return std::nullopt;
   }
-  auto address = PciAddress::Parse(text->text());
+  auto address = PciAddress::Parse(TextOf(*text));
   if (!address.has_value()) {
     if (address.error().code() != StatusCode::kOutOfRange)
       fields.Fail("pci_devices.address", address.error().message());
     return std::nullopt;
   }
   out.device.address = *address;
-  const Json* type = json.Find("dev_type");
+  const Json* type = Find(json, "dev_type");
   auto kind = type == nullptr ? DeviceKind::kPci : ParseDeviceKind(ToText(*type));
   if (!kind) {
     fields.Fail("pci_devices.dev_type", "must be type-PCI, type-PF, type-VF or vdpa");
@@ -145,21 +158,21 @@ std::optional<Reported> ReadDevice(const Json& json, JsonFields& fields) {
   out.device.vendor_id = NormalId(json, "vendor_id");
   out.device.product_id = NormalId(json, "product_id");
   out.device.numa_node = fields.Number(json, "numa_node");
-  const Json* parent = json.Find("parent_addr");
+  const Json* parent = Find(json, "parent_addr");
   bool child = *kind == DeviceKind::kVf || *kind == DeviceKind::kVdpa;
   if (child && parent != nullptr && parent->IsString()) {
-    auto parsed = PciAddress::Parse(parent->text());
+    auto parsed = PciAddress::Parse(TextOf(*parent));
     if (parsed.has_value()) out.device.parent = *parsed;
   }
-  if (const Json* status = json.Find("status"); status != nullptr && status->IsString()) {
-    std::string_view word = status->text();
+  if (const Json* status = Find(json, "status"); status != nullptr && status->IsString()) {
+    std::string_view word = TextOf(*status);
     out.available = word == "available";
     out.held = word == "allocated" || word == "claimed";
   }
-  const Json* serial = json.Find("card_serial_number");
+  const Json* serial = Find(json, "card_serial_number");
   out.has_serial = serial != nullptr && !ToText(*serial).empty();
   if (const Json* domains = fields.Array(json, "domains")) {
-    for (const Json& domain : *domains) out.device.domains.push_back(ToText(domain));
+    for (const Json& domain : domains->GetArray()) out.device.domains.push_back(ToText(domain));
     std::sort(out.device.domains.begin(), out.device.domains.end());
   }
   return out;
@@ -188,14 +201,19 @@ void ApplyEntry(const DeviceSpecEntry& entry, FitDevice& device) {
                               ? placement::DefaultPciResourceClass(device.vendor_id, device.product_id)
                               : entry.resource_class;
   device.traits = entry.traits;
+  if (entry.live_migratable == true) {
+    auto at = std::lower_bound(device.traits.begin(), device.traits.end(), kLiveMigratableTrait);
+    if (at == device.traits.end() || *at != kLiveMigratableTrait)
+      device.traits.insert(at, kLiveMigratableTrait);
+  }
 }
 
 std::vector<Reported> ReadReported(const Json& host, JsonFields& fields) {
   std::vector<Reported> out;
   const Json* devices = fields.Array(host, "pci_devices");
   if (devices == nullptr) return out;
-  out.reserve(devices->size());
-  for (const Json& json : *devices) {
+  out.reserve(devices->Size());
+  for (const Json& json : devices->GetArray()) {
     if (!json.IsObject()) {
       fields.Fail("pci_devices", "must be objects");
       return out;

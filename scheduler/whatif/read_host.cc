@@ -15,7 +15,7 @@ uint64_t Left(uint64_t total, uint64_t used) {
 void ReadPages(const Json& json, JsonFields& fields, FitCell& cell) {
   const Json* pools = fields.Array(json, "mempages");
   if (pools != nullptr) {
-    for (const Json& pool : *pools) {
+    for (const Json& pool : pools->GetArray()) {
       if (!pool.IsObject()) return fields.Fail("mempages", "must be objects");
       uint64_t size_kb = fields.WholeRequired(pool, "size_kb");
       if (size_kb == 0 || size_kb > uint64_t{1} << 40) return fields.Fail("size_kb", "must be 1 to 2^40");
@@ -28,13 +28,13 @@ void ReadPages(const Json& json, JsonFields& fields, FitCell& cell) {
 }
 
 void ReadNetworks(const Json& json, JsonFields& fields, FitCell& cell) {
-  const Json* network = json.Find("network");
+  const Json* network = Find(json, "network");
   if (network == nullptr) return;
   if (!network->IsObject()) return fields.Fail("network", "must be an object");
   cell.tunneled = fields.Bool(*network, "tunneled", false);
   const Json* names = fields.Array(*network, "physnets");
   if (names == nullptr) return;
-  for (const Json& name : *names) cell.physical_networks.push_back(ToText(name));
+  for (const Json& name : names->GetArray()) cell.physical_networks.push_back(ToText(name));
   std::sort(cell.physical_networks.begin(), cell.physical_networks.end());
 }
 
@@ -50,7 +50,7 @@ FitCell ReadCell(const Json& json, JsonFields& fields) {
   cell.free_dedicated = std::move(dedicated);
   cell.free_dedicated -= fields.Cpus(json, "pinned_cpus");
   if (const Json* cores = fields.Array(json, "siblings")) {
-    for (const Json& core : *cores) {
+    for (const Json& core : cores->GetArray()) {
       CpuSet threads = fields.CpusOf(core, "siblings");
       if (!threads.empty()) cell.siblings.push_back(std::move(threads));
     }
@@ -96,7 +96,7 @@ ScenarioHost ReadHost(const Json& json, bool refuse_pf_and_vf, DeviceTypes& type
   out.host.cpu_ratio = fields.Ratio(json, "cpu_allocation_ratio");
   out.host.ram_ratio = fields.Ratio(json, "ram_allocation_ratio");
   if (const Json* cells = fields.Array(json, "numa_cells")) {
-    for (const Json& cell : *cells) {
+    for (const Json& cell : cells->GetArray()) {
       if (!cell.IsObject()) {
         fields.Fail("numa_cells", "must be objects");
         return out;

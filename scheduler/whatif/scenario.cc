@@ -19,16 +19,16 @@ Result<Scenario> ReadScenario(const Json& json, DeviceTypes& types) {
   }
   Scenario scenario;
   scenario.id = fields.Text(json, "id");
-  const Json* flavor = json.Find("flavor");
+  const Json* flavor = Find(json, "flavor");
   if (flavor == nullptr || !flavor->IsObject()) return NoScenario("flavor must be an object");
-  const Json* hosts = json.Find("hosts");
+  const Json* hosts = Find(json, "hosts");
   if (hosts == nullptr || !hosts->IsArray()) return NoScenario("hosts must be a list");
   scenario.request = ReadRequest(json, fields);
   if (!fields.ok()) return NoScenario(fields.error());
-  const Json* config = json.Find("config");
+  const Json* config = Find(json, "config");
   bool refuse = config == nullptr || !config->IsObject() || fields.Bool(*config, "refuse_pf_and_vf", true);
   // Hosts are read even if the request is rejected: a malformed line is told as such whatever it asks.
-  for (const Json& host : *hosts) {
+  for (const Json& host : hosts->GetArray()) {
     if (!host.IsObject()) return NoScenario("hosts must be objects");
     scenario.hosts.push_back(ReadHost(host, refuse, types, fields));
     if (!fields.ok()) {

@@ -111,6 +111,21 @@ class FakeServices::SchedulerService final : public v1::Scheduler::Service {
     *response = cloud_.aliases;
     return grpc::Status::OK;
   }
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest* request,
+                       v1::ExplainResponse* response) override {
+    cloud_.explained = *request;
+    *response = cloud_.explanation;
+    if (!request->verdicts()) response->clear_verdicts();
+    if (!request->changes()) response->clear_changes();
+    return grpc::Status::OK;
+  }
+  grpc::Status GetCapacity(grpc::ServerContext* context, const v1::GetCapacityRequest* request,
+                           v1::GetCapacityResponse* response) override {
+    if (request->wish().flavor() != "numa2")
+      return wire::ToGrpc(context, InvalidArgument("flavor is not defined", "flavor"));
+    *response = cloud_.capacity;
+    return grpc::Status::OK;
+  }
 
  private:
   FakeCloud& cloud_;

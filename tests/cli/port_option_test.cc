@@ -8,7 +8,8 @@ namespace {
 TEST(PortOption, AllKeysArriveInTheRequest) {
   auto port = ParsePort(
       "id=p1,vnic=macvtap,network=physnet0,trusted=on,mac=52:54:00:00:00:01,vlan=100,spoof-check=off,"
-      "numa-policy=required");
+      "numa-policy=required",
+      "port0");
   ASSERT_TRUE(port.has_value()) << port.status().message();
   EXPECT_EQ(port->id(), "p1");
   EXPECT_EQ(port->vnic_type(), "macvtap");
@@ -20,23 +21,24 @@ TEST(PortOption, AllKeysArriveInTheRequest) {
   EXPECT_EQ(port->numa_policy(), "required");
 }
 
-TEST(PortOption, OnlyTheIdIsNeeded) {
-  auto port = ParsePort("id=p1");
+TEST(PortOption, WhatIsNotNamedHasADefault) {
+  auto port = ParsePort("trusted=off", "port0");
   ASSERT_TRUE(port.has_value());
   EXPECT_EQ(port->vnic_type(), "direct");
-  EXPECT_FALSE(port->has_physical_network() || port->has_trusted() || port->has_settings());
+  EXPECT_EQ(port->id(), "port0");
+  EXPECT_TRUE(port->has_trusted() && !port->trusted());
+  EXPECT_FALSE(port->has_physical_network() || port->has_settings());
 }
 
 TEST(PortOption, WhatIsWrongIsNamed) {
-  EXPECT_EQ(ParsePort("").error().message(), "\"\" has no id");
-  EXPECT_EQ(ParsePort("vnic=direct").error().message(), "\"vnic=direct\" has no id");
-  EXPECT_EQ(ParsePort("id=p1,speed=9").error().message(), "\"speed\" is no key of a port");
-  EXPECT_EQ(ParsePort("id=p1,id=p2").error().message(), "id is given twice");
-  EXPECT_EQ(ParsePort("id=p1,,").error().message(), "\"\" is not KEY=VALUE");
+  EXPECT_EQ(ParsePort("", "p").error().message(), "\"\" is not KEY=VALUE");
+  EXPECT_EQ(ParsePort("id=p1,speed=9", "p").error().message(), "\"speed\" is no key of a port");
+  EXPECT_EQ(ParsePort("id=p1,id=p2", "p").error().message(), "id is given twice");
+  EXPECT_EQ(ParsePort("id=p1,,", "p").error().message(), "\"\" is not KEY=VALUE");
   for (const char* vlan : {"0", "4095", "-1", "1x", " 1"}) {
-    EXPECT_EQ(ParsePort("id=p1,vlan=" + std::string(vlan)).error().hint(), "allowed: 1..4094") << vlan;
+    EXPECT_EQ(ParsePort("id=p1,vlan=" + std::string(vlan), "p").error().hint(), "allowed: 1..4094") << vlan;
   }
-  EXPECT_EQ(ParsePort("id=p1,trusted=yes").error().hint(), "allowed: on, off");
+  EXPECT_EQ(ParsePort("id=p1,trusted=yes", "p").error().hint(), "allowed: on, off");
 }
 
 }  // namespace

@@ -159,6 +159,50 @@ TEST_F(RemoteCommand, AnImagePropertyWithoutValueIsRefused) {
       << outcome.err;
 }
 
+TEST_F(RemoteCommand, ExplainCountsReasonsAndNamesChanges) {
+  ExpectGolden("explain.txt", {"explain", "numa2", "--image-property", "hw_numa_nodes=2", "--port",
+                               "vnic=direct,network=red,trusted=on,numa-policy=socket"});
+  EXPECT_EQ(cloud_.explained.wish().flavor(), "numa2");
+  EXPECT_EQ(cloud_.explained.wish().image_properties().at("hw_numa_nodes"), "2");
+  const v1::Port& port = cloud_.explained.wish().ports(0);
+  EXPECT_EQ(port.id(), "port0");
+  EXPECT_EQ(port.vnic_type(), "direct");
+  EXPECT_EQ(port.physical_network(), "red");
+  EXPECT_TRUE(port.trusted());
+  EXPECT_EQ(port.numa_policy(), "socket");
+}
+
+TEST_F(RemoteCommand, ExplainPerHostAddsTheFirstLackOfEach) {
+  ExpectGolden("explain_per_host.txt", {"explain", "numa2", "--per-host", "--reasons-only"});
+}
+
+TEST_F(RemoteCommand, ExplainJsonHasNumbersAndKinds) {
+  Json report = Json::parse(Run({"explain", "numa2", "-o", "json"}).out);
+  EXPECT_EQ(report["reasons"][0]["hosts"], 3);
+  EXPECT_EQ(report["changes"][0]["kind"], "SHRINK");
+  EXPECT_EQ(report["hosts_not_tried"], 1);
+}
+
+TEST_F(RemoteCommand, CapacityCountsPerHostAndInAll) {
+  ExpectGolden("capacity.txt", {"capacity", "numa2"});
+  Json report = Json::parse(Run({"capacity", "numa2", "-o", "json"}).out);
+  EXPECT_EQ(report["instances"], 7);
+  EXPECT_EQ(report["hosts"][1]["undecided"], true);
+  Outcome outcome = Run({"capacity", "nope"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("flavor is not defined"), std::string::npos) << outcome.err;
+}
+
+TEST_F(RemoteCommand, APortThatIsNotUnderstoodIsRefusedWithItsKeys) {
+  for (auto [text, message] : {std::pair("vnic", "\"vnic\" is not KEY=VALUE"),
+                               std::pair("kind=direct", "\"kind\" is no key of a port"),
+                               std::pair("trusted=maybe", "trusted=maybe")}) {
+    Outcome outcome = Run({"explain", "numa2", "--port", text});
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.err.find(std::string("port: ") + message), std::string::npos) << outcome.err;
+  }
+}
+
 TEST_F(RemoteCommand, DeleteWaitsUntilTheInstanceIsGone) {
   Outcome outcome = Run({"instance", "delete", "vm1", "--wait"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;

@@ -195,6 +195,60 @@ constexpr const char* kNoFit = R"pb(
   }
 )pb";
 
+constexpr const char* kExplanation = R"pb(
+  hosts: 5
+  reasons {
+    code: "cpus_dedicated"
+    hosts: 3
+    nearest {
+      code: "cpus_dedicated"
+      have: "6"
+      need: "8"
+      where: "guest cell 0"
+      text: "guest cell 0 fits on no host cell"
+    }
+    nearest_host: "node-2"
+  }
+  reasons {
+    code: "no_kvm"
+    hosts: 2
+    nearest { code: "no_kvm" have: "0" need: "1" where: "host" text: "the host can not run guests" }
+    nearest_host: "node-4"
+  }
+  verdicts {
+    host: "node-1"
+    reasons { code: "cpus_dedicated" have: "2" need: "8" where: "guest cell 0" text: "too few" }
+  }
+  changes {
+    kind: CHANGE_KIND_SHRINK
+    text: "with 6 instead of 8 vCPUs: it fits on node-2"
+    subject: "vcpus"
+    from: "8"
+    to: "6"
+    host: "node-2"
+    hosts: 1
+  }
+  changes {
+    kind: CHANGE_KIND_MOVE_INSTANCE
+    text: "if vm1 moved from node-1 to node-2: it fits on node-1"
+    subject: "vm1"
+    from: "node-1"
+    to: "node-2"
+    host: "node-1"
+    hosts: 1
+  }
+  hosts_not_tried: 1
+  notes: "policy required of \"nic\" has no effect"
+)pb";
+
+constexpr const char* kCapacity = R"pb(
+  instances: 7
+  hosts { host: "node-1" instances: 4 }
+  hosts { host: "node-2" instances: 3 undecided: true }
+  hosts_total: 5
+  undecided: 1
+)pb";
+
 template <class Message>
 void Read(const char* text, Message& message) {
   CHECK(google::protobuf::TextFormat::ParseFromString(text, &message));
@@ -209,6 +263,8 @@ FakeCloud SmallCloud() {
   Read(kAliases, cloud.aliases);
   Read(kRuntime, cloud.runtime);
   Read(kNoFit, cloud.no_fit);
+  Read(kExplanation, cloud.explanation);
+  Read(kCapacity, cloud.capacity);
   return cloud;
 }
 

@@ -11,10 +11,11 @@ using berth::scheduler::whatif::JsonParser;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Answerer answerer;
+  static JsonParser parser;
   std::string_view line(reinterpret_cast<const char*>(data), size);
   std::string out;
   answerer.Answer(line, 1, out);
   if (out.find('\n') + 1 != out.size()) __builtin_trap();
-  if (!JsonParser().Parse(out).has_value()) __builtin_trap();
+  if (!parser.Parse(out).has_value()) __builtin_trap();
   return 0;
 }

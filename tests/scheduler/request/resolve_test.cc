@@ -228,16 +228,124 @@ TEST(ResolveNames, UnknownExtraSpecIsRefusedWithNameValueAndNearest) {
 }
 
 TEST(ResolveNames, KnownButUnsupportedOnesAreRefusedByName) {
-  for (const char* name : {"hw:viommu_model", "hw:locked_memory", "trait:CUSTOM_X", "resources1:VGPU",
-                           "quota:cpu_shares", "hw:cpu_realtime"}) {
+  for (const char* name : {"hw:locked_memory", "trait:CUSTOM_X", "resources:VGPU", "resources1:VCPU",
+                           "resources:DISK_GB", "quota:cpu_shares", "hw:cpu_realtime"}) {
     auto result = Resolve({{name, "true"}});
     ASSERT_FALSE(result.has_value()) << name;
     EXPECT_EQ(result.error().message(),
               "\"" + std::string(name) + "\" with value \"true\" is not supported by this version");
     EXPECT_EQ(result.error().field(), "extra_specs." + std::string(name));
   }
-  EXPECT_FALSE(Resolve({}, {{"hw_viommu_model", "auto"}}).has_value());
   EXPECT_TRUE(Resolve({}, {{"os_distro", "debian"}}).has_value());
+}
+
+TEST(ResolveViommu, TheFourModelsAreCarriedAndTheFlavorWins) {
+  for (const char* model : {"virtio", "intel", "smmuv3", "auto"}) {
+    EXPECT_STREQ(ViommuModelName(Resolve({{"hw:viommu_model", model}})->viommu), model);
+    EXPECT_STREQ(ViommuModelName(Resolve({}, {{"hw_viommu_model", model}})->viommu), model);
+  }
+  EXPECT_EQ(Resolve({})->viommu, ViommuModel::kNone);
+  EXPECT_EQ(Resolve({{"hw:viommu_model", "intel"}}, {{"hw_viommu_model", "auto"}})->viommu,
+            ViommuModel::kIntel);
+  ExpectError(Resolve({{"hw:viommu_model", "none"}}),
+              "InvalidInput: the vIOMMU model is \"none\", must be virtio, intel, smmuv3 or auto",
+              "extra_specs.hw:viommu_model");
+  ExpectError(Resolve({}, {{"hw_viommu_model", "amd"}}), "InvalidInput: the vIOMMU model is \"amd\"",
+              "image_properties.hw_viommu_model");
+  Flavor flavor = MakeFlavor(1, 512, {{"hw:viommu_model", "virtio"}});
+  EXPECT_EQ(ExplainIneffective(flavor, *ResolveRequest(flavor, {}, {}, {})).size(), 1u);
+}
+
+TEST(ResolveGroups, AGroupOfResourcesAndTraitsAsksForOneDeviceOfThatClass) {
+  auto spec = Resolve({{"pci_passthrough:alias", "gpu:1"},
+                       {"resources2:custom_nic", "1"},
+                       {"trait2:CUSTOM_FAST", "required"},
+                       {"trait2:CUSTOM_OLD", "forbidden"},
+                       {"required2", "blue,!red"},
+                       {"resources:CUSTOM_QAT", "1"},
+                       {"hw:pci_numa_affinity_policy", "socket"}});
+  ASSERT_TRUE(spec.has_value()) << spec.error().ToString();
+  ASSERT_EQ(spec->pci.size(), 3u);
+  EXPECT_EQ(spec->pci[0].name, "gpu");
+  EXPECT_EQ(spec->pci[1].name, "resources2:custom_nic");
+  EXPECT_EQ(spec->pci[2].name, "resources:CUSTOM_QAT");
+  const DeviceMatch& nic = spec->pci[1].alternatives[0];
+  EXPECT_EQ(nic.resource_class, "CUSTOM_NIC");
+  EXPECT_EQ(nic.traits, (std::vector<std::string>{"CUSTOM_BLUE", "CUSTOM_FAST"}));
+  EXPECT_EQ(nic.forbidden_traits, (std::vector<std::string>{"CUSTOM_OLD", "CUSTOM_RED"}));
+  EXPECT_EQ(spec->pci[1].policy, AffinityPolicy::kSocket);
+  EXPECT_FALSE(spec->pci[1].from_port);  // group_policy=isolate counts it
+}
+
+TEST(ResolveGroups, GroupsThatCanNotBeMeantAreRefused) {
+  ExpectError(Resolve({{"resources1:CUSTOM_X", "2"}}),
+              "InvalidInput: resources1:CUSTOM_X is \"2\", must be 1", "extra_specs.resources1:CUSTOM_X");
+  ExpectError(Resolve({{"resources1:CUSTOM_X", "1"}, {"resources1:CUSTOM_Y", "1"}}),
+              "InvalidInput: resources1:CUSTOM_Y and resources1:CUSTOM_X stand in one group",
+              "extra_specs.resources1:CUSTOM_Y");
+  ExpectError(Resolve({{"trait1:CUSTOM_X", "required"}}),
+              "InvalidInput: trait1:CUSTOM_X belongs to no resources1:CLASS=1",
+              "extra_specs.trait1:CUSTOM_X");
+  ExpectError(Resolve({{"resources1:CUSTOM_X", "1"}, {"trait1:CUSTOM_Y", "wanted"}}),
+              "InvalidInput: trait1:CUSTOM_Y is \"wanted\", must be required or forbidden",
+              "extra_specs.trait1:CUSTOM_Y");
+  ExpectError(Resolve({{"resources1:CUSTOM_X", "1"}, {"required1", "a"}, {"trait1:a", "forbidden"}}),
+              "InvalidInput: trait1:a: trait CUSTOM_A is both required and forbidden",
+              "extra_specs.trait1:a");
+  EXPECT_FALSE(Resolve({{"resources1:CUSTOM_X", "1"}, {"required1", "a,,b"}}).has_value());
+}
+
+TEST(ResolveGroups, MemoryOfResourcesMustBeTheFlavors) {
+  EXPECT_TRUE(Resolve({{"resources:MEMORY_MB", "4096"}}).has_value());
+  ExpectError(Resolve({{"resources:MEMORY_MB", "1024"}}),
+              "InvalidRequest: resources:MEMORY_MB is \"1024\", must be 4096",
+              "extra_specs.resources:MEMORY_MB");
+}
+
+TEST(ResolveTopology, TheImageMayWriteTheCellsWhenTheFlavorDoesNot) {
+  Properties image = {{"hw_numa_cpus.0", "0"},
+                      {"hw_numa_mem.0", "1024"},
+                      {"hw_numa_cpus.1", "1-3"},
+                      {"hw_numa_mem.1", "3072"}};
+  auto spec = Resolve({{"hw:numa_nodes", "2"}}, image);
+  ASSERT_TRUE(spec.has_value()) << spec.error().ToString();
+  EXPECT_EQ(spec->cells[1].vcpus.ToString(), "1-3");
+  EXPECT_EQ(spec->cells[0].memory_bytes, uint64_t{1} << 30);
+  Properties both = {{"hw:numa_nodes", "2"}, {"hw:numa_cpus.0", "0-3"}};
+  ExpectError(Resolve(both, image), "ImageNUMATopologyForbidden: hw_numa_cpus.0",
+              "image_properties.hw_numa_cpus.0");
+  image["hw_numa_cpus.1"] = "1-4";
+  ExpectError(Resolve({{"hw:numa_nodes", "2"}}, image), "ImageNUMATopologyCPUOutOfRange",
+              "image_properties.hw_numa_cpus.1");
+}
+
+TEST(ResolveEncryption, ModelOfFlavorAndImageMustAgree) {
+  Properties encrypted = {{"hw:mem_encryption", "true"}};
+  EXPECT_EQ(Resolve(encrypted, {{"hw_mem_encryption_model", "intel-tdx"}})->encryption,
+            Encryption::kIntelTdx);
+  ExpectError(Resolve({}, {{"hw_mem_encryption_model", "amd-sev"}}),
+              "InvalidInput: encryption model \"amd-sev\"", "image_properties.hw_mem_encryption_model");
+  encrypted["hw:mem_encryption_model"] = "amd-sev-snp";
+  ExpectError(Resolve(encrypted, {{"hw_mem_encryption_model", "amd-sev"}}), "FlavorImageConflict",
+              "image_properties.hw_mem_encryption_model");
+}
+
+TEST(ResolveAlias, LiveMigratableAsksForTheTraitOrForbidsIt) {
+  for (auto [text, wanted] : {std::pair("yes", true), std::pair("true", true), std::pair("no", false)}) {
+    AliasTable table;
+    auto entry = MakeAliasEntry(
+        {{"name", "m"}, {"vendor_id", "8086"}, {"product_id", "1"}, {"live_migratable", text}});
+    ASSERT_TRUE(entry.has_value()) << entry.error().ToString();
+    ASSERT_TRUE(AddAliasEntry(*entry, table).ok());
+    auto spec = ResolveRequest(MakeFlavor(1, 64, {{"pci_passthrough:alias", "m:1"}}), {}, {}, table);
+    const DeviceMatch& match = spec->pci[0].alternatives[0];
+    std::vector<std::string> trait = {kLiveMigratableTrait};
+    EXPECT_EQ(match.traits, wanted ? trait : std::vector<std::string>());
+    EXPECT_EQ(match.forbidden_traits, wanted ? std::vector<std::string>() : trait);
+  }
+  auto bad = MakeAliasEntry({{"name", "m"}, {"live_migratable", "maybe"}});
+  ASSERT_FALSE(bad.has_value());
+  EXPECT_EQ(bad.error().message(), "PciInvalidAlias: live_migratable is \"maybe\", must be yes or no");
 }
 
 TEST(ResolveAlias, EntriesAreCheckedAndNormalised) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -58,6 +59,74 @@ class SchedulerGrpc : public ::testing::Test {
   std::unique_ptr<SchedulerServer> server_;
   std::unique_ptr<v1::Scheduler::Stub> stub_;
 };
+
+TEST_F(SchedulerGrpc, ExplainsARefusalAndNamesAChangeThatIsEnough) {
+  placement_->ReportHost(MakeHost("h2", 1, 2));
+  grpc::ClientContext create;
+  v1::CreateInstanceRequest request;
+  request.set_name("vm");
+  request.set_flavor("pinned");
+  v1::CreateInstanceResponse created;
+  ASSERT_TRUE(stub_->CreateInstance(&create, request, &created).ok());  // fills h1
+
+  grpc::ClientContext context;
+  v1::ExplainRequest question;
+  question.mutable_wish()->set_flavor("pinned");
+  question.set_verdicts(true);
+  question.set_changes(true);
+  v1::ExplainResponse answer;
+  ASSERT_TRUE(stub_->Explain(&context, question, &answer).ok());
+
+  EXPECT_EQ(answer.hosts(), 2u);
+  EXPECT_EQ(answer.fitting(), 0u);
+  ASSERT_EQ(answer.reasons_size(), 1);
+  EXPECT_EQ(answer.reasons(0).code(), "cpus_dedicated");
+  EXPECT_EQ(answer.reasons(0).hosts(), 2u);
+  EXPECT_EQ(answer.reasons(0).nearest_host(), "h2");
+  EXPECT_EQ(answer.reasons(0).nearest().have(), "2");
+  ASSERT_EQ(answer.verdicts_size(), 2);
+  EXPECT_EQ(answer.verdicts(0).reasons(0).have(), "0");
+  auto shrink = std::find_if(answer.changes().begin(), answer.changes().end(),
+                             [](const v1::Change& change) { return change.subject() == "vcpus"; });
+  ASSERT_NE(shrink, answer.changes().end());
+  EXPECT_EQ(shrink->to(), "2");
+  EXPECT_EQ(answer.changes(answer.changes_size() - 1).kind(), v1::CHANGE_KIND_MOVE_INSTANCE);
+  EXPECT_EQ(answer.changes(answer.changes_size() - 1).subject(), "vm");
+}
+
+TEST_F(SchedulerGrpc, QuestionsAreRefusedLikeCreates) {
+  v1::ExplainResponse answer;
+  v1::ExplainRequest question;
+  question.mutable_wish()->set_flavor("pined");
+  grpc::ClientContext unknown;
+  grpc::Status status = stub_->Explain(&unknown, question, &answer);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("flavor"), std::string::npos);
+  question.mutable_wish()->set_flavor("pinned");
+  question.set_host("nowhere");
+  grpc::ClientContext nowhere;
+  EXPECT_EQ(stub_->Explain(&nowhere, question, &answer).error_code(), grpc::StatusCode::NOT_FOUND);
+  question.clear_host();
+  (*question.mutable_wish()->mutable_image_properties())["hw_numa_nodes"] = "0";
+  grpc::ClientContext invalid;
+  EXPECT_EQ(stub_->Explain(&invalid, question, &answer).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(SchedulerGrpc, CountsHowManyMoreFit) {
+  placement_->ReportHost(MakeHost("h2", 2, 9));
+  placement_->ReportHost(MakeHost("h3", 1, 3));
+  grpc::ClientContext context;
+  v1::GetCapacityRequest question;
+  question.mutable_wish()->set_flavor("pinned");
+  v1::GetCapacityResponse answer;
+  ASSERT_TRUE(stub_->GetCapacity(&context, question, &answer).ok());
+  EXPECT_EQ(answer.instances(), 5u);
+  EXPECT_EQ(answer.hosts_total(), 3u);
+  ASSERT_EQ(answer.hosts_size(), 2);
+  EXPECT_EQ(answer.hosts(0).host(), "h1");
+  EXPECT_EQ(answer.hosts(0).instances(), 1u);
+  EXPECT_EQ(answer.hosts(1).instances(), 4u);
+}
 
 TEST_F(SchedulerGrpc, CreatesListsShowsAndDeletesAnInstance) {
   grpc::ClientContext create;

@@ -12,26 +12,18 @@ namespace {
 // The document again, by another library's values.
 nlohmann::json Copy(const Json& json) {
   nlohmann::json out;
-  switch (json.kind()) {
-    case Json::Kind::kNull:
-      return nullptr;
-    case Json::Kind::kFalse:
-      return false;
-    case Json::Kind::kTrue:
-      return true;
-    case Json::Kind::kNumber:
-      return nlohmann::json::parse(json.text());
-    case Json::Kind::kString:
-      return std::string(json.text());
-    case Json::Kind::kArray:
-      out = nlohmann::json::array();
-      for (const Json& item : json) out.push_back(Copy(item));
-      EXPECT_EQ(out.size(), json.size());
-      return out;
-    case Json::Kind::kObject:
-      out = nlohmann::json::object();
-      for (const Json& member : json) out[std::string(member.key())] = Copy(member);
-      return out;
+  if (json.IsBool()) return json.GetBool();
+  if (json.IsInt64()) return json.GetInt64();
+  if (json.IsUint64()) return json.GetUint64();
+  if (json.IsDouble()) return json.GetDouble();
+  if (json.IsString()) return std::string(TextOf(json));
+  if (json.IsArray()) {
+    out = nlohmann::json::array();
+    for (const Json& item : json.GetArray()) out.push_back(Copy(item));
+  }
+  if (json.IsObject()) {
+    out = nlohmann::json::object();
+    for (const auto& [name, value] : json.GetObject()) out[std::string(TextOf(name))] = Copy(value);
   }
   return out;
 }
@@ -45,8 +37,8 @@ TEST(Json, ReadsEveryKindOfValue) {
 
   ASSERT_TRUE(json.has_value()) << json.error().message();
   EXPECT_EQ(Copy(**json), nlohmann::json::parse(text));
-  EXPECT_EQ((*json)->Find("b")->Find("nothing"), nullptr);
-  EXPECT_EQ((*json)->Find("a")->Find("b"), nullptr);
+  EXPECT_EQ(Find(*Find(**json, "b"), "nothing"), nullptr);
+  EXPECT_EQ(Find(*Find(**json, "a"), "b"), nullptr);
 }
 
 TEST(Json, RefusesWhatTheStandardRefuses) {
@@ -92,6 +84,25 @@ TEST(Json, RefusesWhatTheStandardRefuses) {
                            "NaN",
                            "[1;2]"}) {
     EXPECT_FALSE(parser.Parse(text).has_value()) << text;
+  }
+}
+
+TEST(Json, ANulByteDoesNotEndTheDocument) {
+  JsonParser parser;
+  EXPECT_FALSE(parser.Parse(std::string_view("[1]\0", 4)).has_value());
+  EXPECT_FALSE(parser.Parse(std::string_view("[1]\0[2]", 7)).has_value());
+  EXPECT_FALSE(parser.Parse(std::string_view("[\"a\0b\"]", 7)).has_value());
+}
+
+TEST(Json, DocumentsLargerThanTheParsersMemoryAreRead) {
+  JsonParser parser;
+  std::string text = "[0";
+  for (int i = 1; i < 200'000; ++i) text += "," + std::to_string(i);
+  for (int again = 0; again < 2; ++again) {
+    auto json = parser.Parse(text + "]");
+    ASSERT_TRUE(json.has_value()) << json.error().message();
+    ASSERT_EQ((*json)->Size(), 200'000u);
+    EXPECT_EQ((**json)[199'999].GetInt(), 199'999);
   }
 }
 

@@ -187,6 +187,34 @@ TEST(Lim18, BooleanTagsAndBlanksBetweenTraitsMeanWhatTheySay) {
   EXPECT_EQ(Ask(scenario)["pass"], true);
 }
 
+TEST(Form, SpecsThatOnlyTheSchedulerKnowsAreIgnored) {
+  Json scenario = Scenario({{"hw:numa_nodes", "1"},
+                            {"hw:viommu_model", "nonsense"},
+                            {"resources1:CUSTOM_X", "7"},
+                            {"trait1:CUSTOM_Y", "required"},
+                            {"resources:MEMORY_MB", "1"}},
+                           {Cell(0)}, Json::array(), Json::array());
+  scenario["image_properties"] = {{"hw_viommu_model", "nonsense"}, {"hw_numa_cpus.0", "0"}};
+  Answerer answerer;
+  std::string out;
+  ASSERT_TRUE(answerer.Answer(scenario.dump(), 1, out));
+  EXPECT_EQ(Json::parse(out)["hosts"]["h"]["pass"], true) << out;
+}
+
+TEST(Form, AnAliasMayAskForDevicesThatAreLiveMigratable) {
+  Json scenario =
+      Scenario({{"pci_passthrough:alias", "vf:1"}}, {Cell(0)},
+               {{{"address", "0000:10:02.1"}, {"live_migratable", "yes"}}, {{"product_id", "154c"}}},
+               Card("10", 2, 0));
+  Answerer answerer;
+  for (auto [wanted, address] : {std::pair("yes", "0000:10:02.1"), std::pair("no", "0000:10:02.0")}) {
+    scenario["config"]["aliases"][0]["live_migratable"] = wanted;
+    std::string out;
+    ASSERT_TRUE(answerer.Answer(scenario.dump(), 1, out));
+    EXPECT_EQ(Json::parse(out)["hosts"]["h"]["devices"][0]["address"], address) << out;
+  }
+}
+
 TEST(Lim27, ACellWithoutPageCountsIsUsable) {
   Json cell = Cell(0);
   cell.erase("mempages");

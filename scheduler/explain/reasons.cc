@@ -1,0 +1,54 @@
+#include "scheduler/explain/reasons.h"
+
+#include <algorithm>
+
+#include "scheduler/fit/fit.h"
+
+namespace berth::scheduler {
+namespace {
+
+bool SameCode(const Lack& a, const Lack& b) {
+  return a.code == b.code && a.cell == b.cell;
+}
+
+void Count(const std::vector<HostOutcome>& outcomes, uint32_t host, std::vector<LackTally>& tallies) {
+  const Lack& lack = outcomes[host].lack;
+  for (LackTally& tally : tallies) {
+    const Lack& nearest = outcomes[tally.nearest].lack;
+    if (!SameCode(nearest, lack)) continue;
+    ++tally.hosts;
+    if (Shortfall(lack) < Shortfall(nearest)) tally.nearest = host;
+    return;
+  }
+  tallies.push_back({1, host});
+}
+
+}  // namespace
+
+double Shortfall(const Lack& lack) {
+  if (lack.need == 0) return 1;
+  uint64_t missing = lack.need > lack.have ? lack.need - lack.have : lack.have - lack.need;
+  return std::min(1.0, static_cast<double>(missing) / static_cast<double>(lack.need));
+}
+
+Reasons FindReasons(const KnownHosts& hosts, const RequestSpec& spec) {
+  Reasons out;
+  if (hosts.empty()) return out;
+  RequestPlan plan(spec, *hosts.front().fit->types);
+  LackFinder finder(plan);
+  out.outcomes.resize(hosts.size());
+  for (uint32_t i = 0; i < hosts.size(); ++i) {
+    HostOutcome& outcome = out.outcomes[i];
+    outcome.verdict = FitByCounts(*hosts[i].fit, plan).verdict;
+    if (outcome.verdict == Verdict::kFits) ++out.fitting;
+    if (outcome.verdict == Verdict::kUndecided) ++out.undecided;
+    if (outcome.verdict != Verdict::kNo) continue;
+    outcome.lack = finder.Find(*hosts[i].fit);
+    Count(out.outcomes, i, out.tallies);
+  }
+  std::stable_sort(out.tallies.begin(), out.tallies.end(),
+                   [](const LackTally& a, const LackTally& b) { return a.hosts > b.hosts; });
+  return out;
+}
+
+}  // namespace berth::scheduler

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace berth::scheduler {
+
+// A name of placement's syntax for groups of resources that asks for a device: "resources1:CUSTOM_X",
+// "trait_gpu:CUSTOM_Y", "required1". The suffix is 1 to 64 of [A-Za-z0-9_-].
+struct GroupKey {
+  enum class Kind { kResources, kTrait, kRequired };
+  Kind kind = Kind::kResources;
+  std::string suffix;
+  std::string name;  // the class or trait as written; empty of kRequired
+
+  // Nothing: this is no such name. Without suffix only "resources:CUSTOM_..." is one: the other classes and
+  // the traits of "trait:" are the host's.
+  static std::optional<GroupKey> Parse(std::string_view key);
+};
+
+}  // namespace berth::scheduler

@@ -30,7 +30,7 @@ struct PortRequest {
   bool tunneled = false;                        // the network is an overlay
   std::optional<bool> trusted;                  // empty: not asked
   std::string numa_policy;                      // empty: from flavor or image
-  placement::PortSettings settings;             // of its VF; of no effect on where it fits
+  placement::PortSettings settings = {};        // of its VF; of no effect on where it fits
 
   friend bool operator==(const PortRequest&, const PortRequest&) = default;
 };

@@ -74,7 +74,7 @@ Result<const Json*> JsonParser::Parse(std::string_view text) {
   rapidjson::InsituStringStream stream(text_.data());
   rapidjson::ParseResult result =
       IsAscii(text) ? Read<kFlags>(stream, *document_)
-                    : Read<kFlags | rapidjson::kParseValidateEncodingFlag>(stream, *document_);
+                    : Read < kFlags | rapidjson::kParseValidateEncodingFlag > (stream, *document_);
   // The reader takes a NUL byte for the end.
   if (!result.IsError() && stream.Tell() != text.size())
     result.Set(rapidjson::kParseErrorDocumentRootNotSingular, stream.Tell());

@@ -18,9 +18,9 @@ struct FakeCloud {
   v1::ListFlavorsResponse flavors;
   v1::ListAliasesResponse aliases;
   v1::GetInstanceRuntimeResponse runtime;
-  v1::NoFit no_fit;                          // of the refused flavor "huge"
+  v1::NoFit no_fit;  // of the refused flavor "huge"
   v1::ExplainResponse explanation;
-  v1::GetCapacityResponse capacity;  // of flavor "numa2"
+  v1::GetCapacityResponse capacity;          // of flavor "numa2"
   std::vector<v1::InstanceState> states;     // what an instance goes through, one step a question
   std::string console_greeting = "login: ";  // then the console sends back what it gets
 

@@ -5,7 +5,8 @@
 #
 # A flavor asks for a VF and an NVMe controller, each on the instance's own nodes (policy required). Its guest must see
 # each on the guest node that is on the device's host node, and use it: 32 MiB over the wire, a file system with 32 MiB.
-# Twice, with the same devices.
+# Twice, with the same devices; the second time the VF serves a network port, whose MAC address and trust the PF's driver
+# must show while the guest has it, and not afterwards.
 set -u
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=tests/lab/check.sh
@@ -40,6 +41,7 @@ cat > "$state/guest/run.sh" << 'GUEST'
 for n in /sys/class/net/*; do
     [ "$(basename "$(readlink $n/device/driver)")" = igbvf ] && vf=${n##*/}
 done
+echo "guest: address $(cat /sys/class/net/$vf/address)"
 echo "guest: VF $(basename $(readlink -f /sys/class/net/$vf/device)) node $(cat /sys/class/net/$vf/device/numa_node)"
 disk=$(ls -d /sys/class/block/nvme*n1 | head -n 1)
 echo "guest: NVMe $(basename $(readlink -f $disk/device/device)) node $(cat $disk/device/device/numa_node)"
@@ -67,6 +69,8 @@ cat > "$state/config/agent.yaml" << 'Y'
 device_spec:
   - vendor_id: "8086"
     product_id: "10ca"
+    physical_network: wire
+    trusted: "true"
   - address: "0000:81:00.0"
 Y
 cat > "$state/config/aliases.yaml" << 'Y'
@@ -89,6 +93,14 @@ flavors:
       hw:cpu_policy: dedicated
       hw:pci_numa_affinity_policy: required
       pci_passthrough:alias: "vf:1,disk:1"
+  - name: port
+    vcpus: 2
+    memory_mib: 512
+    extra_specs:
+      hw:numa_nodes: "2"
+      hw:cpu_policy: dedicated
+      hw:pci_numa_affinity_policy: required
+      pci_passthrough:alias: "disk:1"
 Y
 "$bin/berth" --state-dir "$state/s" --config "$state/config" --listen "$BERTH_ENDPOINT" \
     --vmm "$bin/berth-vmm" > "$state/ready" 2>> "$state/berth.log" &
@@ -109,10 +121,23 @@ serve() {
 # the guest node that is on a host node
 guest_node() { ask "$1" "[c['guest_cell'] for c in claim['cells'] if c['host_cell'] == $2][0]"; }
 
+mac=52:54:00:be:71:01
+# what the PF's driver says of a VF
+shown_by_pf() {
+    local pf number
+    pf=$(basename "$(readlink "$sysfs/$1/physfn")")
+    for link in "$sysfs/$pf"/virtfn*; do
+        [ "$(basename "$(readlink "$link")")" = "$1" ] && number=${link##*virtfn}
+    done
+    ip link show "$(ls "$sysfs/$pf/net")" | grep "vf $number "
+}
+
 for name in one two; do
     echo "--- $name"
+    wish=(--flavor devices)
+    [ "$name" = two ] && wish=(--flavor port --port "id=net0,vnic=direct,network=wire,trusted=on,mac=$mac")
     log=$state/$name.console
-    check "an instance with a VF and an NVMe controller is accepted" ctl instance create "$name" --flavor devices \
+    check "an instance with a VF and an NVMe controller is accepted" ctl instance create "$name" "${wish[@]}" \
         --kernel "$kernel" --initramfs "$state/initramfs" \
         --cmdline "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable berth.cmd=$(echo 'sh /run.sh' | base64 -w0) berth.end=shell"
     vf=$(ask "$name" '[d["address"] for d in claim["devices"] if d["address"] != "'$nvme'"][0]')
@@ -121,6 +146,11 @@ for name in one two; do
     check "it runs" wait_for 120 state_is "$name" RUNNING || ctl instance show "$name"
     echo "cells $(ask "$name" '[(c["guest_cell"], c["host_cell"]) for c in claim["cells"]]'), VF $vf on node $vf_node"
     equal "drivers while they are held" "vfio-pci vfio-pci" "$(driver "$vf") $(driver $nvme)"
+    if [ "$name" = two ]; then
+        echo "PF: $(shown_by_pf "$vf")"
+        check "the PF's driver has the port's address and trusts the VF" \
+            grep -qi "$mac.*trust on" <(shown_by_pf "$vf")
+    fi
     mkfifo "$state/$name.keyboard"
     exec 9<> "$state/$name.keyboard"
     ctl instance console "$name" <&9 > "$log" 2>&1 &
@@ -134,6 +164,7 @@ for name in one two; do
         said "VF .* node $(guest_node "$name" "$vf_node")\$"
     check "the NVMe controller is on the guest node of host node $nvme_node" \
         said "NVMe .* node $(guest_node "$name" "$nvme_node")\$"
+    [ "$name" = one ] || check "the guest's VF has the port's address" said "address $mac"
     check "ping over the wire" said 'ping works'
     check "32 MiB over the wire arrive whole" said "fetched $sum"
     check "32 MiB on the NVMe namespace are whole" said 'NVMe data are whole'
@@ -141,6 +172,7 @@ for name in one two; do
     check "delete" ctl instance delete "$name"
     check "it is gone" wait_for 120 gone "$name"
     equal "drivers afterwards" "none $first" "$(driver "$vf") $(driver $nvme)"
+    check "nothing of a port is left with the PF's driver" grep -vqi "$mac\|trust on" <(shown_by_pf "$vf")
 done
 check "no VMM is left" test -z "$(pgrep -x berth-vmm)"
 kill "$berth"

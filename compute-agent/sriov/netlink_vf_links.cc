@@ -26,10 +26,7 @@ using Socket = std::unique_ptr<nl_sock, Freed<nl_socket_free>>;
 using Link = std::unique_ptr<rtnl_link, Freed<rtnl_link_put>>;
 using Address = std::unique_ptr<nl_addr, Freed<nl_addr_put>>;
 using Vlans = std::unique_ptr<nl_vf_vlans_t, Freed<rtnl_link_vf_vlan_put>>;
-struct PutVf {
-  void operator()(rtnl_link_vf* vf) const { rtnl_link_vf_put(vf); }
-};
-using Vf = std::unique_ptr<rtnl_link_vf, PutVf>;
+using Vf = std::unique_ptr<rtnl_link_vf, Freed<rtnl_link_vf_put>>;
 
 std::string Name(const std::string& netdev, uint32_t vf) {
   return "VF " + std::to_string(vf) + " of " + netdev;
@@ -66,7 +63,8 @@ std::optional<bool> Flag(int error, uint32_t value) {
 Result<VfState> NetlinkVfLinks::Read(const std::string& netdev, uint32_t vf) {
   TRY_ASSIGN(Socket socket, Connect());
   TRY_ASSIGN(Link link, Get(socket.get(), netdev));
-  Vf found(rtnl_link_vf_get(link.get(), vf));
+  // rtnl_link_vf_get reads the list without looking whether there is one.
+  Vf found(rtnl_link_has_vf_list(link.get()) ? rtnl_link_vf_get(link.get(), vf) : nullptr);
   if (found == nullptr) return NotFound(Name(netdev, vf) + " is not known to its driver");
   VfState state;
   nl_addr* address = nullptr;
@@ -94,7 +92,7 @@ Status NetlinkVfLinks::Change(const std::string& netdev, uint32_t vf, const plac
   TRY_ASSIGN(Socket socket, Connect());
   TRY_ASSIGN(Link link, Get(socket.get(), netdev));
   Link change(rtnl_link_alloc());
-  std::unique_ptr<rtnl_link_vf, Freed<rtnl_link_vf_free>> wanted(rtnl_link_vf_alloc());
+  Vf wanted(rtnl_link_vf_alloc());
   if (change == nullptr || wanted == nullptr) return NetlinkError(Name(netdev, vf), -NLE_NOMEM);
   rtnl_link_vf_set_index(wanted.get(), vf);
   Address address;
@@ -120,7 +118,6 @@ Status NetlinkVfLinks::Change(const std::string& netdev, uint32_t vf, const plac
   if (int error = rtnl_link_vf_add(change.get(), wanted.get()); error < 0) {
     return NetlinkError(Name(netdev, vf), error);
   }
-  rtnl_link_set_vf_list(change.get());
   int error = rtnl_link_change(socket.get(), link.get(), change.get(), 0);
   return error < 0 ? NetlinkError(Name(netdev, vf), error) : OkStatus();
 }

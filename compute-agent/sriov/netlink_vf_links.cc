@@ -54,8 +54,10 @@ Result<Link> Get(nl_sock* socket, const std::string& netdev) {
 
 // 0 and 1 are the kernel's; a driver without the feature says nothing, which libnl shows as an error or as
 // -1.
-std::optional<bool> Flag(int error, uint32_t value) {
-  return error < 0 || value > 1 ? std::nullopt : std::optional(value == 1);
+std::optional<bool> Flag(rtnl_link_vf* vf, int (*get)(rtnl_link_vf*, uint32_t*)) {
+  uint32_t value = 0;
+  if (get(vf, &value) < 0 || value > 1) return std::nullopt;
+  return value == 1;
 }
 
 }  // namespace
@@ -81,9 +83,8 @@ Result<VfState> NetlinkVfLinks::Read(const std::string& netdev, uint32_t vf) {
   } else {
     state.vlan = 0;
   }
-  uint32_t value = 0;
-  state.trusted = Flag(rtnl_link_vf_get_trust(found.get(), &value), value);
-  state.spoof_check = Flag(rtnl_link_vf_get_spoofchk(found.get(), &value), value);
+  state.trusted = Flag(found.get(), rtnl_link_vf_get_trust);
+  state.spoof_check = Flag(found.get(), rtnl_link_vf_get_spoofchk);
   return state;
 }
 

@@ -172,11 +172,12 @@ for name in one two; do
     check "delete" ctl instance delete "$name"
     check "it is gone" wait_for 120 gone "$name"
     equal "drivers afterwards" "none $first" "$(driver "$vf") $(driver $nvme)"
+    echo "PF: $(shown_by_pf "$vf")"
     check "nothing of a port is left with the PF's driver" grep -vqi "$mac\|trust on" <(shown_by_pf "$vf")
 done
 check "no VMM is left" test -z "$(pgrep -x berth-vmm)"
 kill "$berth"
 wait "$berth"
 equal "exit status of berth at SIGTERM" 0 $?
-[ "$failures" = 0 ] || { echo "--- berth's log"; tail -n 30 "$state/berth.log"; }
+[ "$failures" = 0 ] || { echo "--- berth's log"; tail -n 60 "$state/berth.log"; }
 finish

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "cli/command.h"
+#include "cli/rebalance_command.h"
+#include "cli/replay_command.h"
 
 namespace berth::cli {
 namespace {
@@ -48,9 +50,12 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
   AddHost(app, context, verbs);
   AddLists(app, context, verbs);
   AddInstance(app, context, verbs);
+  AddGroups(app, context, verbs);
   AddImport(app, context, verbs);
   AddWhatif(app, context, verbs);
   AddExplain(app, context, verbs);
+  AddReplay(app, context, verbs);
+  AddRebalance(app, context, verbs);
 
   if (std::optional<int> exit = Parse(app, std::move(arguments), terminal)) return *exit;
   const Run* run = verbs.Parsed();

@@ -49,9 +49,13 @@ void AddOutputOption(CLI::App& verb, Context& context, const std::string& format
 // One per file: the verbs of a noun.
 void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
-void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs);  // a verb of host
-void AddLists(CLI::App& app, Context& context, Verbs& verbs);       // device, flavor, alias
+void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs);   // a verb of host
+void AddHostStatus(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of host: drain, enable
+void AddLists(CLI::App& app, Context& context, Verbs& verbs);        // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
+void AddBatch(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of instance: create-many, watch
+void AddGroups(CLI::App& app, Context& context, Verbs& verbs);  // group, aggregate
+void AddLiveInstance(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of instance
 void AddImport(CLI::App& app, Context& context, Verbs& verbs);
 void AddWhatif(CLI::App& app, Context& context, Verbs& verbs);
 void AddExplain(CLI::App& app, Context& context, Verbs& verbs);  // explain, capacity

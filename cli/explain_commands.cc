@@ -17,9 +17,18 @@ struct Options {
   std::string flavor;
   std::string host;
   WishOptions wish;
+  std::string availability_zone;
+  std::string project;
   bool per_host = false;
   bool reasons_only = false;
 };
+
+Result<v1::Wish> WishOf(const Options& options) {
+  TRY_ASSIGN(v1::Wish wish, options.wish.Parse(options.flavor));
+  wish.set_availability_zone(options.availability_zone);
+  wish.set_project(options.project);
+  return wish;
+}
 
 std::string Hosts(uint64_t count) {
   return std::to_string(count) + (count == 1 ? " host" : " hosts");
@@ -92,7 +101,7 @@ std::string ExplainText(const v1::ExplainResponse& answer, const Options& option
 Status Explain(Context& context, const Options& options) {
   TRY_ASSIGN(Format format, context.ChooseFormat({Format::kTable, Format::kJson, Format::kYaml}));
   v1::ExplainRequest request;
-  TRY_ASSIGN(*request.mutable_wish(), options.wish.Parse(options.flavor));
+  TRY_ASSIGN(*request.mutable_wish(), WishOf(options));
   request.set_host(options.host);
   request.set_verdicts(options.per_host);
   request.set_changes(!options.reasons_only);
@@ -112,6 +121,12 @@ std::string CapacityText(const v1::GetCapacityResponse& answer, const std::strin
       table.AddRow({host.host(), (host.undecided() ? ">= " : "") + std::to_string(host.instances())});
     text = table.ToString() + "\n";
   }
+  if (answer.aggregates_size() > 1) {
+    Table table({{"AGGREGATE"}, {"INSTANCES", Align::kRight}, {"HOSTS", Align::kRight}});
+    for (const auto& one : answer.aggregates())
+      table.AddRow({one.name(), std::to_string(one.instances()), std::to_string(one.hosts())});
+    text += table.ToString() + "\n";
+  }
   text += std::to_string(answer.instances()) + " more of " + flavor + ", on " +
           std::to_string(answer.hosts_size()) + " of " + Hosts(answer.hosts_total()) + "\n";
   if (answer.undecided() > 0)
@@ -122,7 +137,7 @@ std::string CapacityText(const v1::GetCapacityResponse& answer, const std::strin
 Status Capacity(Context& context, const Options& options) {
   TRY_ASSIGN(Format format, context.ChooseFormat({Format::kTable, Format::kJson, Format::kYaml}));
   v1::GetCapacityRequest request;
-  TRY_ASSIGN(*request.mutable_wish(), options.wish.Parse(options.flavor));
+  TRY_ASSIGN(*request.mutable_wish(), WishOf(options));
   request.set_host(options.host);
   Client client(context);
   TRY_ASSIGN(v1::GetCapacityResponse answer,
@@ -136,6 +151,8 @@ void AddQuestion(CLI::App& verb, Options& options, Context& context) {
   verb.add_option("FLAVOR", options.flavor, "Flavor, see: berthctl flavor list")->required();
   verb.add_option("--host", options.host, "Only this host (name or UUID)")->type_name("HOST");
   options.wish.AddTo(verb);
+  verb.add_option("--availability-zone", options.availability_zone, "Only in this zone")->type_name("ZONE");
+  verb.add_option("--project", options.project, "Of this tenant")->type_name("PROJECT");
   AddOutputOption(verb, context, "table (default), json, yaml");
 }
 

@@ -160,6 +160,7 @@ Status ShowHost(Context& context, const std::string& name, std::vector<Format> f
 void AddHost(CLI::App& app, Context& context, Verbs& verbs) {
   CLI::App* host = AddNoun(app, "host", "Hosts known to placement");
   AddHostCheck(*host, context, verbs);
+  AddHostStatus(*host, context, verbs);
   CLI::App* list = AddVerb(*host, "list", "List hosts with what is used and free", "berthctl host list");
   AddOutputOption(*list, context, "table (default), wide, json, yaml");
   verbs.Add(list, ListHosts);

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/instance_picture.h"
+#include "cli/place_options.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/wire_json.h"
@@ -24,6 +25,7 @@ struct CreateOptions {
   std::string name, flavor, host, uuid, kernel, initramfs, cmdline;
   std::vector<std::string> disks, nets;
   WishOptions wish;
+  PlaceOptions place;
   bool dry_run = false;
   bool wait = false;
   double wait_timeout_s = 120;
@@ -116,6 +118,7 @@ Result<v1::CreateInstanceRequest> CreateRequest(const CreateOptions& options) {
   TRY_ASSIGN(v1::Wish wish, options.wish.Parse(options.flavor));
   *request.mutable_image_properties() = wish.image_properties();
   *request.mutable_ports() = wish.ports();
+  TRY(options.place.Fill(request));
   v1::BootSource& boot = *request.mutable_boot();
   boot.set_kernel(options.kernel);
   boot.set_initramfs(options.initramfs);
@@ -184,8 +187,19 @@ Status CreateInstance(Context& context, const CreateOptions& options) {
   return OkStatus();
 }
 
-Status DeleteInstance(Context& context, const std::string& name, bool wait, double wait_timeout_s) {
+// What a delete would give back.
+Status PreviewDelete(Context& context, Client& client, const std::string& name) {
+  TRY_ASSIGN(v1::GetInstanceResponse instance, GetInstance(client, name));
+  context.terminal.out << name << " would be deleted; it holds:\n"
+                       << DrawTree(InstancePicture(instance.claim(), instance.host_name()),
+                                   context.terminal.columns, context.terminal.colors);
+  return OkStatus();
+}
+
+Status DeleteInstance(Context& context, const std::string& name, bool wait, double wait_timeout_s,
+                      bool dry_run) {
   Client client(context);
+  if (dry_run) return PreviewDelete(context, client, name);
   v1::DeleteInstanceRequest request;
   request.set_instance(name);
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::DeleteInstance, request));
@@ -229,6 +243,7 @@ void AddCreate(CLI::App& instance, Context& context, Verbs& verbs) {
       ->type_name("NET")
       ->allow_extra_args(false);
   o->wish.AddTo(*create);
+  o->place.AddTo(*create);
   create->add_option("--host", o->host, "Only on this host (name or UUID)")->type_name("HOST");
   create->add_option("--uuid", o->uuid, "UUID of the instance; repeating a call with it is harmless")
       ->type_name("UUID");
@@ -246,6 +261,8 @@ void AddCreate(CLI::App& instance, Context& context, Verbs& verbs) {
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs) {
   CLI::App* instance = AddNoun(app, "instance", "Virtual machines");
   AddCreate(*instance, context, verbs);
+  AddBatch(*instance, context, verbs);
+  AddLiveInstance(*instance, context, verbs);
 
   CLI::App* list = AddVerb(*instance, "list", "List instances", "berthctl instance list -o wide");
   AddOutputOption(*list, context, "table (default), wide, json, yaml");
@@ -268,11 +285,13 @@ void AddInstance(CLI::App& app, Context& context, Verbs& verbs) {
   auto wait = std::make_shared<bool>(false);
   auto timeout = std::make_shared<double>(120);
   remove->add_option("INSTANCE", *name, "Name or UUID")->required();
+  auto dry_run = std::make_shared<bool>(false);
+  remove->add_flag("--dry-run", *dry_run, "Say what it would give back, and delete nothing");
   remove->add_flag("--wait", *wait, "Wait until nothing of it is left");
   remove->add_option("--wait-timeout", *timeout, "Seconds to wait")
       ->check(Seconds(0, kMaxWaitSeconds))
       ->capture_default_str();
-  verbs.Add(remove, [=](Context& c) { return DeleteInstance(c, *name, *wait, *timeout); });
+  verbs.Add(remove, [=](Context& c) { return DeleteInstance(c, *name, *wait, *timeout, *dry_run); });
 }
 
 }  // namespace berth::cli

@@ -64,7 +64,8 @@ TreeItem InstancePicture(const v1::Claim& claim, const std::string& host_name) {
     root.Add(TreeItem({"device " + device.address(),
                        "alias " + device.alias() + " · " +
                            (device.has_numa_node() ? "node " + std::to_string(device.numa_node())
-                                                   : std::string("node unknown"))},
+                                                   : std::string("node unknown")) +
+                           (device.leaving() ? " · on its way out" : "")},
                       Tone::kPlain, kCell));
   }
   return root;
@@ -85,6 +86,10 @@ TreeItem RuntimePicture(const Result<v1::GetInstanceRuntimeResponse>& runtime) {
   }
   for (const std::string& violation : runtime->violations()) {
     item.Add(TreeItem({violation}, Tone::kWarning, kFact));
+  }
+  for (const v1::AttachedDisk& disk : runtime->disks()) {
+    item.Add(TreeItem({"disk " + disk.id(), disk.path() + (disk.leaving() ? " · on its way out" : "")},
+                      disk.leaving() ? Tone::kWarning : Tone::kPlain, kFact));
   }
   for (const v1::VcpuRuntime& vcpu : runtime->vcpus()) {
     item.Add(TreeItem({"vCPU " + std::to_string(vcpu.vcpu()), "thread " + std::to_string(vcpu.tid()),

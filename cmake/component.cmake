@@ -46,7 +46,7 @@ function(berth_test name)
     set(A_TIMEOUT 120)
   endif()
   add_executable(${name} ${A_SOURCES})
-  target_link_libraries(${name} PRIVATE berth_options ${A_DEPS} GTest::gtest GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE berth_options ${A_DEPS} test_main common GTest::gtest)
   # The code under test is built as it is shipped; the tests themselves are half of all source lines, and -O1
   # saves a quarter of their compile time.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)

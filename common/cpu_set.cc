@@ -38,6 +38,7 @@ CpuSet::CpuSet(std::initializer_list<uint32_t> cpus) {
 
 CpuSet CpuSet::Range(uint32_t first, uint32_t last) {
   CpuSet set;
+  if (first <= last) set.words_.resize(std::min(last, kMaxCpu) / 64 + 1);
   for (uint32_t cpu = first; cpu <= last; ++cpu) set.Add(cpu);
   return set;
 }

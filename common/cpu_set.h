@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/cpu_words.h"
 #include "common/status.h"
 
 namespace berth {
@@ -56,7 +57,7 @@ class CpuSet {
  private:
   void Trim();
 
-  std::vector<uint64_t> words_;  // no trailing zero words, so that == is set equality
+  CpuWords words_;  // no trailing zero words, so that == is set equality
 };
 
 }  // namespace berth

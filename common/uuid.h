@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -26,7 +28,20 @@ struct Uuid {
   bool is_nil() const { return *this == Uuid{}; }
   std::string ToString() const;  // lower case, with dashes
 
-  friend auto operator<=>(const Uuid&, const Uuid&) = default;
+  friend bool operator==(const Uuid&, const Uuid&) = default;
+  // By the bytes from the first on, as the text sorts.
+  friend std::strong_ordering operator<=>(const Uuid& a, const Uuid& b) {
+    if (auto order = a.Word(0) <=> b.Word(0); order != 0) return order;
+    return a.Word(1) <=> b.Word(1);
+  }
+
+ private:
+  // Half of the bytes as a number, the first byte highest.
+  uint64_t Word(size_t half) const {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + half * sizeof word, sizeof word);
+    return std::endian::native == std::endian::little ? __builtin_bswap64(word) : word;
+  }
 };
 
 }  // namespace berth

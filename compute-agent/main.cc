@@ -5,9 +5,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/log.h"
+#include "compute-agent/preflight/preflight_json.h"
 #include "compute-agent/service/placement_client.h"
 #include "compute-agent/service/server.h"
 #include "placement/client/channel.h"
@@ -26,6 +28,7 @@ struct Flags {
   std::string state_dir;
   std::string level = "info";
   bool check = false;
+  bool json = false;
 };
 
 int Fail(const berth::Status& status) {
@@ -53,6 +56,24 @@ void PrintReport(const berth::placement::HostReport& report) {
   for (const std::string& warning : report.warnings) std::printf("warning: %s\n", warning.c_str());
 }
 
+// What would be reported, and the findings, for programs. The keys are stable.
+void PrintJson(const AgentServer& server) {
+  const berth::placement::HostReport& report = server.report();
+  nlohmann::ordered_json json = {
+      {"host", report.name}, {"cells", report.cells.size()}, {"kvm_usable", report.can_run_guests}};
+  json["devices"] = nlohmann::ordered_json::array();
+  for (const berth::placement::Device& device : report.devices) {
+    json["devices"].push_back({{"address", device.address.ToString()},
+                               {"vendor_id", device.vendor_id},
+                               {"product_id", device.product_id},
+                               {"type", berth::placement::DeviceTypeName(device.type)},
+                               {"assignable", device.assignable}});
+  }
+  json["warnings"] = report.warnings;
+  json.update(berth::agent::ToJson(server.preflight()));
+  std::printf("%s\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+}
+
 int Run(const Flags& flags) {
   // Signals are waited for by this thread alone: the mask is inherited by all that start later.
   sigset_t signals;
@@ -78,11 +99,16 @@ int Run(const Flags& flags) {
   auto server = AgentServer::Create(options);
   if (!server.has_value()) return Fail(server.error());
   if (flags.check) {
-    PrintReport((*server)->report());
-    PrintFindings((*server)->preflight());
+    if (flags.json) {
+      PrintJson(**server);
+    } else {
+      PrintReport((*server)->report());
+      PrintFindings((*server)->preflight());
+    }
     return 0;
   }
   if (berth::Status listening = (*server)->Listen(flags.listen); !listening.ok()) return Fail(listening);
+  if (berth::Status serving = (*server)->ServeMetrics(); !serving.ok()) return Fail(serving);
   std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   std::string endpoint =
       flags.endpoint.empty() ? host + ":" + std::to_string((*server)->port()) : flags.endpoint;
@@ -115,6 +141,7 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", flags.level, "debug, info, warning or error")->capture_default_str();
   app.add_flag("--check", flags.check,
                "check configuration and host, print what would be reported, and stop");
+  app.add_flag("--json", flags.json, "with --check: as JSON")->needs("--check");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -20,9 +20,10 @@ using placement::InstanceStatus;
 using placement::PagePool;
 using placement::PortSettings;
 
-// 2: claims have `external`. 3: bounce buffers of cells, port settings of devices. Readers know the older
-// ones.
-constexpr uint8_t kVersion = 3;
+// 2: claims have `external`. 3: bounce buffers of cells, port settings of devices. 4: claims that reserve for
+// a move, devices that leave, paused instances. 5: disk of hosts and instances, server group of claims,
+// virtual IOMMU. Readers know the older ones.
+constexpr uint8_t kVersion = 5;
 
 template <class V, class T>
 concept Is = std::same_as<std::remove_const_t<V>, T>;
@@ -47,6 +48,7 @@ template <class A, Is<HostReport> V>
 void Fields(A& a, V& v) {
   a(v.uuid, v.name, v.agent_endpoint, v.kernel_release, v.os_name, v.can_run_guests, v.cpu_allocation_ratio,
     v.ram_allocation_ratio, v.cells, v.devices, v.warnings);
+  if (a.version() >= 5) a(v.disk_bytes);
 }
 template <class A, Is<CellBinding> V>
 void Fields(A& a, V& v) {
@@ -61,19 +63,27 @@ template <class A, Is<DeviceBinding> V>
 void Fields(A& a, V& v) {
   a(v.request, v.address, v.alias, v.numa_node);
   if (a.version() >= 3) a(v.port);
+  if (a.version() >= 4) a(v.leaving);
 }
 template <class A, Is<InstanceSpec> V>
 void Fields(A& a, V& v) {
   a(v.flavor, v.vcpus, v.memory_bytes, v.kernel, v.initramfs, v.cmdline, v.disks, v.nets);
+  if (a.version() >= 5) a(v.disk_bytes, v.viommu);
 }
 template <class A, Is<InstanceStatus> V>
 void Fields(A& a, V& v) {
   a(v.state, v.detail, v.observed_at_ms);
 }
+template <class A, Is<placement::ServerGroup> V>
+void Fields(A& a, V& v) {
+  a(v.name, v.policy, v.max_per_host);
+}
 template <class A, Is<Claim> V>
 void Fields(A& a, V& v) {
   a(v.consumer, v.name, v.host, v.phase, v.cells, v.devices, v.spec, v.status, v.created_at_ms);
   if (a.version() >= 2) a(v.external);
+  if (a.version() >= 4) a(v.reserved_for, v.swapped);
+  if (a.version() >= 5) a(v.group);
 }
 template <class A, Is<placement::Inventory> V>
 void Fields(A& a, V& v) {
@@ -164,6 +174,10 @@ class Encoder {
     Varint(values.size());
     for (const T& value : values) Put(value);
   }
+  void Put(const CoreList& cores) {
+    Varint(cores.size());
+    for (const CpuSet& core : cores) Put(core);
+  }
   template <class T>
     requires std::is_class_v<T>
   void Put(const T& value) {
@@ -239,8 +253,11 @@ class Decoder {
   void Get(placement::TreeOwner& value) { value = static_cast<placement::TreeOwner>(Varint(1)); }
   void Get(bool& value) { value = Varint(1) == 1; }
   void Get(placement::DeviceType& value) { value = static_cast<placement::DeviceType>(Varint(2)); }
+  void Get(placement::ServerGroupPolicy& value) {
+    value = static_cast<placement::ServerGroupPolicy>(Varint(3));
+  }
   void Get(placement::ClaimPhase& value) { value = static_cast<placement::ClaimPhase>(Varint(1)); }
-  void Get(placement::InstanceState& value) { value = static_cast<placement::InstanceState>(Varint(5)); }
+  void Get(placement::InstanceState& value) { value = static_cast<placement::InstanceState>(Varint(6)); }
   void Get(double& value) {
     uint64_t bits = 0;
     for (int i = 0; i < 8; ++i) bits |= uint64_t{Byte()} << (8 * i);
@@ -285,6 +302,7 @@ class Decoder {
     values.clear();
     for (size_t count = Length(); ok_ && count > 0; --count) Get(values.emplace_back());
   }
+  void Get(CoreList& cores) { Get(cores.Own()); }
   template <class T>
     requires std::is_class_v<T>
   void Get(T& value) {

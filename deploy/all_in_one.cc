@@ -77,6 +77,7 @@ Result<std::unique_ptr<AllInOne>> AllInOne::Start(const Options& options) {
   TRY_ASSIGN(all->scheduler_, scheduler::SchedulerServer::Start({.listen = "", .config_folder = paths.folder},
                                                                 placement::MakeChannel(socket)));
   TRY(all->Serve(options, socket));
+  TRY(all->agent_->ServeMetrics());
   if (!options.rest_listen.empty()) {
     placement::RestFront::Options rest{.listen = options.rest_listen};
     TRY_ASSIGN(all->rest_, placement::RestFront::Start(rest, *all->placement_));

@@ -72,7 +72,7 @@ class Section {
 Status ReadLimits(const Section& section, http::ServerOptions& server) {
   TRY(section.Known({"threads", "body_bytes", "header_bytes", "concurrent_requests", "connections",
                      "request_timeout_s", "idle_timeout_s"}));
-  TRY(section.ReadNumber("threads", server.threads, 1, 256));
+  TRY(section.ReadNumber("threads", server.threads, 2, 256));
   TRY(section.ReadNumber("body_bytes", server.max_body_bytes, 1024, 1 << 30));
   TRY(section.ReadNumber("header_bytes", server.max_header_bytes, 1024, 1 << 20));
   TRY(section.ReadNumber("concurrent_requests", server.max_concurrent, 1, 1 << 20));

@@ -46,7 +46,8 @@ int main(int argc, char** argv) {
   CLI::App app("Finds exact places for instances and claims them in placement.", "berth-scheduler");
   app.add_option("--grpc-listen", listen, "HOST:PORT to serve on")->capture_default_str();
   app.add_option("--placement", placement, "HOST:PORT of placement")->capture_default_str();
-  app.add_option("--config", config, "folder with flavors*.yaml and aliases*.yaml")->capture_default_str();
+  app.add_option("--config", config, "folder with flavors*.yaml, aliases*.yaml and scheduler.yaml")
+      ->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning or error")->capture_default_str();
   try {
     app.parse(argc, argv);

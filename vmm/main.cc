@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,10 +22,12 @@
 #include "vmm/config/version.h"
 #include "vmm/jail/jail.h"
 #include "vmm/jail/landlock.h"
+#include "vmm/jail/thread_filter.h"
 #include "vmm/kvm/linux_kvm.h"
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/preflight.h"
 #include "vmm/machine/vmm.h"
+#include "vmm/snapshot/snapshot_files.h"
 
 // Exit codes, also in docs/vmm.md.
 namespace berth::vmm {
@@ -72,6 +75,7 @@ JailConfig JailOf(const JailOptions& options) {
 std::set<int> KeptDescriptors(const CommandLine& line) {
   std::set<int> kept;
   if (line.event_fd.has_value()) kept.insert(*line.event_fd);
+  for (const NetConfig& net : line.config.nets) kept.insert(net.fds.begin(), net.fds.end());
   return kept;
 }
 
@@ -79,8 +83,18 @@ std::set<int> KeptDescriptors(const CommandLine& line) {
 // order of destruction backwards: the API's thread ends before the machine that it asks.
 Result<int> Run(CommandLine& line) {
   int code = kGuestPoweredOff;
-  // Before anything is opened and any thread is started: it holds for all of them.
+  // A snapshot's configuration names the files that are needed.
+  std::optional<SnapshotContent> snapshot;
+  if (line.restore) {
+    Result<SnapshotContent> read = ReadSnapshot(line.restore->directory);
+    if (!read.has_value()) return std::move(read).error().WithField("restore");
+    snapshot = *std::move(read);
+    line.config = snapshot->config;
+  }
+  // Before anything else is opened and any thread is started: it holds for all of them.
   if (line.landlock) TRY(ApplyLandlock(LandlockRules(line)));
+  TRY(EnableThreadFilters(line.seccomp));
+  EnterThread(ThreadKind::kControl);
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
   TRY_ASSIGN(auto control, EventLoop::Create());
   TRY_ASSIGN(auto kvm, OpenLinuxKvm());
@@ -114,6 +128,10 @@ Result<int> Run(CommandLine& line) {
     TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, vmm));
   }
   if (line.has_vm) TRY(vmm.Boot());
+  if (snapshot) {
+    const RestoreCommand& restore = *line.restore;
+    TRY(vmm.RestoreVm(*std::move(snapshot), {restore.prefault, restore.on_demand}, restore.resume));
+  }
   Status ran = control->Run();
   control->Remove(signals.get());
   TRY(ran);

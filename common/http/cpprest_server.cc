@@ -285,7 +285,8 @@ Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handle
   static std::once_flag once;
   std::call_once(once, [&] {
     try {
-      crossplat::threadpool::initialize_with_threads(options.threads);
+      // cpprestsdk waits for one task within another: a single thread would wait for ever.
+      crossplat::threadpool::initialize_with_threads(std::max<size_t>(options.threads, 2));
     } catch (const std::exception&) {
       LOG(kDebug, "http_pool_exists_already");
     }

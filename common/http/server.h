@@ -25,9 +25,9 @@ class Handler {
 };
 
 struct ServerOptions {
-  std::string host = "127.0.0.1";  // a name or an address; IPv6 without brackets
-  int port = 0;                    // 0: any free one
-  size_t threads = 2;
+  std::string host = "127.0.0.1";      // a name or an address; IPv6 without brackets
+  int port = 0;                        // 0: any free one
+  size_t threads = 2;                  // at least 2: fewer count as 2
   size_t max_body_bytes = 16 << 20;    // larger ones: 413
   size_t max_header_bytes = 64 << 10;  // the connection is closed
   size_t max_concurrent = 1024;        // requests that may be in work; more: 503

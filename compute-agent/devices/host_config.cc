@@ -30,7 +30,7 @@ double ReadRatio(const YamlNode& map, const char* key, ErrorList& errors) {
 
 std::optional<uint64_t> ReadBytes(const YamlNode& map, const std::string& field, const char* key,
                                   ErrorList& errors) {
-  std::string at = field + "." + key;
+  std::string at = field.empty() ? std::string(key) : field + "." + key;
   const YamlNode* node = map.Find(key);
   if (node == nullptr) {
     errors.Add(InvalidArgument("is missing", at, "for example 512M"));
@@ -46,7 +46,7 @@ std::optional<uint64_t> ReadBytes(const YamlNode& map, const std::string& field,
 
 std::optional<int64_t> ReadInt(const YamlNode& map, const std::string& field, const char* key, int64_t max,
                                ErrorList& errors) {
-  std::string at = field + "." + key;
+  std::string at = field.empty() ? std::string(key) : field + "." + key;
   if (const YamlNode* node = map.Find(key)) return errors.Take(YamlInt(*node, at, 0, max));
   errors.Add(InvalidArgument("is missing", at));
   return std::nullopt;
@@ -140,13 +140,51 @@ ConfidentialConfig ReadConfidential(const YamlNode& map, ErrorList& errors) {
   return config;
 }
 
+// {"clique:0": ["0000:81:00.0", ...]}
+void ReadDomains(const YamlNode& map, ConfiguredDomains& domains, ErrorList& errors) {
+  const YamlNode* node = map.Find("domains");
+  if (node == nullptr || node->is_null()) return;
+  if (!node->is_map()) {
+    errors.Add(InvalidArgument("must be a map of lists", "domains"));
+    return;
+  }
+  for (const auto& [name, list] : node->entries) {
+    const std::string at = "domains." + name;
+    if (!IsDomainName(name)) {
+      errors.Add(InvalidArgument("\"" + name + "\" must be KIND:NAME, for example clique:0", at));
+      continue;
+    }
+    if (!list.is_sequence()) {
+      errors.Add(InvalidArgument("must be a list of PCI addresses", at));
+      continue;
+    }
+    for (const YamlNode& item : list.items) {
+      std::optional<std::string> text = errors.Take(YamlString(item, at));
+      if (!text.has_value()) continue;
+      Result<PciAddress> address = PciAddress::Parse(*text);
+      if (address.has_value()) {
+        domains[name].push_back(*address);
+      } else {
+        errors.Add(std::move(address).error().WithField(at));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const std::vector<std::string_view>& HostConfig::Keys() {
-  static const std::vector<std::string_view> keys = {
-      "cpu_shared_set",       "cpu_dedicated_set", "cpu_allocation_ratio",
-      "ram_allocation_ratio", "reserved_memory",   "reserved_huge_pages",
-      "device_spec",          "confidential",      "sriov"};
+  static const std::vector<std::string_view> keys = {"cpu_shared_set",
+                                                     "cpu_dedicated_set",
+                                                     "cpu_allocation_ratio",
+                                                     "ram_allocation_ratio",
+                                                     "reserved_memory",
+                                                     "reserved_huge_pages",
+                                                     "device_spec",
+                                                     "confidential",
+                                                     "sriov",
+                                                     "domains",
+                                                     "disk_size"};
   return keys;
 }
 
@@ -195,6 +233,9 @@ HostConfig ParseHostConfig(const YamlNode& map, ErrorList& errors) {
       config.sriov.push_back({*address, static_cast<uint32_t>(*vfs)});
     }
   });
+  ReadDomains(map, config.domains, errors);
+  if (map.Find("disk_size") != nullptr)
+    config.disk_bytes = ReadBytes(map, "", "disk_size", errors).value_or(0);
   config.confidential = ReadConfidential(map, errors);
   CheckNoOvercommitment(config, errors);
   if (const YamlNode* node = map.Find("device_spec")) {

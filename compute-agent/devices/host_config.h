@@ -9,6 +9,7 @@
 
 #include "common/cpu_set.h"
 #include "common/yaml.h"
+#include "compute-agent/devices/device_domains.h"
 #include "compute-agent/devices/device_spec.h"
 #include "compute-agent/devices/error_list.h"
 #include "compute-agent/preflight/confidential_config.h"
@@ -31,6 +32,10 @@ using PageCounts = std::map<PoolKey, uint64_t>;
 //   reserved_huge_pages   [{node: 0, page_size: 2M, count: 64}]
 //   device_spec           see device_spec.h
 //   sriov                 [{address: "0000:41:00.0", vfs: 8}]: VFs that PFs are to have
+//   domains               {"clique:0": ["0000:81:00.0", ...]}: devices that belong together, by PF or device;
+//   what
+//                         the PCI tree tells (root ports, switches) is found without
+//   disk_size             what guests may use for their disks in all, for example 2T. Default: not told
 //   confidential          {type: auto, secure_memory: [{node: 0, size: 64G}], nonsecure_headroom: 256M,
 //                         symmetry_percent: 2, required_os: "..."}: see ConfidentialConfig
 struct HostConfig {
@@ -43,6 +48,8 @@ struct HostConfig {
   DeviceSpec device_spec;
   ConfidentialConfig confidential;
   std::vector<VfCount> sriov;
+  ConfiguredDomains domains;
+  uint64_t disk_bytes = 0;  // 0: not told
 
   // The keys above, for the check of unknown ones.
   static const std::vector<std::string_view>& Keys();

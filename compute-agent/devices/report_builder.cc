@@ -4,13 +4,15 @@
 #include <utility>
 
 #include "common/byte_size.h"
+#include "compute-agent/devices/card_trust.h"
+#include "placement/model/secure_card.h"
 
 namespace berth::agent {
 namespace {
 
 constexpr uint64_t kDefaultReserve = uint64_t{512} << 20;  // as Nova's reserved_host_memory_mb
 
-placement::Device ToDevice(const PciDeviceInfo& info) {
+placement::Device ToDevice(const PciDeviceInfo& info, const ConfiguredDomains& domains) {
   placement::Device device;
   device.address = info.address;
   device.vendor_id = info.vendor_id;
@@ -21,6 +23,7 @@ placement::Device ToDevice(const PciDeviceInfo& info) {
   device.numa_node = info.numa_node;
   device.iommu_group = info.iommu_group;
   device.driver = info.driver;
+  device.domains = DomainsOf(info, domains);
   return device;
 }
 
@@ -209,6 +212,46 @@ void WithholdUnviable(const HostInventory& inventory, placement::HostReport& rep
   }
 }
 
+// A device that fails is taken out alone, with its VFs, and the host goes on.
+void WithholdFailed(const HostInventory& inventory, placement::HostReport& report) {
+  std::map<PciAddress, std::string> failed;  // why
+  for (const PciDeviceInfo& info : inventory.pci_devices) {
+    if (info.off_bus) {
+      failed[info.address] = "does not answer any more (off the bus)";
+    } else if (info.fatal_errors > 0) {
+      failed[info.address] = "has reported " + std::to_string(info.fatal_errors) + " fatal errors (AER)";
+    }
+  }
+  if (failed.empty()) return;
+  for (placement::Device& device : report.devices) {
+    auto found = failed.find(device.address);
+    if (found == failed.end() && device.parent.has_value()) found = failed.find(*device.parent);
+    if (found == failed.end() || !device.assignable) continue;
+    device.assignable = false;
+    const std::string at = found->first.ToString();
+    const bool own = found->first == device.address;
+    report.warnings.push_back("device " + device.address.ToString() + " is withheld: it " +
+                              (own ? found->second : "belongs to " + at + ", which " + found->second) +
+                              "; to try it again: echo 1 > /sys/bus/pci/devices/" + at +
+                              "/remove && echo 1 > /sys/bus/pci/rescan");
+  }
+}
+
+// What of a card is left is for confidential guests only.
+void MarkSecureCards(const std::set<PciAddress>& secure, placement::HostReport& report) {
+  for (placement::Device& device : report.devices) {
+    if (!secure.contains(CardOf(device))) continue;
+    const std::string trait(placement::kSecureCardTrait);
+    auto at = std::lower_bound(device.traits.begin(), device.traits.end(), trait);
+    if (at == device.traits.end() || *at != trait) device.traits.insert(at, trait);
+  }
+  for (const PciAddress& card : secure) {
+    report.warnings.push_back("card " + card.ToString() +
+                              " is in the secure world until the host is rebooted: its functions are for "
+                              "confidential guests only");
+  }
+}
+
 // One-time-use devices that were handed out stay known, but nobody gets them.
 void WithholdUsed(const std::set<PciAddress>& one_time_use, const std::set<PciAddress>& used,
                   placement::HostReport& report) {
@@ -274,6 +317,7 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   report.can_run_guests = inventory.facts.kvm.usable;
   report.cpu_allocation_ratio = config.cpu_allocation_ratio;
   report.ram_allocation_ratio = config.ram_allocation_ratio;
+  report.disk_bytes = config.disk_bytes;
   report.warnings = inventory.warnings;
 
   ErrorList errors;
@@ -286,13 +330,18 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
     report.warnings.push_back("no NUMA node with CPUs was found: no guest can be placed");
 
   std::vector<placement::Device> devices;
-  for (const PciDeviceInfo& info : inventory.pci_devices) devices.push_back(ToDevice(info));
+  for (const PciDeviceInfo& info : inventory.pci_devices) devices.push_back(ToDevice(info, config.domains));
   std::optional<AssignedDevices> assigned =
       errors.Take(AssignDevices(config.device_spec, std::move(devices)));
   TRY(errors.ToStatus());
   report.devices = std::move(assigned->devices);
   built.unmanaged = std::move(assigned->unmanaged);
   built.one_time_use = std::move(assigned->one_time_use);
+  if (built.preflight.kind == ConfidentialKind::kVirtcca) {
+    built.cards = CardsOf(report.devices);
+    MarkSecureCards(state.secure_cards, report);
+  }
+  WithholdFailed(inventory, report);
   WithholdUnviable(inventory, report);
   WithholdUsed(built.one_time_use, state.used, report);
   report.warnings.insert(report.warnings.end(), assigned->warnings.begin(), assigned->warnings.end());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -23,6 +24,8 @@ struct BuiltReport {
   placement::HostReport report;
   std::set<PciAddress> unmanaged;     // devices whose driver the agent leaves alone
   std::set<PciAddress> one_time_use;  // devices that are withheld after their first use
+  // The card of each device on hosts whose cards are trust domains (virtCCA); empty elsewhere.
+  std::map<PciAddress, PciAddress> cards;
   PreflightReport preflight;
 };
 
@@ -31,6 +34,7 @@ struct HostState {
   PageCounts foreign = {};         // huge pages that others used when the agent started
   std::set<PciAddress> used = {};  // one-time-use devices that were handed out before
   HostSettings settings = {};
+  std::set<PciAddress> secure_cards = {};  // in the secure world until the next boot
 };
 
 // Huge pages that somebody else uses: pages in use, less those that this agent's own instances hold. Asked
@@ -45,7 +49,9 @@ PageCounts ForeignHugePages(const HostInventory& inventory, const PageCounts& ow
 //   and the configured ones are reserved.
 //   - Secure memory of each cell, if the host passes every hard check for confidential guests; where it is
 //   set aside of ordinary memory, that is less by it.
-//   - Devices: those of AssignDevices; one-time-use devices that were used are not assignable.
+//   - Devices: those of AssignDevices; one-time-use devices that were used, and devices that failed (off the
+//   bus, fatal errors) with their VFs, are not assignable. Those of a card in the secure world have the trait
+//   kSecureCardTrait.
 // Errors: those of AssignDevices; kInvalidArgument with all offences at once when the configuration names
 // memory, nodes or pages that the host does not have.
 PreflightReport CheckHost(const HostInventory& inventory, const HostConfig& config,

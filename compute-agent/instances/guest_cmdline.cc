@@ -59,6 +59,11 @@ Result<SwiotlbQuestion> ReadSwiotlb(const std::string& word, SwiotlbQuestion que
 
 }  // namespace
 
+bool IsConfidential(const placement::Claim& claim) {
+  return std::any_of(claim.cells.begin(), claim.cells.end(),
+                     [](const placement::CellBinding& cell) { return cell.secure; });
+}
+
 Result<GuestCmdline> ConfidentialCmdline(const placement::InstanceSpec& spec, bool x86) {
   SwiotlbQuestion question{
       .guest_ram_bytes = spec.memory_bytes, .max_vcpus = spec.vcpus, .x86_confidential = x86};

@@ -8,6 +8,9 @@
 
 namespace berth::agent {
 
+// Whether a claim's guest has its memory from secure memory: it never runs as an ordinary one.
+bool IsConfidential(const placement::Claim& claim);
+
 // The kernel command line of a confidential guest, and what the operator should know of it.
 struct GuestCmdline {
   std::string text;

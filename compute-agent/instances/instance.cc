@@ -30,6 +30,7 @@ using std::chrono::milliseconds;
 constexpr uint32_t kMaxAttempts = 3;
 constexpr milliseconds kSoon{20};
 constexpr milliseconds kIdle{10'000};
+constexpr milliseconds kCopyPause{200};
 constexpr milliseconds kExitStatusWait{1'000};
 constexpr int kMaxRestoreFailures = 5;
 constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
@@ -39,6 +40,7 @@ constexpr milliseconds kFirstPatience{20};
 constexpr milliseconds kMaxPatience{1'000};
 constexpr int kPauseFactor = 10;  // pings wait for an answer during at most a tenth of the time
 constexpr uint64_t kOomAdviceMib = 256;
+constexpr const char* kOnRequest = "stopped on request";
 #if defined(__x86_64__)
 constexpr bool kX86 = true;
 #else
@@ -136,7 +138,8 @@ void Instance::Recover() {
     deadline_ = Clock::now() + environment_.start_timeout;
     environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
     running_since_ = Clock::now();
-    if (record_.phase == Phase::kRunning) SetStatus(InstanceState::kRunning, record_.note);
+    if (record_.phase == Phase::kRunning) ShowRunning();
+    Count(&InstanceEvents::adopted);
     LOG(kInfo, "instance_adopted", {{"instance", record_.consumer.ToString()}, {"pid", record_.process.pid}});
     return;
   }
@@ -151,12 +154,18 @@ void Instance::Recover() {
   }
   Result<std::string> boot_id = ReadBootId();
   bool rebooted = boot_id.has_value() && *boot_id != record_.process.boot_id;
-  if (rebooted) record_.attempts = 0;
+  if (rebooted || record_.reboot) record_.attempts = 0;
+  if (record_.goal == Goal::kStopped) {
+    Finish(InstanceState::kStopped, kOnRequest);
+    return;
+  }
   if (rebooted && !environment_.policy.start_after_reboot) {
     Finish(InstanceState::kStopped, "the host was rebooted; by policy it is not started again");
     return;
   }
-  if (rebooted || record_.phase == Phase::kStarting) {
+  if (rebooted || record_.reboot || record_.phase == Phase::kStarting) {
+    record_.reboot = false;
+    record_.reset = false;
     record_.phase = Phase::kPreparing;  // the start is repeated; saved with its next step
     return;
   }
@@ -185,9 +194,17 @@ milliseconds Instance::NextStep() const {
     auto left = std::chrono::duration_cast<milliseconds>(*restart_at_ - Clock::now());
     return std::clamp(left, milliseconds(1), kIdle);
   }
-  bool repeat = record_.phase == Phase::kPreparing && adopted_;
-  bool busy =
-      repeat || record_.phase == Phase::kStarting || stop_ != Stop::kNone || exit_status_until_.has_value();
+  if (record_.phase == Phase::kPreparing && copying_) return kCopyPause;
+  bool repeat = record_.phase == Phase::kPreparing && (adopted_ || record_.goal == Goal::kStopped);
+  bool ends = process_.has_value() && (record_.goal == Goal::kStopped || record_.reboot);
+  bool busy = repeat || ends || record_.phase == Phase::kStarting || stop_ != Stop::kNone ||
+              exit_status_until_.has_value();
+  bool asks = record_.phase == Phase::kRunning && process_.has_value() &&
+              (plug_ || record_.reset || paused_ != (record_.goal == Goal::kPaused));
+  if (!busy && asks) {
+    auto left = std::chrono::duration_cast<milliseconds>(next_call_ - Clock::now());
+    return std::clamp(left, kSoon, kIdle);
+  }
   return busy ? kSoon : kIdle;
 }
 
@@ -199,17 +216,20 @@ void Instance::ForgetBrokenRecord() {
   SetStatus(InstanceState::kBuilding);
 }
 
-void Instance::StepTowardsRunning(const StartRequest& request) {
+void Instance::Step(const StartRequest& request) {
   ForgetBrokenRecord();
   if (broken_) return;
+  if (!process_.has_value() && !TakeBackUnclaimed(&request.claim)) return;
+  if ((record_.goal == Goal::kStopped || record_.reboot) && !StepTowardsStopped()) return;
   if (record_.phase != Phase::kPreparing) {
     Observe();
+    Plug(request);
     return;
   }
   if (restart_at_.has_value() && Clock::now() < *restart_at_) return;
   restart_at_.reset();
   record_.name = request.claim.name;
-  SetStatus(InstanceState::kBuilding);
+  if (!copying_) SetStatus(InstanceState::kBuilding);
   if (record_.attempts >= kMaxAttempts) {
     Finish(InstanceState::kFailed, "the VMM ended " + std::to_string(record_.attempts) +
                                        " times before it could be watched" + LastOutput());
@@ -222,25 +242,36 @@ void Instance::StepTowardsRunning(const StartRequest& request) {
 Status Instance::Prepare(const StartRequest& request) {
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
   BetweenSteps();
-  TRY_ASSIGN(placement::Claim claim, WithGuestCmdline(request.claim));
+  TRY_ASSIGN(placement::Claim claim, Composed(request.claim));
+  TRY_ASSIGN(bool disks_ready, PrepareDisks(claim));
+  copying_ = !disks_ready;
+  if (copying_) {
+    SetStatus(InstanceState::kBuilding, "a disk is being copied from its image");
+    return OkStatus();
+  }
+  TRY(PrepareNets(claim));
   TRY_ASSIGN(record_.arguments,
-             VmmArguments(claim, request.host, request.exclusive, {api_socket(), serial_socket()}));
+             VmmArguments(claim, request.host, request.exclusive, {api_socket(), serial_socket()},
+                          IsConfidential(claim) ? environment_.confidential : std::string()));
   record_.huge_pages = HugePages(request);
   record_.claim = environment_.encode_claim(request.claim);
+  TRY(UseCards(request, request.claim.devices));
   TRY(MarkUsed(request));
   BetweenSteps();
-  TRY(BindDevices(request));
+  TRY(BindDevices(request, claim));
   BetweenSteps();
   return StartProcess();
 }
 
-// A guest that was placed as a confidential one never runs as an ordinary one.
-Result<placement::Claim> Instance::WithGuestCmdline(const placement::Claim& claim) {
+// The claim as a VMM starts with it: without devices on their way out, with the disks that were attached. A
+// guest that was placed as a confidential one never runs as an ordinary one.
+Result<placement::Claim> Instance::Composed(const placement::Claim& claim) {
   placement::Claim composed = claim;
-  bool secure = std::any_of(claim.cells.begin(), claim.cells.end(),
-                            [](const placement::CellBinding& cell) { return cell.secure; });
-  if (!secure) return composed;
-  if (!environment_.confidential_vmm) {
+  std::erase_if(composed.devices, [](const placement::DeviceBinding& device) { return device.leaving; });
+  ForgetLeftDisks();
+  for (const DiskAttachment& disk : record_.disks) composed.spec.disks.push_back(DiskOption(disk));
+  if (!IsConfidential(claim)) return composed;
+  if (environment_.confidential.empty()) {
     return FailedPrecondition(
         "the instance must be confidential, this host's VMM makes no confidential guests: it was not "
         "started");
@@ -253,6 +284,29 @@ Result<placement::Claim> Instance::WithGuestCmdline(const placement::Claim& clai
   return composed;
 }
 
+// A card is marked before any of its functions is handed over, so that no fault makes it ordinary again.
+Status Instance::UseCards(const StartRequest& request,
+                          const std::vector<placement::DeviceBinding>& devices) const {
+  if (request.cards.empty() || devices.empty()) return OkStatus();
+  const bool confidential = IsConfidential(request.claim);
+  TRY_ASSIGN(std::set<PciAddress> secure, environment_.secure_cards.Read());
+  std::set<PciAddress> entering;
+  for (const placement::DeviceBinding& device : devices) {
+    auto card = request.cards.find(device.address);
+    if (card == request.cards.end() || device.leaving) continue;
+    const CardUse use{secure.contains(card->second), request.ordinary_cards.contains(card->second)};
+    TRY(MayUseCard(device.address, card->second, use, confidential));
+    if (confidential && !use.secure) entering.insert(card->second);
+  }
+  for (const PciAddress& card : entering) {
+    BetweenSteps();
+    TRY(environment_.secure_cards.Mark(card));
+    LOG(kWarning, "card_given_to_secure_world",
+        {{"card", card.ToString()}, {"instance", record_.consumer.ToString()}});
+  }
+  return OkStatus();
+}
+
 Status Instance::MarkUsed(const StartRequest& request) const {
   for (const placement::DeviceBinding& device : request.claim.devices) {
     if (request.one_time_use.contains(device.address)) TRY(environment_.used_devices.Mark(device.address));
@@ -260,12 +314,14 @@ Status Instance::MarkUsed(const StartRequest& request) const {
   return OkStatus();
 }
 
-Status Instance::BindDevices(const StartRequest& request) {
+Status Instance::BindDevices(const StartRequest& request, const placement::Claim& claim) {
   record_.note.clear();
   DeviceHandover handover(environment_.binder, environment_.vf_ports);
-  TRY_ASSIGN(record_.devices, handover.Plan(request.claim, request.unmanaged, record_.devices));
+  TRY_ASSIGN(record_.devices, handover.Plan(claim, request.unmanaged, record_.devices));
   TRY(record_.Save(record_path()));
-  return handover.HandOver(request.claim, record_.devices);
+  given_.clear();
+  for (const placement::DeviceBinding& device : claim.devices) given_.push_back(device.address);
+  return handover.HandOver(claim, record_.devices);
 }
 
 Status Instance::StartProcess() {
@@ -283,9 +339,11 @@ Status Instance::StartProcess() {
   };
   TRY_ASSIGN(process_, Process::Start({environment_.vmm_path, record_.arguments, vmm_log()}, record));
   adopted_ = false;
+  compared_ = true;
   BetweenSteps();
   deadline_ = Clock::now() + environment_.start_timeout;
   environment_.consoles->Attach(record_.consumer, serial_socket(), console_log());
+  Count(&InstanceEvents::started);
   LOG(kInfo, "instance_started",
       {{"instance", record_.consumer.ToString()}, {"name", record_.name}, {"pid", record_.process.pid}});
   return OkStatus();
@@ -300,18 +358,20 @@ void Instance::Observe() {
     CheckStarted();
   } else if (record_.phase == Phase::kRunning) {
     WatchConsole();
+    FollowGoal();
   }
 }
 
 void Instance::WatchConsole() {
   std::optional<uint64_t> slabs = environment_.consoles->TakeSwiotlbFull(record_.consumer);
   if (!slabs.has_value()) return;
+  Count(&InstanceEvents::swiotlb_full);
   std::string advice = LargerSwiotlb(*slabs);
   LOG(kWarning, "guest_swiotlb_full",
       {{"instance", record_.consumer.ToString()}, {"slabs", *slabs}, {"recommended", advice}});
   record_.note = "the guest's swiotlb buffer is full: use " + advice + " in its kernel command line";
   Save();
-  SetStatus(InstanceState::kRunning, record_.note);
+  ShowRunning();
 }
 
 void Instance::CheckStarted() {
@@ -328,7 +388,8 @@ void Instance::CheckStarted() {
       return;
     }
     running_since_ = Clock::now();
-    SetStatus(InstanceState::kRunning, record_.note);
+    if (!adopted_) paused_ = false;
+    ShowRunning();
     return;
   }
   if (Clock::now() < deadline_ || kill_reason_.has_value()) return;
@@ -375,6 +436,14 @@ bool Instance::MayRestart(InstanceState state) const {
 
 // The end of a process: the end of the instance, or by policy the beginning of the next process.
 void Instance::End(InstanceState state, const std::string& detail) {
+  if (record_.goal == Goal::kStopped) {
+    Finish(InstanceState::kStopped, kOnRequest);
+    return;
+  }
+  if (record_.reboot) {
+    Relaunch();
+    return;
+  }
   if (record_.phase == Phase::kRunning && Clock::now() - running_since_ >= environment_.policy.restart_settle)
     record_.restarts = 0;
   if (!MayRestart(state)) {
@@ -387,18 +456,30 @@ void Instance::End(InstanceState state, const std::string& detail) {
   record_.attempts = 0;
   record_.phase = Phase::kPreparing;
   Save();
+  ForgetProcess();
+  SetStatus(InstanceState::kBuilding, "restart " + std::to_string(record_.restarts) + " of " +
+                                          std::to_string(environment_.policy.restart_limit) +
+                                          " after: " + detail);
+  Count(&InstanceEvents::restarted);
+  LOG(kWarning, "instance_restarting",
+      {{"instance", record_.consumer.ToString()}, {"restart", record_.restarts}, {"detail", detail}});
+}
+
+// What was known of a process that has ended.
+void Instance::ForgetProcess() {
   environment_.consoles->Detach(record_.consumer);
   process_.reset();
   adopted_ = false;
+  stop_ = Stop::kNone;
   exit_status_until_.reset();
   kill_reason_.reset();
   ping_patience_ = kFirstPatience;
   next_ping_ = {};
-  SetStatus(InstanceState::kBuilding, "restart " + std::to_string(record_.restarts) + " of " +
-                                          std::to_string(environment_.policy.restart_limit) +
-                                          " after: " + detail);
-  LOG(kWarning, "instance_restarting",
-      {{"instance", record_.consumer.ToString()}, {"restart", record_.restarts}, {"detail", detail}});
+  paused_.reset();
+  plugged_.reset();
+  plug_ = false;
+  compared_ = false;
+  asked_back_.clear();
 }
 
 std::string Instance::ExitText(const ExitStatus& exit) const {
@@ -411,6 +492,7 @@ std::string Instance::ExitText(const ExitStatus& exit) const {
     text = "the VMM was ended by signal " + std::to_string(*exit.signal) + " (" + ::strsignal(*exit.signal) +
            ")";
     if (*exit.signal == SIGKILL && KilledForMemory(environment_.root, record_.process.pid)) {
+      Count(&InstanceEvents::out_of_memory);
       text += ": the host was out of memory; keep at least " + std::to_string(kOomAdviceMib) +
               " MiB more of its ordinary memory free (reserved_memory, confidential.nonsecure_headroom)";
     }
@@ -435,10 +517,9 @@ void Instance::Finish(InstanceState state, std::string detail) {
   record_.outcome = Outcome{state, detail};
   // Not saved (full disk): the outcome is found again from the process when the agent restarts.
   if (std::filesystem::exists(folder())) Save();
-  environment_.consoles->Detach(record_.consumer);
-  process_.reset();
-  exit_status_until_.reset();
+  ForgetProcess();
   SetStatus(state, detail);
+  if (state == InstanceState::kFailed) Count(&InstanceEvents::failed);
   LOG(kInfo, "instance_ended",
       {{"instance", record_.consumer.ToString()},
        {"state", placement::InstanceStateName(state)},
@@ -461,12 +542,28 @@ bool Instance::StepTowardsGone() {
   return CleanUp();
 }
 
+bool Instance::StepTowardsNoProcess() {
+  ForgetBrokenRecord();
+  if (broken_) return false;
+  if (!process_.has_value()) return true;
+  if (!process_->Ended()) {
+    AdvanceStop();
+    return false;
+  }
+  process_->TakeExitStatus();
+  Finish(InstanceState::kStopped, "its claim has moved to another host");
+  return true;
+}
+
 void Instance::AdvanceStop() {
   BetweenSteps();
   Clock::time_point now = Clock::now();
   switch (stop_) {
     case Stop::kNone: {
-      bool asked = record_.phase == Phase::kRunning && VmmClient(api_socket()).PowerButton().ok();
+      const bool runs = record_.phase == Phase::kRunning;
+      // A guest that stands still cannot shut down.
+      if (runs && paused_.value_or(true) && VmmClient(api_socket()).Resume().ok()) paused_ = false;
+      bool asked = runs && VmmClient(api_socket()).PowerButton().ok();
       stop_ = Stop::kPowerButton;
       deadline_ = now + (asked ? environment_.shutdown_timeout : milliseconds(0));
       return;
@@ -494,6 +591,7 @@ bool Instance::CleanUp() {
   for (const BoundDevice& device : record_.devices) {
     Status restored = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
     if (restored.ok()) continue;
+    Count(&InstanceEvents::device_faults);
     LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});
     // A driver that does not want its device back must not keep the claim for ever.
     if (++restore_failures_ < kMaxRestoreFailures) {
@@ -501,6 +599,11 @@ bool Instance::CleanUp() {
       SetStatus(InstanceState::kDeleting, restored.message());
       return false;
     }
+  }
+  if (Status removed = RemoveTaps(); !removed.ok()) {
+    LOG(kError, "tap_not_removed", {{"instance", record_.consumer.ToString()}, {"error", removed}});
+    SetStatus(InstanceState::kDeleting, removed.message());
+    if (++restore_failures_ < kMaxRestoreFailures) return false;
   }
   std::error_code error;
   BetweenSteps();

@@ -10,13 +10,18 @@
 
 #include "common/cpu_set.h"
 #include "common/status.h"
+#include "compute-agent/devices/card_trust.h"
+#include "compute-agent/images/image_store.h"
 #include "compute-agent/instances/console_hub.h"
 #include "compute-agent/instances/device_binder.h"
 #include "compute-agent/instances/device_handover.h"
+#include "compute-agent/instances/instance_events.h"
 #include "compute-agent/instances/instance_policy.h"
 #include "compute-agent/instances/instance_record.h"
 #include "compute-agent/instances/process.h"
 #include "compute-agent/instances/used_devices.h"
+#include "compute-agent/instances/vmm_client.h"
+#include "compute-agent/networks/tap_links.h"
 #include "compute-agent/sriov/vf_ports.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
@@ -30,13 +35,17 @@ struct InstanceEnvironment {
   DeviceBinder binder{"/"};
   const VfPorts* vf_ports = nullptr;  // outlives the instances
   UsedDevices used_devices{""};
-  std::string root = "/";  // holds dev/kmsg
+  SecureCards secure_cards{"", ""};
+  ImageStore* images = nullptr;  // outlives the instances
+  TapLinks* taps = nullptr;      // likewise; null: no TAP is made
+  std::string root = "/";        // holds dev/kmsg
   InstancePolicy policy;
   // Called between the steps of creation and deletion: where an agent may end without losing anything.
   std::function<void()> between_steps;
   std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
-  bool confidential_vmm = false;                                     // the VMM can make confidential guests
-  ConsoleHub* consoles = nullptr;                                    // outlives the instances
+  std::string confidential;  // what the VMM makes confidential guests by, in its words; empty: it makes none
+  ConsoleHub* consoles = nullptr;    // outlives the instances
+  InstanceEvents* events = nullptr;  // likewise
   std::chrono::milliseconds start_timeout{
       600'000};  // until the API socket answers; memory is filled meanwhile
   std::chrono::milliseconds shutdown_timeout{30'000};  // after the power button, before SIGTERM
@@ -53,6 +62,8 @@ struct StartRequest {
   const CpuSet& exclusive;                   // CPUs that no floating vCPU may use
   const std::set<PciAddress>& unmanaged;     // devices whose driver is left alone
   const std::set<PciAddress>& one_time_use;  // devices that are marked as used before they are handed out
+  const std::map<PciAddress, PciAddress>& cards;  // of devices, where cards are trust domains
+  const std::set<PciAddress>& ordinary_cards;     // of which ordinary instances have functions
 };
 
 // One instance of this host: its folder, its record, its process. Every step is recorded before it is taken,
@@ -67,13 +78,28 @@ class Instance {
   // record makes an instance that shows the error and is left alone until its folder is gone.
   static std::unique_ptr<Instance> Load(const InstanceEnvironment& environment, const Uuid& consumer);
 
-  // One step towards running.
-  void StepTowardsRunning(const StartRequest& request);
+  // One step towards what is wanted of the instance: running, paused or stopped, with the disks and devices
+  // that it is to have.
+  void Step(const StartRequest& request);
+  // What is wanted from now on; durable when it returns OK, and done by Step. kFailedPrecondition: its
+  // present state does not allow it.
+  Status Act(Action action);
+  // Likewise. The same disk again is no error; kAlreadyExists: the id belongs to another one.
+  Status AttachDisk(DiskAttachment disk);
+  // kNotFound: none was attached by this id.
+  Status DetachDisk(const std::string& id);
+  // Whether the instance, or its VMM, may still have this device.
+  bool Holds(const PciAddress& device) const;
   // Looks how the process is, starts nothing.
   void Observe();
   // One step towards nothing left: guest shut down, process ended, drivers restored, folder removed. True
   // when that is reached.
   bool StepTowardsGone();
+  // One step towards no process; everything else stays. True when that is reached.
+  bool StepTowardsNoProcess();
+  // Takes back the devices that no claim of the instance names any more. True when that is done. Only while
+  // it has no process.
+  bool TakeBackUnclaimed(const placement::Claim* claim);
   // Lets the threads of floating vCPUs run on `affinity` where it differs. Of no effect unless running.
   void AdjustAffinity(const placement::Claim& claim, const std::map<uint32_t, CpuSet>& affinity);
 
@@ -98,10 +124,34 @@ class Instance {
   void Recover();
   void ForgetBrokenRecord();
   Status Prepare(const StartRequest& request);
+  Status UseCards(const StartRequest& request, const std::vector<placement::DeviceBinding>& devices) const;
   Status MarkUsed(const StartRequest& request) const;
-  Status BindDevices(const StartRequest& request);
+  Status BindDevices(const StartRequest& request, const placement::Claim& claim);
   Status StartProcess();
-  Result<placement::Claim> WithGuestCmdline(const placement::Claim& claim);
+  Result<placement::Claim> Composed(const placement::Claim& claim);
+  // Replaces images and seeds by files of the instance's folder; false: a copy is still being made.
+  Result<bool> PrepareDisks(placement::Claim& claim);
+  Result<std::string> PrepareSeed(const std::string& seed, const placement::Claim& claim,
+                                  size_t number) const;
+  // Replaces bridges by TAPs, which are made.
+  Status PrepareNets(placement::Claim& claim);
+  Status RemoveTaps();
+  Status CheckAction(Action action) const;
+  Status Record(InstanceRecord next);
+  bool StepTowardsStopped();
+  void FollowGoal();
+  void FollowPause();
+  void FollowReset();
+  void Plug(const StartRequest& request);
+  bool PlugDisks(const VmmClient& vmm);
+  bool PlugDevices(const VmmClient& vmm, const StartRequest& request);
+  Status PlugDevice(const VmmClient& vmm, const placement::Claim& claim, const StartRequest& request,
+                    const placement::DeviceBinding& device);
+  void ForgetLeftDisks();
+  void Note(std::string text);
+  void ShowRunning();
+  void Relaunch();
+  void ForgetProcess();
   void HandleEnd();
   void End(placement::InstanceState state, const std::string& detail);
   bool MayRestart(placement::InstanceState state) const;
@@ -115,6 +165,9 @@ class Instance {
     if (environment_.between_steps) environment_.between_steps();
   }
   void SetStatus(placement::InstanceState state, std::string detail = {});
+  void Count(std::atomic<uint64_t> InstanceEvents::* event) const {
+    if (environment_.events != nullptr) ++(environment_.events->*event);
+  }
   std::string LastOutput() const;
   std::string ExitText(const ExitStatus& exit) const;
 
@@ -130,7 +183,15 @@ class Instance {
   std::optional<std::string> kill_reason_;              // why the agent itself killed the process
   int restore_failures_ = 0;
   Clock::time_point running_since_{};
-  std::optional<Clock::time_point> restart_at_;  // by policy, not before
+  std::optional<Clock::time_point> restart_at_;   // by policy, not before
+  bool copying_ = false;                          // a disk is being copied
+  std::optional<bool> paused_;                    // as far as known
+  std::optional<std::set<std::string>> plugged_;  // ids of the VMM's devices, as far as known
+  std::vector<PciAddress> given_;                 // devices of the claim that the VMM was last compared with
+  bool compared_ = false;                         // the VMM began with given_, or was compared with the claim
+  bool plug_ = false;                             // disks or devices may differ from what is wanted
+  Clock::time_point next_call_{};                 // of the VMM, after one that failed
+  std::map<std::string, Clock::time_point> asked_back_;  // device ids: when the guest is asked again
   // A VMM that accepts but does not answer is asked ever more rarely and patiently: one thread serves all.
   std::chrono::milliseconds ping_patience_{20};
   Clock::time_point next_ping_{};

@@ -17,11 +17,43 @@ constexpr std::pair<Phase, const char*> kPhases[] = {{Phase::kPreparing, "prepar
                                                      {Phase::kRunning, "running"},
                                                      {Phase::kExited, "exited"}};
 
+constexpr std::pair<Goal, const char*> kGoals[] = {
+    {Goal::kRunning, "running"}, {Goal::kStopped, "stopped"}, {Goal::kPaused, "paused"}};
+
+const char* GoalName(Goal goal) {
+  for (const auto& [value, name] : kGoals) {
+    if (value == goal) return name;
+  }
+  return "";
+}
+
 const char* PhaseName(Phase phase) {
   for (const auto& [value, name] : kPhases) {
     if (value == phase) return name;
   }
   return "";
+}
+
+// Throws what nlohmann::json throws, as do the other readers.
+Status ReadWishes(const json& root, InstanceRecord& record) {
+  const std::string wanted =
+      root.value("goal", std::string("running"));  // not in records of earlier versions
+  bool known = false;
+  for (const auto& [goal, name] : kGoals) {
+    if (wanted != name) continue;
+    record.goal = goal;
+    known = true;
+  }
+  if (!known) return DataLoss("unknown goal of an instance record");
+  record.reboot = root.value("reboot", false);
+  record.reset = root.value("reset", false);
+  record.taps = root.value("taps", std::vector<std::string>());
+  for (const json& disk : root.value("disks", json::array())) {
+    record.disks.push_back({disk.at("id").get<std::string>(), disk.at("path").get<std::string>(),
+                            disk.at("readonly").get<bool>(), disk.at("direct").get<bool>(),
+                            disk.at("serial").get<std::string>(), disk.at("leaving").get<bool>()});
+  }
+  return OkStatus();
 }
 
 // Throws what nlohmann::json throws; only FromJson calls it.
@@ -54,6 +86,7 @@ Result<InstanceRecord> Read(const json& root) {
     record.huge_pages[key] = pages.at("count").get<uint64_t>();
   }
   record.note = root.at("note").get<std::string>();
+  TRY(ReadWishes(root, record));
   if (root.contains("outcome")) {
     const json& outcome = root.at("outcome");
     auto state = placement::ParseInstanceState(outcome.at("state").get<std::string>());
@@ -71,11 +104,16 @@ std::string InstanceRecord::ToJson() const {
       {"consumer", consumer.ToString()},
       {"name", name},
       {"phase", PhaseName(phase)},
+      {"goal", GoalName(goal)},
+      {"reboot", reboot},
+      {"reset", reset},
+      {"disks", json::array()},
       {"attempts", attempts},
       {"restarts", restarts},
       {"process", {{"pid", process.pid}, {"start_time", process.start_time}, {"boot_id", process.boot_id}}},
       {"arguments", arguments},
       {"devices", json::array()},
+      {"taps", taps},
       {"huge_pages", json::array()},
       {"claim", claim},
       {"note", note}};
@@ -84,6 +122,14 @@ std::string InstanceRecord::ToJson() const {
                                {"original_driver", device.original_driver},
                                {"managed", device.managed},
                                {"port", device.port}});
+  }
+  for (const DiskAttachment& disk : disks) {
+    root["disks"].push_back({{"id", disk.id},
+                             {"path", disk.path},
+                             {"readonly", disk.readonly},
+                             {"direct", disk.direct},
+                             {"serial", disk.serial},
+                             {"leaving", disk.leaving}});
   }
   for (const auto& [key, count] : huge_pages) {
     root["huge_pages"].push_back({{"node", key.first}, {"size_bytes", key.second}, {"count", count}});

@@ -12,6 +12,8 @@
 #include "common/status.h"
 #include "common/uuid.h"
 #include "compute-agent/devices/host_config.h"
+#include "compute-agent/instances/disk_attachment.h"
+#include "compute-agent/instances/instance_action.h"
 #include "placement/model/claim.h"
 
 namespace berth::agent {
@@ -21,7 +23,7 @@ enum class Phase {
   kPreparing,  // devices are being bound; no process was started, or its start is to be repeated
   kStarting,   // a process was forked (see ProcessId); it may not have reached exec
   kRunning,    // the VMM answered on its API socket
-  kExited,     // the process is gone, `outcome` says how; never started again
+  kExited,     // the process is gone, `outcome` says how; started again only when asked
 };
 
 // Identifies a process beyond the reuse of its number.
@@ -56,11 +58,16 @@ struct InstanceRecord {
   Uuid consumer;
   std::string name;
   Phase phase = Phase::kPreparing;
+  Goal goal = Goal::kRunning;
+  bool reboot = false;  // the process is to end, and another one to be started
+  bool reset = false;   // the machine is to be reset; may happen twice if the agent ends meanwhile
+  std::vector<DiskAttachment> disks;
   uint32_t attempts = 0;  // processes forked so far
   uint32_t restarts = 0;  // in a row, by policy
   ProcessId process;
   std::vector<std::string> arguments;  // of the VMM, without argv[0]
   std::vector<BoundDevice> devices;    // given to vfio-pci, or about to be
+  std::vector<std::string> taps;       // TAP interfaces made for it, or about to be
   PageCounts huge_pages;               // that the guest's memory takes
   std::string claim;                   // as ClaimReporter::EncodeClaim gave it; empty: cannot be made again
   std::string note;                    // shown in the status of a running instance

@@ -1,9 +1,11 @@
 #include "compute-agent/instances/placement_proof.h"
 
 #include <dirent.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -137,6 +139,51 @@ Result<ProcessPlacement> ReadProcessPlacement(pid_t pid, const std::string& proc
   TRY_ASSIGN(std::string maps, ReadFile(proc + "/" + std::to_string(pid) + "/numa_maps", kMaxNumaMaps));
   placement.guest_memory = BoundMemory(maps);
   return placement;
+}
+
+Result<std::set<std::string>> OpenVfioNodes(pid_t pid, const std::string& proc) {
+  const std::string folder = proc + "/" + std::to_string(pid) + "/fd";
+  std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(folder.c_str()), ::closedir);
+  if (entries == nullptr) return ErrnoStatus(folder, errno);
+  std::set<std::string> nodes;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    char target[256];
+    ssize_t length = ::readlink((folder + "/" + entry->d_name).c_str(), target, sizeof target);
+    if (length <= 0) continue;
+    std::string node(target, static_cast<size_t>(length));
+    if (node.starts_with("/dev/vfio/")) nodes.insert(std::move(node));
+  }
+  return nodes;
+}
+
+std::vector<std::string> CompareDevices(const placement::Claim& claim, const std::string& root,
+                                        const std::set<std::string>& open) {
+  std::vector<std::string> violations;
+  for (const placement::DeviceBinding& device : claim.devices) {
+    if (device.leaving) continue;
+    const std::string name = "device " + device.address.ToString();
+    const std::filesystem::path folder =
+        std::filesystem::path(root) / "sys/bus/pci/devices" / device.address.ToString();
+    std::error_code error;
+    if (!std::filesystem::exists(folder, error)) {
+      violations.push_back(name + " is gone");
+      continue;
+    }
+    std::string text = ReadFile(folder / "numa_node").value_or("");
+    while (text.ends_with('\n')) text.pop_back();
+    const std::optional<uint64_t> node = Number(text);
+    if (device.numa_node.has_value() && node.has_value() && *node != *device.numa_node) {
+      violations.push_back(name + " is on node " + text + ", claimed is node " +
+                           std::to_string(*device.numa_node));
+    }
+    const std::string group = std::filesystem::read_symlink(folder / "iommu_group", error).filename();
+    bool held = open.contains("/dev/vfio/" + group);
+    for (const auto& entry : std::filesystem::directory_iterator(folder / "vfio-dev", error)) {
+      held = held || open.contains("/dev/vfio/devices/" + entry.path().filename().string());
+    }
+    if (!held) violations.push_back(name + " is not open in the VMM");
+  }
+  return violations;
 }
 
 std::vector<std::string> ComparePlacement(const placement::Claim& claim,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,15 @@ Result<std::vector<VcpuThread>> ReadVcpuThreads(pid_t pid, const std::string& pr
 // ReadVcpuThreads, and /proc/PID/numa_maps. kNotFound when there is no such process. Walks the page tables of
 // the process: seconds for hundreds of GiB of base pages.
 Result<ProcessPlacement> ReadProcessPlacement(pid_t pid, const std::string& proc = "/proc");
+
+// The device nodes of VFIO ("/dev/vfio/7", "/dev/vfio/devices/vfio0") that a process has open. kNotFound when
+// there is no such process; kPermissionDenied when it may not be looked at.
+Result<std::set<std::string>> OpenVfioNodes(pid_t pid, const std::string& proc = "/proc");
+
+// The differences between the claim's devices and the truth: where `root`/sys says that each is, and whether
+// the VMM has its node (`open`). Devices on their way out are not looked at.
+std::vector<std::string> CompareDevices(const placement::Claim& claim, const std::string& root,
+                                        const std::set<std::string>& open);
 
 // The differences between claim and truth, one sentence each; empty: the placement is proven. `affinity` is
 // VcpuAffinity of the claim. Memory of a claim without cells has no place to compare with.

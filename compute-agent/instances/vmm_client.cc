@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <nlohmann/json.hpp>
 
 #include "common/unique_fd.h"
 
@@ -16,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxAnswer = 64 << 10;
+constexpr size_t kMaxAnswer = 1 << 20;  // vm.info of a machine with hundreds of vCPUs and devices
 
 // Waits for `events`, false at the deadline.
 bool Wait(int fd, short events, Clock::time_point deadline) {
@@ -74,12 +76,33 @@ Result<std::string> ReadAnswer(int fd, Clock::time_point deadline) {
 
 }  // namespace
 
-Result<std::string> VmmClient::Call(std::string_view method, std::string_view name) const {
+Result<VmmInfo> VmmClient::Info() const {
+  TRY_ASSIGN(std::string text, Call("GET", "vm.info"));
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    VmmInfo info;
+    info.state = json.at("state").get<std::string>();
+    for (const nlohmann::json& device : json.at("runtime").at("devices")) {
+      info.devices.insert(device.at("id").get<std::string>());
+    }
+    return info;
+  } catch (const std::exception& error) {
+    return Internal(std::string("the VMM's vm.info makes no sense: ") + error.what());
+  }
+}
+
+Status VmmClient::RemoveDevice(const std::string& id) const {
+  return Call("PUT", "vm.remove-device", nlohmann::json{{"id", id}}.dump()).status();
+}
+
+Result<std::string> VmmClient::Call(std::string_view method, std::string_view name,
+                                    std::string_view body) const {
   Clock::time_point deadline = Clock::now() + timeout_;
   TRY_ASSIGN(UniqueFd fd, Connect(socket_path_));
   std::string request =
       std::string(method) + " /api/v1/" + std::string(name) +
-      " HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+      " HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\nConnection: close\r\n\r\n" + std::string(body);
   // A fresh UNIX socket takes these few bytes at once.
   if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(request.size())) {
@@ -89,10 +112,10 @@ Result<std::string> VmmClient::Call(std::string_view method, std::string_view na
   // "HTTP/1.1 204 No Content"
   if (!answer.starts_with("HTTP/1.") || answer.size() < 12) return Internal("the VMM's answer is not HTTP");
   size_t head = answer.find("\r\n\r\n");
-  std::string body = head == std::string::npos ? "" : answer.substr(head + 4);
-  if (answer[9] == '2') return body;
+  std::string text = head == std::string::npos ? "" : answer.substr(head + 4);
+  if (answer[9] == '2') return text;
   return Status{StatusCode::kFailedPrecondition,
-                std::string(name) + ": " + answer.substr(9, answer.find('\r') - 9) + ": " + body};
+                std::string(name) + ": " + answer.substr(9, answer.find('\r') - 9) + ": " + text};
 }
 
 }  // namespace berth::agent

@@ -1,12 +1,19 @@
 #pragma once
 
 #include <chrono>
+#include <set>
 #include <string>
 #include <string_view>
 
 #include "common/status.h"
 
 namespace berth::agent {
+
+// What vm.info says of a machine, as far as the agent looks at it.
+struct VmmInfo {
+  std::string state;              // "Created", "Running", "Paused", "Shutdown"
+  std::set<std::string> devices;  // ids of its devices, also of those that the guest is to let go of
+};
 
 // The few calls of the VMM's REST API (HTTP/1.1 over a UNIX socket) that the agent needs. Each call opens a
 // connection of its own and is bounded by the timeout. kUnavailable: nobody listens (yet); kDeadlineExceeded:
@@ -19,9 +26,19 @@ class VmmClient {
   Status Ping() const { return Call("GET", "vmm.ping").status(); }
   // Asks the guest's operating system to shut down.
   Status PowerButton() const { return Call("PUT", "vm.power-button").status(); }
+  Status Pause() const { return Call("PUT", "vm.pause").status(); }
+  Status Resume() const { return Call("PUT", "vm.resume").status(); }
+  // The machine starts anew, in the same process.
+  Status Reset() const { return Call("PUT", "vm.reboot").status(); }
+  Result<VmmInfo> Info() const;
+  // `json`: the disk, or the host's device, as vm.create has it.
+  Status AddDisk(std::string_view json) const { return Call("PUT", "vm.add-disk", json).status(); }
+  Status AddDevice(std::string_view json) const { return Call("PUT", "vm.add-device", json).status(); }
+  // Asks the guest to let go of it; Info tells when it has.
+  Status RemoveDevice(const std::string& id) const;
 
  private:
-  Result<std::string> Call(std::string_view method, std::string_view name) const;
+  Result<std::string> Call(std::string_view method, std::string_view name, std::string_view body = {}) const;
 
   std::string socket_path_;
   std::chrono::milliseconds timeout_;

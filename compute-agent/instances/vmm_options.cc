@@ -108,10 +108,22 @@ std::map<uint32_t, uint32_t> SegmentsOfCells(const Claim& claim, const HostRepor
   return segments;
 }
 
+// The guest's virtual IOMMU in the VMM's words; empty: none. As under Nova, devices of the host are behind
+// it; emulated ones are not. An Intel IOMMU of the VMM has what Nova asks for (interrupt remapping, with
+// 32-bit numbers where KVM has them, caching mode, device TLBs, 48 bits of addresses where the host has
+// them).
+Result<std::string> IommuModelOf(const std::string& model) {
+  if (model.empty() || model == "intel") return model;
+  if (model == "virtio" || model == "auto") return std::string("virtio");
+  const std::string why = model == "smmuv3" ? "an SMMUv3 is a part of AArch64 machines" : "it is unknown";
+  return {FailedPrecondition("the vIOMMU model \"" + model + "\" cannot be had: " + why, "hw:viommu_model",
+                             "virtio, intel or auto")};
+}
+
 std::string Device(const placement::DeviceBinding& device, const Claim& claim, const HostReport& host,
                    const std::map<uint32_t, uint32_t>& segments) {
   const std::string address = device.address.ToString();
-  std::string text = "--device=path=/sys/bus/pci/devices/" + address + ",id=pci-" + address;
+  std::string text = "--device=path=/sys/bus/pci/devices/" + address + ",id=" + VmmDeviceId(device.address);
   const std::optional<uint32_t> cell = GuestCellOf(device, claim, host);
   const uint32_t segment = cell.has_value() ? segments.at(*cell) : 0;
   return segment == 0 ? text : text + ",pci_segment=" + std::to_string(segment);
@@ -140,6 +152,10 @@ Status CheckClaimShape(const Claim& claim, const HostReport& host) {
 }
 
 }  // namespace
+
+std::string VmmDeviceId(const PciAddress& address) {
+  return "pci-" + address.ToString();
+}
 
 CpuSet ExclusiveCpus(const std::vector<Claim>& claims) {
   CpuSet exclusive;
@@ -177,8 +193,10 @@ std::map<uint32_t, CpuSet> VcpuAffinity(const Claim& claim, const HostReport& ho
 }
 
 Result<std::vector<std::string>> VmmArguments(const Claim& claim, const HostReport& host,
-                                              const CpuSet& exclusive, const VmmPaths& paths) {
+                                              const CpuSet& exclusive, const VmmPaths& paths,
+                                              const std::string& confidential) {
   TRY(CheckClaimShape(claim, host));
+  TRY_ASSIGN(const std::string iommu, IommuModelOf(claim.spec.viommu));
   const placement::InstanceSpec& spec = claim.spec;
   std::vector<std::string> arguments = {"--api-socket=" + paths.api_socket,
                                         "--serial=socket=" + paths.serial_socket, "--kernel=" + spec.kernel};
@@ -193,9 +211,11 @@ Result<std::vector<std::string>> VmmArguments(const Claim& claim, const HostRepo
     arguments.push_back("--memory=size=0");
   }
   const std::map<uint32_t, uint32_t> segments = SegmentsOfCells(claim, host);
-  if (segments.size() > 1) {
-    arguments.push_back("--platform=num_pci_segments=" + std::to_string(segments.size()));
-  }
+  std::string platform;
+  if (segments.size() > 1) platform = "num_pci_segments=" + std::to_string(segments.size());
+  if (iommu == "intel") platform += (platform.empty() ? "" : ",") + std::string("iommu_model=intel");
+  if (!confidential.empty()) platform += (platform.empty() ? "" : ",") + ("confidential=" + confidential);
+  if (!platform.empty()) arguments.push_back("--platform=" + platform);
   for (const CellBinding& cell : claim.cells) {
     const Cell* host_cell = FindCell(host, cell.host_cell);
     uint64_t base_page = host_cell->pages.empty() ? 4096 : host_cell->pages.front().size_bytes;
@@ -205,8 +225,10 @@ Result<std::vector<std::string>> VmmArguments(const Claim& claim, const HostRepo
   for (const std::string& disk : spec.disks) arguments.push_back("--disk=" + disk);
   for (const std::string& net : spec.nets) arguments.push_back("--net=" + net);
   for (const placement::DeviceBinding& device : claim.devices) {
-    arguments.push_back(Device(device, claim, host, segments));
+    arguments.push_back(Device(device, claim, host, segments) + (iommu.empty() ? "" : ",iommu=on"));
   }
+  // A machine has a virtio-iommu when something is behind it.
+  if (iommu == "virtio" && claim.devices.empty()) arguments.push_back("--rng=src=/dev/urandom,iommu=on");
   return arguments;
 }
 

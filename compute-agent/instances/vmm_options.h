@@ -20,6 +20,9 @@ CpuSet ExclusiveCpus(const std::vector<placement::Claim>& claims);
 std::map<uint32_t, CpuSet> VcpuAffinity(const placement::Claim& claim, const placement::HostReport& host,
                                         const CpuSet& exclusive);
 
+// The id that a device of the host has within the VMM.
+std::string VmmDeviceId(const PciAddress& address);
+
 // Where the VMM of an instance talks to the agent.
 struct VmmPaths {
   std::string api_socket;
@@ -29,11 +32,12 @@ struct VmmPaths {
 // The arguments of berth-vmm (without argv[0]) that make the machine which the claim describes: one memory
 // zone bound to its host node and one guest NUMA node per cell, vCPU affinity, distances of the chosen cells,
 // each device in a PCI segment of the guest node that is on its host node (or nearest to it).
+// `confidential`: the platform that keeps the guest's memory from the host, in the VMM's words; empty: none.
 // Every value is attached to its option ("--kernel=/x"), so that no value can be taken for an option. Pure.
 // kInvalidArgument with the field: kernel, initramfs or disk that is no absolute path; kFailedPrecondition: a
 // cell that the host does not report.
 Result<std::vector<std::string>> VmmArguments(const placement::Claim& claim,
                                               const placement::HostReport& host, const CpuSet& exclusive,
-                                              const VmmPaths& paths);
+                                              const VmmPaths& paths, const std::string& confidential = {});
 
 }  // namespace berth::agent

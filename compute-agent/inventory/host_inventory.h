@@ -33,6 +33,7 @@ struct NumaNodeInfo {
   std::vector<CpuSet> siblings;  // threads of each core: a partition of `cpus`, ascending by first CPU
   uint64_t memory_bytes = 0;     // MemTotal: all memory that the kernel manages there, huge pages included
   uint64_t memory_free_bytes = 0;
+  uint64_t memory_available_bytes = 0;  // free, or held for files only: what programs can still have
   // Ascending by size. The first is the base page size (total = memory that is not in huge pages), the others
   // the huge page pools.
   std::vector<PageCount> pages;
@@ -59,6 +60,14 @@ struct PciDeviceInfo {
   uint32_t sriov_num_vfs = 0;                 // how many are enabled
   std::vector<PciAddress> virtual_functions;  // of a PF, by VF index as far as the links are readable
   std::vector<std::string> netdevs;           // network interfaces on top of it, sorted
+  // The bridges between the root complex and the device, as its path in sysfs has them: the root port first.
+  // Empty for devices of the root complex, and where the path is not told.
+  std::vector<PciAddress> bridges;
+  // It does not answer any more: its configuration space reads as ones only (PCI Express Base 6.0, 2.3.2:
+  // what a Root Complex returns for a request that nobody completed). False where it may not be read.
+  bool off_bus = false;
+  // Fatal errors that the kernel has counted of it since it found it (aer_dev_fatal, TOTAL_ERR_FATAL).
+  uint64_t fatal_errors = 0;
 
   friend bool operator==(const PciDeviceInfo&, const PciDeviceInfo&) = default;
 };

@@ -147,6 +147,7 @@ NumaNodeInfo ReadNode(const Folder& folder, uint32_t id, std::optional<uint64_t>
   if (std::optional<Meminfo> info = ReadMeminfoText(folder.Read("meminfo"), path, warnings)) {
     node.memory_bytes = info->total_bytes.value_or(0);
     node.memory_free_bytes = std::min(info->free_bytes.value_or(0), node.memory_bytes);
+    node.memory_available_bytes = AvailableBytes(*info);
     AddPoolOfMeminfo(*info, default_huge_bytes, pools);
   }
   FinishPages(node, std::move(pools), page_bytes, folder.path(), warnings);
@@ -179,6 +180,7 @@ NumaNodeInfo ImplicitNode(const Root& root, const CpuTopology& cpus, const std::
   if (machine.has_value()) {
     node.memory_bytes = machine->total_bytes.value_or(0);
     node.memory_free_bytes = std::min(machine->free_bytes.value_or(0), node.memory_bytes);
+    node.memory_available_bytes = AvailableBytes(*machine);
     AddPoolOfMeminfo(*machine, machine->huge_size_bytes, pools);
   }
   FinishPages(node, std::move(pools), BasePageBytes(root), "/proc/meminfo", warnings);

@@ -100,6 +100,15 @@ void ReadSriov(const Folder& folder, const std::map<uint32_t, std::string>& virt
   }
 }
 
+// The header's first 16 bytes are read: a VF's identification alone reads as ones even when it is well
+// (SR-IOV 1.1, 3.4.1.1), its command and class do not. Each byte costs a request to the device, so no more
+// are.
+bool IsOffBus(const Folder& folder) {
+  constexpr size_t kBytes = 16;
+  Result<std::string> start = folder.ReadStart("config", kBytes);
+  return start.has_value() && *start == std::string(kBytes, '\xff');
+}
+
 Result<PciDeviceInfo> ReadDevice(const Folder& folder, const PciAddress& address, Warnings& warnings) {
   PciDeviceInfo device;
   device.address = address;
@@ -124,10 +133,35 @@ Result<PciDeviceInfo> ReadDevice(const Folder& folder, const PciAddress& address
     }
   }
   std::sort(device.netdevs.begin(), device.netdevs.end());
+  for (const std::string& name : names) {
+    if (name == "config") device.off_bus = IsOffBus(folder);
+    // Only functions with Advanced Error Reporting have it.
+    if (name == "aer_dev_fatal")
+      device.fatal_errors = ReadOptional(folder, name, ParseFatalErrors, warnings).value_or(0);
+  }
   device.numa_node = ReadOptional(folder, "numa_node", ParseOptionalId, warnings).value_or(std::nullopt);
   ReadDriverAndGroup(folder, device, warnings);
   ReadSriov(folder, virtfns, has_physfn, device, warnings);
   return device;
+}
+
+// "../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0": the addresses between the root bus and the device.
+std::vector<PciAddress> BridgesOf(std::string_view target) {
+  std::vector<PciAddress> addresses;
+  bool below_root = false;
+  while (!target.empty()) {
+    size_t slash = target.find('/');
+    std::string part(target.substr(0, slash));
+    target.remove_prefix(slash == std::string_view::npos ? target.size() : slash + 1);
+    if (part.starts_with("pci")) {
+      below_root = true;
+      addresses.clear();
+    } else if (below_root) {
+      if (auto address = PciAddress::Parse(part); address.has_value()) addresses.push_back(*address);
+    }
+  }
+  if (!addresses.empty()) addresses.pop_back();  // the device itself
+  return addresses;
 }
 
 // A VF needs its PF; what the two sides say of each other is compared.
@@ -184,6 +218,8 @@ std::vector<PciDeviceInfo> ReadPciDevices(const Root& root, Warnings& warnings) 
       warnings.Add("PCI device " + address->ToString() + " ignored: " + device.error().message());
       continue;
     }
+    // A recorded tree may have folders where the kernel has links.
+    if (auto target = folder->LinkTarget(name); target.has_value()) device->bridges = BridgesOf(*target);
     devices.push_back(*std::move(device));
   }
   std::sort(devices.begin(), devices.end(),

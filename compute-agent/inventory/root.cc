@@ -48,11 +48,30 @@ Result<std::string> Folder::Read(std::string_view name, size_t limit) const {
   return ReadToEnd(fd.get(), PathOf(name), limit);
 }
 
-Result<std::string> Folder::LinkName(std::string_view name) const {
+Result<std::string> Folder::ReadStart(std::string_view name, size_t bytes) const {
+  std::string file(name);
+  UniqueFd fd(::openat(fd_.get(), file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  if (!fd.valid()) return ErrnoStatus(PathOf(name), errno);
+  struct stat info{};
+  if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(PathOf(name), errno);
+  if (!S_ISREG(info.st_mode)) return FailedPrecondition(PathOf(name) + " is not a regular file");
+  std::string start(bytes, '\0');
+  ssize_t n = ::pread(fd.get(), start.data(), start.size(), 0);
+  if (n < 0) return ErrnoStatus(PathOf(name), errno);
+  start.resize(static_cast<size_t>(n));
+  return start;
+}
+
+Result<std::string> Folder::LinkTarget(std::string_view name) const {
   std::array<char, PATH_MAX> target;
   ssize_t n = ::readlinkat(fd_.get(), std::string(name).c_str(), target.data(), target.size());
   if (n < 0) return ErrnoStatus(PathOf(name), errno);
-  std::string_view text(target.data(), static_cast<size_t>(n));
+  return std::string(target.data(), static_cast<size_t>(n));
+}
+
+Result<std::string> Folder::LinkName(std::string_view name) const {
+  TRY_ASSIGN(std::string target, LinkTarget(name));
+  std::string_view text = target;
   while (text.size() > 1 && text.back() == '/') text.remove_suffix(1);
   size_t slash = text.rfind('/');
   return std::string(slash == std::string_view::npos ? text : text.substr(slash + 1));

@@ -23,8 +23,11 @@ class Folder {
   // Content of a regular file, at most `limit` bytes (kOutOfRange above). Pipes and device nodes are refused.
   // Errors name the path; kNotFound when there is none.
   Result<std::string> Read(std::string_view name, size_t limit = kMaxAttributeBytes) const;
-  // Last component of a symbolic link's target; the target itself need not exist.
+  // The first bytes of a regular file, fewer if it is shorter.
+  Result<std::string> ReadStart(std::string_view name, size_t bytes) const;
+  // Last component of a symbolic link's target, or the whole of it; the target itself need not exist.
   Result<std::string> LinkName(std::string_view name) const;
+  Result<std::string> LinkTarget(std::string_view name) const;
   // A directory in it.
   Result<Folder> Open(std::string_view name) const;
   // Names in it without "." and "..", in no order; kOutOfRange above kMaxEntries.

@@ -127,9 +127,14 @@ Result<std::vector<uint32_t>> ParseDistances(std::string_view text) {
 Result<Meminfo> ParseMeminfo(std::string_view text) {
   Meminfo info;
   const std::pair<std::string_view, std::optional<uint64_t>*> known[] = {
-      {"MemTotal", &info.total_bytes},         {"MemFree", &info.free_bytes},
-      {"HugePages_Total", &info.huge_total},   {"HugePages_Free", &info.huge_free},
+      {"MemTotal", &info.total_bytes},
+      {"MemFree", &info.free_bytes},
+      {"HugePages_Total", &info.huge_total},
+      {"HugePages_Free", &info.huge_free},
       {"Hugepagesize", &info.huge_size_bytes},
+      {"Active(file)", &info.active_file_bytes},
+      {"Inactive(file)", &info.inactive_file_bytes},
+      {"SReclaimable", &info.reclaimable_bytes},
   };
   while (!text.empty()) {
     std::string_view line = Strip(NextLine(text));
@@ -147,6 +152,25 @@ Result<Meminfo> ParseMeminfo(std::string_view text) {
     }
   }
   return info;
+}
+
+uint64_t AvailableBytes(const Meminfo& info) {
+  const uint64_t total = info.total_bytes.value_or(0);
+  uint64_t available = 0;
+  for (const auto& part :
+       {info.free_bytes, info.active_file_bytes, info.inactive_file_bytes, info.reclaimable_bytes})
+    available += std::min(part.value_or(0), total - available);
+  return available;
+}
+
+Result<uint64_t> ParseFatalErrors(std::string_view text) {
+  constexpr std::string_view kKey = "TOTAL_ERR_FATAL";
+  const std::string_view whole = text;
+  while (!text.empty()) {
+    std::string_view line = Strip(NextLine(text));
+    if (line.starts_with(kKey)) return ParseUnsigned(line.substr(kKey.size()));
+  }
+  return NotA("a list of fatal errors with their total", whole);
 }
 
 Result<uint64_t> ParseHugePagesName(std::string_view name) {

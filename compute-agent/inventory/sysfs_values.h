@@ -35,12 +35,17 @@ Result<std::vector<uint32_t>> ParseDistances(std::string_view text);
 struct Meminfo {
   std::optional<uint64_t> total_bytes;
   std::optional<uint64_t> free_bytes;
-  std::optional<uint64_t> huge_total;  // of the default huge page size
+  std::optional<uint64_t> active_file_bytes;  // page cache, which the kernel gives back when memory is needed
+  std::optional<uint64_t> inactive_file_bytes;
+  std::optional<uint64_t> reclaimable_bytes;  // SReclaimable: likewise
+  std::optional<uint64_t> huge_total;         // of the default huge page size
   std::optional<uint64_t> huge_free;
   std::optional<uint64_t> huge_size_bytes;  // only in /proc/meminfo
 };
 // kInvalidArgument when a known line has no number; unknown lines are skipped.
 Result<Meminfo> ParseMeminfo(std::string_view text);
+// Free memory, and what the kernel can take back from files; never more than there is.
+uint64_t AvailableBytes(const Meminfo& info);
 
 // /sys/kernel/tmm/memory_info of openEuler's virtCCA driver: a line "available: 2 numa nodes (0 1)", then
 // four lines a node such as "numa node 0 size:      98304Mi" (also free, cvm used, meta_data used).
@@ -53,6 +58,9 @@ struct TmmNode {
   uint64_t metadata_bytes = 0;
 };
 Result<std::vector<TmmNode>> ParseTmmMemoryInfo(std::string_view text);
+
+// The number of the line TOTAL_ERR_FATAL of aer_dev_fatal. kInvalidArgument: there is none.
+Result<uint64_t> ParseFatalErrors(std::string_view text);
 
 // "hugepages-2048kB" -> bytes.
 Result<uint64_t> ParseHugePagesName(std::string_view name);

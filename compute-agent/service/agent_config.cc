@@ -65,6 +65,7 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
   std::vector<std::string_view> keys = {"name",
                                         "state_dir",
                                         "vmm",
+                                        "metrics_listen",
                                         "shutdown_timeout",
                                         "start_timeout",
                                         "report_interval",
@@ -82,6 +83,7 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
   config.name = ReadText(root, "name", "", errors);
   config.state_dir = ReadText(root, "state_dir", config.state_dir, errors);
   config.vmm = ReadText(root, "vmm", "", errors);
+  config.metrics_listen = ReadText(root, "metrics_listen", "", errors);
   config.shutdown_timeout = ReadSeconds(root, "shutdown_timeout", 0, 3600, config.shutdown_timeout, errors);
   config.start_timeout = ReadSeconds(root, "start_timeout", 1, 86400, config.start_timeout, errors);
   config.report_interval = ReadSeconds(root, "report_interval", 1, 3600, config.report_interval, errors);

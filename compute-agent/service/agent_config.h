@@ -20,11 +20,13 @@ namespace berth::agent {
 //   restart_limit     restarts in a row (1 to 1000), default 5
 //   start_after_reboot  yes or no: VMs that ran when the host went down, default yes
 //   unclaimed_instances  heal, report or stop: running VMs that placement does not know, default heal
+//   metrics_listen    HOST:PORT that serves GET /metrics for Prometheus, without authentication; default none
 //   report_interval   seconds (1 to 3600) between two looks at the hardware, default 60
 struct AgentConfig {
   std::string name;
   std::string state_dir = "/var/lib/berth/agent";
   std::string vmm;
+  std::string metrics_listen;
   std::chrono::milliseconds shutdown_timeout{30'000};
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds report_interval{60'000};

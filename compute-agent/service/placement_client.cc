@@ -80,6 +80,17 @@ Status PlacementClient::RestoreClaim(const std::string& encoded) {
   return wire::FromGrpc(stub_->CreateClaim(&context, request, &response), context);
 }
 
+Status PlacementClient::DropDevice(const Uuid& consumer, const PciAddress& device) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::ChangeDeviceRequest request;
+  request.set_consumer(consumer.ToString());
+  request.set_change(v1::DEVICE_CHANGE_DROP);
+  request.mutable_device()->set_address(device.ToString());
+  v1::ChangeDeviceResponse response;
+  return wire::FromGrpc(stub_->ChangeDevice(&context, request, &response), context);
+}
+
 void PlacementClient::StartWatch(ClaimSink& sink) {
   sink_ = &sink;
   watch_.Start(*this);

@@ -39,6 +39,7 @@ class PlacementClient final : public ClaimReporter, private placement::EventSink
   Status FinalizeClaim(const Uuid& consumer) override;
   std::string EncodeClaim(const placement::Claim& claim) const override { return ClaimText(claim); }
   Status RestoreClaim(const std::string& encoded) override;
+  Status DropDevice(const Uuid& consumer, const PciAddress& device) override;
   // The claim as JSON of its message.
   static std::string ClaimText(const placement::Claim& claim);
 

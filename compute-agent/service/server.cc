@@ -3,12 +3,14 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <utility>
 
 #include "common/file.h"
 #include "common/log.h"
+#include "compute-agent/inventory/available_memory.h"
 #include "compute-agent/inventory/discover.h"
 #include "compute-agent/service/endpoint.h"
 #include "placement/model/held_families.h"
@@ -17,6 +19,7 @@ namespace berth::agent {
 namespace {
 
 constexpr std::chrono::milliseconds kReportRetry{1'000};
+constexpr std::chrono::milliseconds kMemoryInterval{10'000};  // between two looks at the free memory
 constexpr int kLooksPerFullReport = 10;  // an unchanged report is sent again after so many looks
 
 // What the records of instances hold, with the PFs of VFs that are still there.
@@ -65,6 +68,12 @@ class AgentServer::Reporter : public ClaimReporter {
   Status RestoreClaim(const std::string& encoded) override {
     PlacementClient* client = client_;
     return client == nullptr ? NotYet() : client->RestoreClaim(encoded);
+  }
+  Status DropDevice(const Uuid& consumer, const PciAddress& device) override {
+    PlacementClient* client = client_;
+    if (client == nullptr) return NotYet();
+    TRY(server_.AwaitUsedDevicesReported());
+    return client->DropDevice(consumer, device);
   }
 
  private:
@@ -123,7 +132,10 @@ Result<Uuid> HostUuid(const std::string& state_dir) {
 }
 
 AgentServer::AgentServer(const Options& options, Root root)
-    : options_(options), root_(std::move(root)), reporter_(std::make_unique<Reporter>(*this)) {}
+    : options_(options),
+      root_(std::move(root)),
+      memory_watch_(options.config.host.confidential.nonsecure_headroom_bytes),
+      reporter_(std::make_unique<Reporter>(*this)) {}
 
 Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options) {
   TRY_ASSIGN(Root root, Root::Open(options.root));
@@ -136,10 +148,16 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   reconciler.vmm_path = config.vmm.empty() ? DefaultVmmPath() : config.vmm;
   reconciler.root = options.root;
   reconciler.vf_links = &server->vf_links_;
+  reconciler.taps = &server->tap_links_;
   reconciler.start_timeout = config.start_timeout;
   reconciler.shutdown_timeout = config.shutdown_timeout;
   reconciler.policy = config.policy;
   reconciler.unclaimed = config.unclaimed;
+  reconciler.between_steps = options.between_steps;
+  // TDX and SEV-SNP guests start in firmware, which no image names yet; virtCCA needs a VMM for AArch64.
+  if (config.host.confidential.kind == ConfidentialKind::kSwProtected) {
+    reconciler.confidential = ConfidentialKindName(ConfidentialKind::kSwProtected);
+  }
   TRY_ASSIGN(server->reconciler_, Reconciler::Open(reconciler, *server->reporter_, server->consoles_));
 
   HostInventory inventory = server->ReadHost();
@@ -154,13 +172,21 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   server->settings_ = ReadHostSettings(server->root_);
   server->foreign_ = ForeignHugePages(inventory, server->reconciler_->OwnHugePages());
   server->used_devices_ = UsedDevices(config.state_dir + "/used-devices");
+  server->secure_cards_ = SecureCards(config.state_dir + "/secure-cards", ReadBootId().value_or(""));
   TRY_ASSIGN(server->built_, server->BuildNow(inventory));
+  if (server->LookAtMemory()) {
+    TRY_ASSIGN(server->built_, server->BuildNow(inventory));
+  }
   TRY(CheckHeldFamilies(server->built_.report, HeldDevices(inventory, *server->reconciler_)));
   for (const std::string& warning : server->built_.report.warnings) {
     LOG(kWarning, "host_warning", {{"text", warning}});
   }
-  server->reconciler_->SetHost(server->built_.report, server->built_.unmanaged, server->built_.one_time_use);
-  server->service_ = std::make_unique<GrpcService>(*server->reconciler_, server->consoles_);
+  server->reconciler_->SetHost(server->built_.report, server->built_.unmanaged, server->built_.one_time_use,
+                               server->built_.cards);
+  server->metrics_ = std::make_unique<AgentMetrics>(server->reconciler_->events());
+  server->Publish();
+  server->service_ = std::make_unique<GrpcService>(*server->reconciler_, server->consoles_,
+                                                   [raw = server.get()] { return raw->CheckNow(); });
   return server;
 }
 
@@ -179,6 +205,60 @@ Status AgentServer::Listen(const std::string& address) {
   server_.reset();
   return {StatusCode::kUnavailable, "cannot listen on \"" + address + "\"", "grpc-listen",
           "is the port in use?"};
+}
+
+Status AgentServer::ServeMetrics() {
+  if (options_.config.metrics_listen.empty()) return OkStatus();
+  TRY_ASSIGN(metrics_front_,
+             MetricsFront::Start(options_.config.metrics_listen, [this] { return MetricsText(); }));
+  return OkStatus();
+}
+
+std::string AgentServer::MetricsText() {
+  AgentSnapshot snapshot;
+  snapshot.instances = reconciler_->Summary();
+  {
+    std::lock_guard lock(mutex_);
+    snapshot.devices = CountDevices(shown_devices_, snapshot.instances.held);
+    snapshot.available_memory = shown_memory_;
+    snapshot.low_memory = shown_low_;
+    snapshot.warnings = shown_warnings_;
+    snapshot.reported = shown_reported_;
+  }
+  return metrics_->Text(snapshot);
+}
+
+void AgentServer::Publish() {
+  std::lock_guard lock(mutex_);
+  shown_devices_ = built_.report.devices;
+  shown_warnings_ = built_.report.warnings.size();
+  shown_reported_ = accepted_ && !unsent_;
+}
+
+bool AgentServer::LookAtMemory() {
+  std::map<placement::NumaNode, uint64_t> available;
+  for (const auto& [node, bytes] : ReadAvailableMemory(root_)) {
+    const bool offered = std::any_of(built_.report.cells.begin(), built_.report.cells.end(),
+                                     [node = node](const placement::Cell& cell) { return cell.id == node; });
+    if (offered) available[node] = bytes;
+  }
+  const std::vector<MemoryWatch::Event> events = memory_watch_.Look(available);
+  for (const MemoryWatch::Event& event : events) {
+    if (event.low) {
+      LOG(kWarning, "node_memory_low",
+          {{"node", event.node},
+           {"available_bytes", event.available_bytes},
+           {"recommended_more_bytes", event.recommended_bytes}});
+    } else {
+      LOG(kInfo, "node_memory_well_again",
+          {{"node", event.node}, {"available_bytes", event.available_bytes}});
+    }
+  }
+  std::lock_guard lock(mutex_);
+  shown_memory_ = std::move(available);
+  shown_low_.clear();
+  for (const auto& [node, low] : memory_watch_.low()) shown_low_.insert(node);
+  return !events.empty();
 }
 
 void AgentServer::Begin(std::shared_ptr<grpc::Channel> placement, const std::string& endpoint) {
@@ -200,6 +280,7 @@ void AgentServer::Stop() {
   }
   if (client_ != nullptr) client_->StopWatch();
   if (reporting_.joinable()) reporting_.join();
+  metrics_front_.reset();
   if (service_ != nullptr) service_->Stop();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   server_.reset();
@@ -212,12 +293,22 @@ HostInventory AgentServer::ReadHost() const {
   return inventory;
 }
 
+PreflightReport AgentServer::CheckNow() const {
+  return CheckHost(ReadHost(), options_.config.host, ReadHostSettings(root_));
+}
+
 Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const {
   TRY_ASSIGN(std::set<PciAddress> used, used_devices_.Read());
-  TRY_ASSIGN(BuiltReport built,
-             BuildReport(inventory, options_.config.host, identity_,
-                         {.foreign = foreign_, .used = std::move(used), .settings = settings_}));
-  built.report.warnings.insert(built.report.warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
+  TRY_ASSIGN(std::set<PciAddress> secure, secure_cards_.Read());
+  TRY_ASSIGN(BuiltReport built, BuildReport(inventory, options_.config.host, identity_,
+                                            {.foreign = foreign_,
+                                             .used = std::move(used),
+                                             .settings = settings_,
+                                             .secure_cards = std::move(secure)}));
+  std::vector<std::string>& warnings = built.report.warnings;
+  warnings.insert(warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
+  const std::vector<std::string> low = memory_watch_.Warnings();
+  warnings.insert(warnings.begin(), low.begin(), low.end());
   return built;
 }
 
@@ -253,7 +344,7 @@ void AgentServer::Look() {
   if (built->report == built_.report) return;
   built_ = *std::move(built);
   unsent_ = true;
-  reconciler_->SetHost(built_.report, built_.unmanaged, built_.one_time_use);
+  reconciler_->SetHost(built_.report, built_.unmanaged, built_.one_time_use, built_.cards);
 }
 
 Status AgentServer::Send() {
@@ -276,20 +367,27 @@ Status AgentServer::Send() {
 }
 
 void AgentServer::ReportLoop() {
+  using Clock = std::chrono::steady_clock;
   int looks = 0;
+  Clock::time_point next_look = Clock::now() + options_.config.report_interval;
   while (true) {
     Status sent = unsent_ ? Send() : OkStatus();
     if (!sent.ok()) HandleRefusal(sent);
+    Publish();
     std::unique_lock lock(mutex_);
-    bool woken = changed_.wait_for(lock, sent.ok() ? options_.config.report_interval : kReportRetry,
-                                   [this] { return stopping_ || report_now_ || look_now_; });
+    const Clock::time_point until =
+        sent.ok() ? std::min(next_look, Clock::now() + kMemoryInterval) : Clock::now() + kReportRetry;
+    changed_.wait_until(lock, until, [this] { return stopping_ || report_now_ || look_now_; });
     if (stopping_) return;
+    const bool due = !sent.ok() || look_now_ || Clock::now() >= next_look;
     // Placement may have lost this host in ways of which no event tells (a database restored from a backup).
-    unsent_ = unsent_ || report_now_ || ++looks % kLooksPerFullReport == 0;
-    bool look = !woken || look_now_;
+    unsent_ = unsent_ || report_now_ || (due && ++looks % kLooksPerFullReport == 0);
     report_now_ = look_now_ = false;
     lock.unlock();
-    if (look) Look();
+    const bool memory_changed = LookAtMemory();
+    if (!due && !memory_changed) continue;
+    next_look = Clock::now() + options_.config.report_interval;
+    Look();
   }
 }
 

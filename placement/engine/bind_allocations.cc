@@ -46,6 +46,10 @@ class Binding {
   // Which provider and class an allocation is of.
   Status Sort(const ProjectedAllocation& allocation) {
     const auto amount = static_cast<uint64_t>(allocation.amount);
+    if (allocation.provider == host_.uuid && allocation.resource_class == "DISK_GB") {
+      claim_.spec.disk_bytes = amount << 30;
+      return OkStatus();
+    }
     if (allocation.provider == host_.uuid) {
       root_asked_ = true;
       return Add(allocation, root_, /*cell=*/false);

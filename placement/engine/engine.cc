@@ -1,10 +1,13 @@
 #include "placement/engine/engine.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "placement/engine/action.h"
 #include "placement/model/held_families.h"
 #include "placement/model/keep_claimed.h"
+#include "placement/model/names.h"
 #include "placement/model/projection.h"
 
 namespace berth::placement {
@@ -36,7 +39,13 @@ void AppendBounded(const std::vector<std::string>& kept, std::vector<std::string
 // The same request, whatever has happened to the claim since.
 bool SameContent(const Claim& a, const Claim& b) {
   return a.consumer == b.consumer && a.name == b.name && a.host == b.host && a.cells == b.cells &&
-         a.devices == b.devices && a.spec == b.spec;
+         a.devices == b.devices && a.spec == b.spec && a.group == b.group && a.reserved_for == b.reserved_for;
+}
+
+Status CheckGeneration(const HostReport& host, uint64_t generation, std::optional<uint64_t> expected) {
+  if (!expected || *expected == generation) return OkStatus();
+  return Aborted("host " + host.name + " has generation " + Text(generation) + ", expected " +
+                 Text(*expected));
 }
 
 // What the claim amounts to on the host's tree is inventory there; less than a MiB of memory, for one, is
@@ -65,6 +74,8 @@ Result<Outcome> Engine::DoResource(const Body& command, uint64_t at_ms) {
   } else {
     TRY(resources_.Do(command, outcome));
     TRY(resources_.CheckNames());
+    if constexpr (std::is_same_v<Body, SetTraits> || std::is_same_v<Body, SetAggregates>)
+      TellOfProvider(command.provider, at_ms, outcome);
   }
   return outcome;
 }
@@ -82,6 +93,8 @@ Result<Outcome> Engine::Apply(const Command& command) {
         }();
         if (!outcome) {
           resources_.Abandon();
+        } else if constexpr (std::is_same_v<std::decay_t<decltype(body)>, SetHostStatus>) {
+          resources_.End("set_host_status", body.host, *outcome);
         } else if constexpr (requires { Do(body, command.at_ms); }) {
           resources_.End({}, {}, *outcome);  // told by events of hosts and claims
         } else {
@@ -245,38 +258,156 @@ Result<Outcome> Engine::RepeatedClaim(const Claim& known, const Claim& asked) co
   return outcome;
 }
 
-Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
-  if (command.claim.consumer.is_nil()) return InvalidArgument("no consumer", "consumer");
-  if (command.claim.name.empty()) return InvalidArgument("no name", "name");
-  if (const Claim* known = FindClaim(command.claim.consumer)) return RepeatedClaim(*known, command.claim);
-  if (const Uuid* holder = claim_names_.Find(command.claim.name)) {
-    return AlreadyExists("instance name " + Quoted(command.claim.name) + " belongs to " + holder->ToString(),
-                         "name");
+Status Engine::CheckNewClaim(const CreateClaim& command) const {
+  const Claim& claim = command.claim;
+  if (claim.consumer.is_nil()) return InvalidArgument("no consumer", "consumer");
+  if (claim.name.empty()) return InvalidArgument("no name", "name");
+  if (claim.reserved_for == claim.consumer) {
+    return InvalidArgument("a claim cannot be reserved for itself", "reserved_for");
   }
-  if (resources_.view().FindConsumer(command.claim.consumer)) {
+  if (const Uuid* holder = claim_names_.Find(claim.name)) {
+    return AlreadyExists("instance name " + Quoted(claim.name) + " belongs to " + holder->ToString(), "name");
+  }
+  if (resources_.view().FindConsumer(claim.consumer)) {
     return AlreadyExists(
-        "consumer " + command.claim.consumer.ToString() + " has allocations of a client of the Placement API",
+        "consumer " + claim.consumer.ToString() + " has allocations of a client of the Placement API",
         "consumer");
   }
-  const HostVersion* known = FindHost(command.claim.host);
-  if (known == nullptr) return NoHost(command.claim.host, "host");
-  if (command.expected_generation && *command.expected_generation != known->generation) {
-    return Aborted("host " + known->report->name + " has generation " + Text(known->generation) +
-                   ", expected " + Text(*command.expected_generation));
-  }
-  TRY(CheckClaim(*known->report, known->usage, command.claim));
-  TRY(CheckInventories(resources_.view(), *known->report, command.claim));
+  if (FindHost(claim.host) == nullptr) return NoHost(claim.host, "host");
+  return OkStatus();
+}
 
-  auto claim = std::make_shared<Claim>(command.claim);
+// An instance that moves does not stand in its own way.
+Status Engine::CheckGroup(const Claim& claim) {
+  if (!claim.group) return OkStatus();
+  const Claim* mover = claim.reserved_for.is_nil() ? nullptr : FindClaim(claim.reserved_for);
+  if (mover != nullptr && !mover->group) mover = nullptr;
+  if (mover != nullptr) groups_.Remove(*mover->group, mover->host);
+  Status status = groups_.Check(*claim.group, claim.host);
+  if (mover != nullptr) groups_.Add(*mover->group, mover->host);
+  return status;
+}
+
+void Engine::MakeClaim(const Claim& asked, uint64_t at_ms, Outcome& outcome) {
+  auto claim = std::make_shared<Claim>(asked);
   claim->phase = ClaimPhase::kActive;
   claim->status = {};
   claim->created_at_ms = at_ms;
   claim->external = false;
-  Outcome outcome;
+  claim->swapped = false;
+  for (DeviceBinding& device : claim->devices) device.leaving = false;
   PutClaim(claim, at_ms, outcome);
   resources_.PutInstance(*FindHost(claim->host)->report, *claim);
   outcome.claim = std::move(claim);
+}
+
+Result<Outcome> Engine::Do(const CreateClaim& command, uint64_t at_ms) {
+  if (const Claim* known = FindClaim(command.claim.consumer)) return RepeatedClaim(*known, command.claim);
+  TRY(CheckNewClaim(command));
+  const HostVersion* known = FindHost(command.claim.host);
+  TRY(CheckGeneration(*known->report, known->generation, command.expected_generation));
+  TRY(CheckGroup(command.claim));
+  TRY(CheckClaim(*known->report, known->usage, command.claim));
+  TRY(CheckInventories(resources_.view(), *known->report, command.claim));
+  Outcome outcome;
+  MakeClaim(command.claim, at_ms, outcome);
   return outcome;
+}
+
+Status Engine::CheckNewClaims(const std::vector<CreateClaim>& claims) {
+  struct Ahead {
+    HostUsage usage;
+    uint64_t generation = 0;
+  };
+  std::map<Uuid, Ahead> hosts;
+  std::set<Uuid> consumers;
+  std::set<std::string> names;
+  std::vector<const Claim*> members;
+  auto check = [&](const CreateClaim& one) -> Status {
+    const Claim& claim = one.claim;
+    if (!consumers.insert(claim.consumer).second) return InvalidArgument("is there twice", "consumer");
+    if (const Claim* known = FindClaim(claim.consumer)) return RepeatedClaim(*known, claim).status();
+    TRY(CheckNewClaim(one));
+    if (!names.insert(claim.name).second)
+      return InvalidArgument("instance name " + Quoted(claim.name) + " is there twice", "name");
+    const HostVersion& known = *FindHost(claim.host);
+    auto [at, fresh] = hosts.try_emplace(claim.host);
+    Ahead& host = at->second;
+    if (fresh) host = {known.usage, known.generation};
+    TRY(CheckGeneration(*known.report, host.generation, one.expected_generation));
+    TRY(CheckGroup(claim));
+    if (claim.group) {
+      groups_.Add(*claim.group, claim.host);
+      members.push_back(&claim);
+    }
+    TRY(CheckClaim(*known.report, host.usage, claim));
+    TRY(CheckInventories(resources_.view(), *known.report, claim));
+    AddClaim(claim, host.usage);
+    ++host.generation;
+    return OkStatus();
+  };
+  Status status;
+  for (size_t i = 0; i < claims.size() && status.ok(); ++i) {
+    status = check(claims[i]);
+    if (!status.ok()) {
+      std::string field = status.field();
+      status = std::move(status).WithField("claims[" + Text(i) + "]" + (field.empty() ? "" : "." + field));
+    }
+  }
+  for (const Claim* member : members) groups_.Remove(*member->group, member->host);
+  return status;
+}
+
+Result<Outcome> Engine::Do(const CreateClaims& command, uint64_t at_ms) {
+  if (command.claims.empty()) return InvalidArgument("no claims", "claims");
+  TRY(CheckNewClaims(command.claims));
+  Outcome outcome;
+  for (const CreateClaim& one : command.claims) {
+    if (const Claim* known = FindClaim(one.claim.consumer)) {
+      HostVersion& host = **hosts_.Find(known->host);
+      outcome.made.push_back({*host.ClaimAt(known->consumer), host.generation});
+      continue;
+    }
+    MakeClaim(one.claim, at_ms, outcome);
+    outcome.made.push_back({std::exchange(outcome.claim, nullptr), outcome.generation});
+  }
+  return outcome;
+}
+
+Result<Outcome> Engine::Do(const SetHostStatus& command, uint64_t at_ms) {
+  Result<Uuid> parsed = Uuid::Parse(command.host);
+  const Uuid* named = parsed ? &*parsed : host_names_.Find(command.host);
+  const HostVersion* known = named == nullptr ? nullptr : FindHost(*named);
+  if (known == nullptr) return NotFound("no host " + Quoted(command.host), "host");
+  const Uuid uuid = known->uuid();
+  Outcome outcome;
+  outcome.generation = known->generation;
+  const ResourceView& view = resources_.view();
+  ProviderRef root = view.FindProvider(uuid);
+  CHECK(root && root.index == 0);
+  SetTraits traits{.provider = uuid, .generation = {}, .traits = {}};
+  bool disabled = false;
+  for (TraitId id : root.tree->traits(0)) {
+    std::string name(view.traits().name(id));
+    bool status = name == kHostDisabledTrait;
+    disabled = disabled || status;
+    if (!status) traits.traits.push_back(std::move(name));
+  }
+  if (disabled == !command.enabled) return outcome;  // done before
+  if (!command.enabled) traits.traits.emplace_back(kHostDisabledTrait);
+  TRY(resources_.Do(traits, outcome));
+  TellOfProvider(uuid, at_ms, outcome);
+  outcome.generation = FindHost(uuid)->generation;
+  return outcome;
+}
+
+void Engine::TellOfProvider(const Uuid& provider, uint64_t at_ms, Outcome& outcome) {
+  ProviderRef at = resources_.view().FindProvider(provider);
+  if (!at || FindHost(at.tree->uuid(0)) == nullptr) return;
+  HostVersion& host = Draft(at.tree->uuid(0));
+  ++host.generation;
+  outcome.changes.push_back(db::PutGeneration{host.uuid(), host.generation});
+  AddHostEvent(host, EventKind::kHostChanged, at_ms, outcome);
 }
 
 void Engine::PutClaim(const std::shared_ptr<const Claim>& claim, uint64_t at_ms, Outcome& outcome) {
@@ -285,6 +416,7 @@ void Engine::PutClaim(const std::shared_ptr<const Claim>& claim, uint64_t at_ms,
   host.claims.insert(host.ClaimAt(claim->consumer), claim);
   claim_hosts_.Put(claim->consumer, claim->host);
   claim_names_.Put(claim->name, claim->consumer);
+  if (claim->group) groups_.Add(*claim->group, claim->host);
   outcome.generation = ++host.generation;
   outcome.changes.push_back(db::PutClaim{claim});
   outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
@@ -351,6 +483,7 @@ void Engine::DropClaim(const Claim& gone, uint64_t at_ms, Outcome& outcome) {
   RemoveClaim(*claim, host.usage);
   claim_hosts_.Erase(claim->consumer);
   claim_names_.Erase(claim->name);
+  if (claim->group) groups_.Remove(*claim->group, claim->host);
   outcome.generation = ++host.generation;
   outcome.changes.push_back(db::DeleteClaim{claim->consumer});
   outcome.changes.push_back(db::PutGeneration{claim->host, host.generation});
@@ -407,6 +540,7 @@ Engine::Committed Engine::Commit() {
   host_names_.Commit();
   claim_hosts_.Commit();
   claim_names_.Commit();
+  groups_.Commit();
   return committed;
 }
 
@@ -419,6 +553,7 @@ void Engine::Rollback() {
   host_names_.Rollback();
   claim_hosts_.Rollback();
   claim_names_.Rollback();
+  groups_.Rollback();
 }
 
 }  // namespace berth::placement

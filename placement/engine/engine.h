@@ -9,6 +9,7 @@
 #include "db/store.h"
 #include "placement/engine/claim_plan.h"
 #include "placement/engine/command.h"
+#include "placement/engine/group_book.h"
 #include "placement/engine/host_version.h"
 #include "placement/engine/resource_engine.h"
 #include "placement/engine/undo_map.h"
@@ -70,7 +71,11 @@ class Engine final : private ClaimPlan::Source {
   Result<Outcome> Do(const ReportHost& command, uint64_t at_ms);
   Result<Outcome> Do(const DeleteHost& command, uint64_t at_ms);
   Result<Outcome> Do(const CreateClaim& command, uint64_t at_ms);
+  Result<Outcome> Do(const CreateClaims& command, uint64_t at_ms);
+  Result<Outcome> Do(const SetHostStatus& command, uint64_t at_ms);
   Result<Outcome> Do(const ReleaseClaim& command, uint64_t at_ms);
+  Result<Outcome> Do(const ChangeDevice& command, uint64_t at_ms);
+  Result<Outcome> Do(const SwapClaims& command, uint64_t at_ms);
   Result<Outcome> Do(const FinalizeClaim& command, uint64_t at_ms);
   Result<Outcome> Do(const ReportStatus& command, uint64_t at_ms);
 
@@ -89,6 +94,15 @@ class Engine final : private ClaimPlan::Source {
   const Uuid* ClaimHostOf(const Uuid& consumer) const override { return claim_hosts_.Find(consumer); }
   const Uuid* NameHolder(const std::string& name) const override { return claim_names_.Find(name); }
 
+  // Whether the claim may be made, but for what its host has room for and its group says.
+  Status CheckNewClaim(const CreateClaim& command) const;
+  Status CheckGroup(const Claim& claim);
+  // Whether all may be made one after another. Leaves the draft as it was.
+  Status CheckNewClaims(const std::vector<CreateClaim>& claims);
+  // Makes a claim that has been checked.
+  void MakeClaim(const Claim& asked, uint64_t at_ms, Outcome& outcome);
+  // Tells followers that what the Placement model says of a host has changed, if `provider` is of its tree.
+  void TellOfProvider(const Uuid& provider, uint64_t at_ms, Outcome& outcome);
   Result<Outcome> RepeatedClaim(const Claim& known, const Claim& asked) const;
   const Claim* FindClaim(const Uuid& consumer) const;
   const HostVersion* FindHost(const Uuid& uuid) const;
@@ -109,6 +123,7 @@ class Engine final : private ClaimPlan::Source {
   UndoMap<std::string, Uuid> host_names_;
   UndoMap<Uuid, Uuid> claim_hosts_;         // consumer -> host
   UndoMap<std::string, Uuid> claim_names_;  // name -> consumer
+  GroupBook groups_;
   uint64_t sequence_ = 0;
   uint64_t committed_sequence_ = 0;
   std::unordered_map<Uuid, bool> drafts_;  // hosts touched since the last Commit

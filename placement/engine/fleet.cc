@@ -4,20 +4,40 @@
 #include <mutex>
 
 namespace berth::placement {
+namespace {
+
+uint64_t HashOf(const Uuid& uuid) {
+  return std::hash<Uuid>()(uuid);
+}
+uint64_t HashOf(const std::string& name) {
+  return std::hash<std::string>()(name);
+}
+
+}  // namespace
 
 Fleet::Fleet()
     : directory_(std::make_shared<const Directory>()), resources_(std::make_shared<const ResourceView>()) {}
 
+const Fleet::Entry* Fleet::FindEntry(const Directory& directory, const Uuid& uuid) {
+  return directory.by_uuid.Find(HashOf(uuid),
+                                [&](const Entry& entry) { return entry.report()->uuid == uuid; });
+}
+
+const Fleet::Entry* Fleet::FindEntry(const Directory& directory, const std::string& name) {
+  return directory.by_name.Find(HashOf(name),
+                                [&](const Entry& entry) { return entry.report()->name == name; });
+}
+
 Fleet::Version Fleet::Host(const Uuid& uuid) const {
   auto directory = directory_.load();
-  auto at = directory->by_uuid.find(uuid);
-  return at == directory->by_uuid.end() ? nullptr : at->second->version.load();
+  const Entry* entry = FindEntry(*directory, uuid);
+  return entry == nullptr ? nullptr : entry->slot->version.load();
 }
 
 Fleet::Version Fleet::HostByName(const std::string& name) const {
   auto directory = directory_.load();
-  auto at = directory->by_name.find(name);
-  return at == directory->by_name.end() ? nullptr : at->second->version.load();
+  const Entry* entry = FindEntry(*directory, name);
+  return entry == nullptr ? nullptr : entry->slot->version.load();
 }
 
 Fleet::Version Fleet::FindHost(const std::string& uuid_or_name) const {
@@ -31,7 +51,9 @@ std::vector<Fleet::Version> Fleet::Hosts() const {
   auto directory = directory_.load();
   std::vector<Version> hosts;
   hosts.reserve(directory->by_name.size());
-  for (const auto& [name, slot] : directory->by_name) hosts.push_back(slot->version.load());
+  directory->by_name.ForEach([&](const Entry& entry) { hosts.push_back(entry.slot->version.load()); });
+  std::sort(hosts.begin(), hosts.end(),
+            [](const Version& a, const Version& b) { return a->report->name < b->report->name; });
   return hosts;
 }
 
@@ -96,33 +118,37 @@ void Fleet::Load(const std::vector<Version>& hosts, const ResourceView& resource
 void Fleet::PublishHosts(const Engine::Committed& committed) {
   std::shared_ptr<const Directory> current = directory_.load();
   std::shared_ptr<Directory> next;
+  const EditId id = NewEditId();
   auto edit = [&]() -> Directory& {
     if (!next) next = std::make_shared<Directory>(*current);
     return *next;
   };
+  auto find = [&](const Uuid& uuid) { return FindEntry(next ? *next : *current, uuid); };
   auto forget = [&](const Uuid& uuid) {
-    Directory& directory = edit();
-    auto at = directory.by_uuid.find(uuid);
-    if (at == directory.by_uuid.end()) return;
+    const Entry* known = find(uuid);
+    if (known == nullptr) return;
+    const std::shared_ptr<Slot> slot = known->slot;
+    const std::string name = slot->version.load()->report->name;
+    auto is_it = [&](const Entry& entry) { return entry.slot == slot; };
     // The name may belong to another host by now.
-    auto named = directory.by_name.find(at->second->version.load()->report->name);
-    if (named != directory.by_name.end() && named->second == at->second) directory.by_name.erase(named);
-    directory.by_uuid.erase(at);
+    edit().by_name.Erase(id, HashOf(name), is_it);
+    edit().by_uuid.Erase(id, HashOf(uuid), is_it);
   };
   for (const Uuid& uuid : committed.deleted_hosts) forget(uuid);
   for (const Version& host : committed.hosts) {
-    const Directory& directory = next ? *next : *current;
-    auto at = directory.by_uuid.find(host->uuid());
-    if (at != directory.by_uuid.end() && at->second->version.load()->report->name == host->report->name) {
-      at->second->version.store(host);
+    const Entry* known = find(host->uuid());
+    if (known != nullptr && known->report()->name == host->report->name) {
+      known->slot->version.store(host);
       continue;
     }
     // A slot of its own for a new name: readers of the old directory keep seeing what fits to it.
     forget(host->uuid());
     auto slot = std::make_shared<Slot>();
     slot->version.store(host);
-    edit().by_uuid[host->uuid()] = slot;
-    edit().by_name[host->report->name] = slot;
+    edit().by_uuid.Add(id, {HashOf(host->uuid()), slot});
+    const uint64_t named = HashOf(host->report->name);
+    edit().by_name.Put(id, {named, slot},
+                       [&](const Entry& entry) { return entry.report()->name == host->report->name; });
   }
   if (next) directory_.store(std::move(next));
 }

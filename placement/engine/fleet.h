@@ -1,13 +1,13 @@
 #pragma once
 
 #include <array>
-#include <map>
 #include <memory>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "common/persistent_hash.h"
 #include "common/published.h"
 #include "placement/engine/engine.h"
 #include "placement/engine/host_version.h"
@@ -44,10 +44,22 @@ class Fleet {
   struct Slot {
     Published<HostVersion> version;
   };
-  // Changes only when hosts come, go or change their names: replaced as a whole.
+  // A host's slot for as long as it keeps its name; shared by the directories that know it.
+  struct Entry {
+    uint64_t hash = 0;  // of the UUID or the name
+    std::shared_ptr<Slot> slot;
+
+    std::shared_ptr<const HostReport> report() const { return slot->version.load()->report; }
+  };
+  struct EntryHash {
+    uint64_t operator()(const Entry& entry) const { return entry.hash; }
+  };
+  using Entries = PersistentHash<Entry, EntryHash>;
+  // Changes only when hosts come, go or change their names; directories share what does not differ, so that a
+  // host that comes to a large fleet costs no more than one that comes to a small one.
   struct Directory {
-    std::unordered_map<Uuid, std::shared_ptr<Slot>> by_uuid;
-    std::map<std::string, std::shared_ptr<Slot>> by_name;
+    Entries by_uuid;
+    Entries by_name;
   };
   // Instances by consumer and name. Spread, so that readers and the writer seldom meet on a lock.
   struct Shard {
@@ -63,6 +75,8 @@ class Fleet {
   }
   void PutClaim(const std::shared_ptr<const Claim>& claim);
   void DropClaim(const Claim& claim);
+  static const Entry* FindEntry(const Directory& directory, const Uuid& uuid);
+  static const Entry* FindEntry(const Directory& directory, const std::string& name);
   void PublishHosts(const Engine::Committed& committed);
 
   Published<Directory> directory_;

@@ -59,6 +59,7 @@ Status Engine::RestoreClaims(const db::Contents& contents) {
     host.claims.insert(host.ClaimAt(claim->consumer), claim);
     claim_hosts_.Put(claim->consumer, claim->host);
     claim_names_.Put(claim->name, claim->consumer);
+    if (claim->group) groups_.Add(*claim->group, claim->host);
   }
   return OkStatus();
 }

@@ -7,7 +7,7 @@
 #include "placement/engine/event_hub.h"
 #include "placement/engine/fleet.h"
 #include "placement/engine/writer.h"
-#include "placement/grpc/watch_streams.h"
+#include "placement/grpc/watch_source.h"
 
 namespace berth::placement {
 
@@ -43,12 +43,24 @@ class PlacementService final : public v1::Placement::CallbackService {
   grpc::ServerUnaryReactor* CreateClaim(grpc::CallbackServerContext* context,
                                         const v1::CreateClaimRequest* request,
                                         v1::CreateClaimResponse* response) override;
+  grpc::ServerUnaryReactor* CreateClaims(grpc::CallbackServerContext* context,
+                                         const v1::CreateClaimsRequest* request,
+                                         v1::CreateClaimsResponse* response) override;
+  grpc::ServerUnaryReactor* SetHostStatus(grpc::CallbackServerContext* context,
+                                          const v1::SetHostStatusRequest* request,
+                                          v1::SetHostStatusResponse* response) override;
   grpc::ServerUnaryReactor* ReleaseClaim(grpc::CallbackServerContext* context,
                                          const v1::ReleaseClaimRequest* request,
                                          v1::ReleaseClaimResponse* response) override;
   grpc::ServerUnaryReactor* FinalizeClaim(grpc::CallbackServerContext* context,
                                           const v1::FinalizeClaimRequest* request,
                                           v1::FinalizeClaimResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeDevice(grpc::CallbackServerContext* context,
+                                         const v1::ChangeDeviceRequest* request,
+                                         v1::ChangeDeviceResponse* response) override;
+  grpc::ServerUnaryReactor* SwapClaims(grpc::CallbackServerContext* context,
+                                       const v1::SwapClaimsRequest* request,
+                                       v1::SwapClaimsResponse* response) override;
   grpc::ServerUnaryReactor* ReportStatus(grpc::CallbackServerContext* context,
                                          const v1::ReportStatusRequest* request,
                                          v1::ReportStatusResponse* response) override;
@@ -67,7 +79,8 @@ class PlacementService final : public v1::Placement::CallbackService {
 
   Writer& writer_;
   const Fleet& fleet_;
-  WatchStreams streams_;
+  EventHub& hub_;
+  wire::EventStreams<v1::Event> streams_;
   const Clock clock_;
 };
 

@@ -16,12 +16,14 @@ const char* InstanceStateName(InstanceState state) {
       return "FAILED";
     case InstanceState::kDeleting:
       return "DELETING";
+    case InstanceState::kPaused:
+      return "PAUSED";
   }
   return "UNKNOWN";
 }
 
 std::optional<InstanceState> ParseInstanceState(std::string_view name) {
-  for (int i = 0; i <= static_cast<int>(InstanceState::kDeleting); ++i) {
+  for (int i = 0; i <= static_cast<int>(InstanceState::kPaused); ++i) {
     auto state = static_cast<InstanceState>(i);
     if (name == InstanceStateName(state)) return state;
   }

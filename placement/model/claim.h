@@ -12,6 +12,7 @@
 #include "common/uuid.h"
 #include "placement/model/host.h"
 #include "placement/model/port_settings.h"
+#include "placement/model/server_group.h"
 
 namespace berth::placement {
 
@@ -41,6 +42,8 @@ struct DeviceBinding {
   std::string alias;  // or the port's id
   std::optional<NumaNode> numa_node;
   PortSettings port = {};  // of a network port's VF; nothing is set of other devices
+  // It was asked back from the running instance: held until the agent says that the guest let go of it.
+  bool leaving = false;
 
   friend bool operator==(const DeviceBinding&, const DeviceBinding&) = default;
 };
@@ -56,6 +59,8 @@ struct InstanceSpec {
   std::vector<std::string>
       disks;                      // option strings of the VMM without the leading flag: "path=/x,readonly=on"
   std::vector<std::string> nets;  // likewise: "tap=tap0"
+  uint64_t disk_bytes = 0;        // that it may use on the host's disk
+  std::string viommu;  // model of the guest's virtual IOMMU: "virtio", "intel", "smmuv3", "auto"; empty: none
 
   friend bool operator==(const InstanceSpec&, const InstanceSpec&) = default;
 };
@@ -66,7 +71,7 @@ enum class ClaimPhase {
 };
 
 // What the agent last said about the instance. Free text stays short (<= 4096 bytes).
-enum class InstanceState { kPending, kBuilding, kRunning, kStopped, kFailed, kDeleting };
+enum class InstanceState { kPending, kBuilding, kRunning, kStopped, kFailed, kDeleting, kPaused };
 const char* InstanceStateName(InstanceState state);  // "PENDING", ...
 std::optional<InstanceState> ParseInstanceState(std::string_view name);
 
@@ -93,6 +98,11 @@ struct Claim {
   // Made for a client of the Placement API, whose own hypervisor runs the instance: the agent runs nothing,
   // and there may be no vCPUs.
   bool external = false;
+  std::optional<ServerGroup> group;  // that the instance is a member of
+  // A claim that only holds resources while an instance moves (resize, cold migration): those of the host to
+  // come before SwapClaims, those of the host before after it. The instance's UUID; nil: an ordinary claim.
+  Uuid reserved_for = {};
+  bool swapped = false;  // of such a claim: it holds what the instance had before
 
   friend bool operator==(const Claim&, const Claim&) = default;
 };

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/core_list.h"
 #include "common/cpu_set.h"
 #include "common/pci_address.h"
 #include "common/uuid.h"
@@ -34,7 +35,7 @@ struct Cell {
   CpuSet shared_cpus;              // for floating vCPUs (Nova's cpu_shared_set)
   CpuSet
       dedicated_cpus;  // for pinned vCPUs (Nova's cpu_dedicated_set); may overlap shared_cpus ("single pool")
-  std::vector<CpuSet> siblings;     // threads of each core, of all online CPUs of the cell
+  CoreList siblings;   // threads of each core, of all online CPUs of the cell
   uint64_t memory_bytes = 0;        // that guests may use in all (host reserve already taken off)
   std::vector<PagePool> pages;      // ascending by size_bytes; the first is the base page size
   std::vector<uint32_t> distances;  // to the host's cells in the order of HostReport::cells; empty: unknown
@@ -89,6 +90,8 @@ struct HostReport {
   std::vector<Cell> cells;
   std::vector<Device> devices;
   std::vector<std::string> warnings;
+  // That guests may use for their disks in all; 0: not told, and then not counted.
+  uint64_t disk_bytes = 0;
 
   friend bool operator==(const HostReport&, const HostReport&) = default;
 };

@@ -72,8 +72,9 @@ class Keeper {
       if (other.id == cell.id) continue;
       other.shared_cpus -= lost;
       other.dedicated_cpus -= lost;
-      for (CpuSet& core : other.siblings) core -= lost;
-      std::erase_if(other.siblings, [](const CpuSet& core) { return core.empty(); });
+      std::vector<CpuSet>& cores = other.siblings.Own();
+      for (CpuSet& core : cores) core -= lost;
+      std::erase_if(cores, [](const CpuSet& core) { return core.empty(); });
     }
     cell.dedicated_cpus |= lost;
     for (const CpuSet& core : cell.siblings) lost -= core;

@@ -17,6 +17,8 @@ inline constexpr size_t kMaxNameLength = 255;
 // Standard names (os-resource-classes 1.1.0, os-traits of 2026); `name` in upper case.
 bool IsStandardResourceClass(std::string_view name);
 bool IsStandardTrait(std::string_view name);
+// Of a host that an operator took out: schedulers do not choose it.
+inline constexpr std::string_view kHostDisabledTrait = "COMPUTE_STATUS_DISABLED";
 // All of them: classes in the order in which OpenStack numbers them, traits ascending.
 std::span<const std::string_view> StandardResourceClasses();
 std::span<const std::string_view> StandardTraits();

@@ -10,6 +10,7 @@ namespace berth::placement {
 namespace {
 
 constexpr uint64_t kMib = uint64_t{1} << 20;
+constexpr uint64_t kGib = uint64_t{1} << 30;
 
 int32_t Amount(uint64_t value) {
   return static_cast<int32_t>(std::min<uint64_t>(value, kMaxAmount));
@@ -47,6 +48,7 @@ ProjectedProvider ProjectRoot(const HostReport& host) {
   }
   AddInventory(root, "VCPU", cpus, host.cpu_allocation_ratio);
   AddInventory(root, "MEMORY_MB", memory / kMib, host.ram_allocation_ratio);
+  AddInventory(root, "DISK_GB", host.disk_bytes / kGib, 1.0);
   SortLists(root);
   return root;
 }
@@ -137,6 +139,7 @@ std::vector<ProjectedAllocation> ProjectClaim(const HostReport& host, const Clai
     add(host.uuid, "VCPU", claim.spec.vcpus);
     add(host.uuid, "MEMORY_MB", Mib(claim.spec.memory_bytes));
   }
+  if (host.disk_bytes >= kGib) add(host.uuid, "DISK_GB", Amount((claim.spec.disk_bytes + kGib - 1) / kGib));
   for (const CellBinding& cell : claim.cells) {
     if (FindCell(host, cell.host_cell) == nullptr) continue;
     Uuid provider = CellProviderUuid(host.uuid, cell.host_cell);

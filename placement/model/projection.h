@@ -9,7 +9,8 @@
 #include "placement/model/inventory.h"
 
 // How hosts and claims appear in OpenStack Placement's model (seed 002, "PCI tracking in Placement"):
-//   root "<host>" (the host's UUID)        VCPU, MEMORY_MB: what instances without guest topology take
+//   root "<host>" (the host's UUID)        VCPU, MEMORY_MB: what instances without guest topology take;
+//                                          DISK_GB, if the host tells one
 //   "<host>_numa_<id>" below the root      HW_NUMA_ROOT; VCPU (shared CPUs), PCPU (dedicated), MEMORY_MB,
 //                                          CUSTOM_SECURE_MEMORY_MB: what guest cells take
 //   "<host>_<address>" below its cell      a PCI device (1 of its class), or a PF with its VFs as inventory

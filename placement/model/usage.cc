@@ -336,9 +336,17 @@ Status CheckDevices(const HostReport& host, const HostUsage& usage, const Claim&
   return OkStatus();
 }
 
+Status CheckDisk(const HostReport& host, const HostUsage& usage, const Claim& claim) {
+  if (claim.spec.disk_bytes == 0 || host.disk_bytes == 0) return OkStatus();
+  const uint64_t room = host.disk_bytes - std::min(host.disk_bytes, usage.disk_bytes);
+  if (claim.spec.disk_bytes <= room) return OkStatus();
+  return Lacks("bytes of disk of host " + host.name, room, claim.spec.disk_bytes, "spec.disk_bytes");
+}
+
 }  // namespace
 
 void AddClaim(const Claim& claim, HostUsage& usage) {
+  usage.disk_bytes += claim.spec.disk_bytes;
   if (claim.cells.empty()) {
     usage.floating_vcpus += claim.spec.vcpus;
     usage.floating_memory_bytes += claim.spec.memory_bytes;
@@ -363,6 +371,7 @@ void AddClaim(const Claim& claim, HostUsage& usage) {
 }
 
 void RemoveClaim(const Claim& claim, HostUsage& usage) {
+  usage.disk_bytes -= claim.spec.disk_bytes;
   if (claim.cells.empty()) {
     usage.floating_vcpus -= claim.spec.vcpus;
     usage.floating_memory_bytes -= claim.spec.memory_bytes;
@@ -397,6 +406,7 @@ Status CheckClaim(const HostReport& host, const HostUsage& usage, const Claim& c
   }
   TRY(CheckHostCpus(host, usage, claim));
   TRY(CheckHostMemory(host, usage, claim));
+  TRY(CheckDisk(host, usage, claim));
   return CheckDevices(host, usage, claim);
 }
 

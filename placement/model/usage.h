@@ -29,6 +29,7 @@ struct HostUsage {
   std::map<PciAddress, Uuid> devices;  // device -> consumer
   uint32_t floating_vcpus = 0;         // of claims without guest NUMA topology
   uint64_t floating_memory_bytes = 0;  // likewise
+  uint64_t disk_bytes = 0;
 
   friend bool operator==(const HostUsage&, const HostUsage&) = default;
 };
@@ -53,6 +54,7 @@ void RemoveClaim(const Claim& claim, HostUsage& usage);
 //   (memory_bytes - huge pages not reserved) x ram_allocation_ratio, in each host cell for what is bound to
 //   it and over the whole host for all of it with what floats. Cells in huge pages do not count there;
 //   - devices exist, are assignable and free, PF and its VFs exclude each other (R9);
+//   - the disk that claims use is at most the host's, if it tells one;
 //   - floating vCPUs of the whole host likewise: used + n <= shared CPUs left x cpu_allocation_ratio.
 // Errors: kResourceExhausted or kFailedPrecondition (taken), kInvalidArgument (no such thing); field names
 // the place

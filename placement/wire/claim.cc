@@ -31,14 +31,6 @@ void CellToProto(const CellBinding& cell, v1::CellBinding* out) {
   out->set_swiotlb_bytes(cell.swiotlb_bytes);
 }
 
-void DeviceToProto(const DeviceBinding& device, v1::DeviceBinding* out) {
-  out->set_request(device.request);
-  out->set_address(device.address.ToString());
-  out->set_alias(device.alias);
-  if (device.numa_node) out->set_numa_node(*device.numa_node);
-  if (device.port.any()) PortSettingsToProto(device.port, out->mutable_port());
-}
-
 void SpecToProto(const InstanceSpec& spec, v1::InstanceSpec* out) {
   out->set_flavor(spec.flavor);
   out->set_vcpus(spec.vcpus);
@@ -48,6 +40,8 @@ void SpecToProto(const InstanceSpec& spec, v1::InstanceSpec* out) {
   out->set_cmdline(spec.cmdline);
   for (const std::string& disk : spec.disks) out->add_disks(disk);
   for (const std::string& net : spec.nets) out->add_nets(net);
+  out->set_disk_bytes(spec.disk_bytes);
+  out->set_viommu(spec.viommu);
 }
 
 Result<CellBinding> CellFromProto(const v1::CellBinding& in, const std::string& at) {
@@ -74,16 +68,6 @@ Result<CellBinding> CellFromProto(const v1::CellBinding& in, const std::string& 
   return cell;
 }
 
-Result<DeviceBinding> DeviceFromProto(const v1::DeviceBinding& in, const std::string& at) {
-  DeviceBinding device;
-  device.request = in.request();
-  TRY_ASSIGN(device.address, ReadAddress(in.address(), at + ".address"));
-  TRY_ASSIGN(device.alias, ReadText(in.alias(), kMaxName, at + ".alias"));
-  if (in.has_numa_node()) device.numa_node = in.numa_node();
-  TRY(PortSettingsFromProto(in.port(), at + ".port", device.port));
-  return device;
-}
-
 Result<std::vector<std::string>> ReadOptions(const google::protobuf::RepeatedPtrField<std::string>& in,
                                              const std::string& at) {
   TRY(CheckCount(in.size(), kMaxOptions, "entries", at));
@@ -105,6 +89,8 @@ Result<InstanceSpec> SpecFromProto(const v1::InstanceSpec& in) {
   TRY_ASSIGN(spec.cmdline, ReadText(in.cmdline(), kMaxText, "spec.cmdline"));
   TRY_ASSIGN(spec.disks, ReadOptions(in.disks(), "spec.disks"));
   TRY_ASSIGN(spec.nets, ReadOptions(in.nets(), "spec.nets"));
+  spec.disk_bytes = in.disk_bytes();
+  TRY_ASSIGN(spec.viommu, ReadText(in.viommu(), kMaxName, "spec.viommu"));
   return spec;
 }
 
@@ -123,6 +109,50 @@ Result<ClaimPhase> PhaseFromProto(v1::ClaimPhase phase) {
 
 }  // namespace
 
+void ServerGroupToProto(const placement::ServerGroup& group, v1::ServerGroup* out) {
+  out->set_name(group.name);
+  // GROUP_POLICY_AFFINITY = 1 stands for kAffinity = 0, and so on in the same order.
+  out->set_policy(static_cast<v1::GroupPolicy>(static_cast<int>(group.policy) + 1));
+  out->set_max_per_host(group.max_per_host);
+}
+
+Result<placement::ServerGroup> ServerGroupFromProto(const v1::ServerGroup& in, const std::string& at) {
+  placement::ServerGroup group;
+  TRY_ASSIGN(group.name, ReadName(in.name(), at + ".name"));
+  int policy = in.policy();
+  if (policy < v1::GROUP_POLICY_AFFINITY || policy > v1::GROUP_POLICY_SOFT_ANTI_AFFINITY) {
+    return InvalidArgument("policy " + std::to_string(policy) + " is unknown", at + ".policy",
+                           "affinity, anti-affinity, soft-affinity or soft-anti-affinity");
+  }
+  group.policy = static_cast<placement::ServerGroupPolicy>(policy - 1);
+  if (in.max_per_host() > kMaxPerHost) {
+    return InvalidArgument("max_per_host is " + std::to_string(in.max_per_host()), at + ".max_per_host",
+                           "allowed: 1.." + std::to_string(kMaxPerHost) + ", or 0 for 1");
+  }
+  if (in.max_per_host() > 0) group.max_per_host = in.max_per_host();
+  return group;
+}
+
+void DeviceBindingToProto(const DeviceBinding& device, v1::DeviceBinding* out) {
+  out->set_request(device.request);
+  out->set_address(device.address.ToString());
+  out->set_alias(device.alias);
+  if (device.numa_node) out->set_numa_node(*device.numa_node);
+  if (device.port.any()) PortSettingsToProto(device.port, out->mutable_port());
+  out->set_leaving(device.leaving);
+}
+
+Result<DeviceBinding> DeviceBindingFromProto(const v1::DeviceBinding& in, const std::string& at) {
+  DeviceBinding device;
+  device.request = in.request();
+  TRY_ASSIGN(device.address, ReadAddress(in.address(), at + ".address"));
+  TRY_ASSIGN(device.alias, ReadText(in.alias(), kMaxName, at + ".alias"));
+  if (in.has_numa_node()) device.numa_node = in.numa_node();
+  TRY(PortSettingsFromProto(in.port(), at + ".port", device.port));
+  device.leaving = in.leaving();
+  return device;
+}
+
 void InstanceStatusToProto(const InstanceStatus& status, v1::InstanceStatus* out) {
   // INSTANCE_STATE_PENDING = 1 stands for kPending = 0, and so on in the same order.
   out->set_state(static_cast<v1::InstanceState>(static_cast<int>(status.state) + 1));
@@ -137,17 +167,20 @@ void ClaimToProto(const Claim& claim, v1::Claim* out) {
   out->set_host(claim.host.ToString());
   out->set_phase(claim.phase == ClaimPhase::kActive ? v1::CLAIM_PHASE_ACTIVE : v1::CLAIM_PHASE_RELEASING);
   for (const CellBinding& cell : claim.cells) CellToProto(cell, out->add_cells());
-  for (const DeviceBinding& device : claim.devices) DeviceToProto(device, out->add_devices());
+  for (const DeviceBinding& device : claim.devices) DeviceBindingToProto(device, out->add_devices());
   SpecToProto(claim.spec, out->mutable_spec());
   InstanceStatusToProto(claim.status, out->mutable_status());
   out->set_created_at_ms(claim.created_at_ms);
   out->set_external(claim.external);
+  if (claim.group) ServerGroupToProto(*claim.group, out->mutable_group());
+  if (!claim.reserved_for.is_nil()) out->set_reserved_for(claim.reserved_for.ToString());
+  out->set_swapped(claim.swapped);
 }
 
 Result<InstanceStatus> InstanceStatusFromProto(const v1::InstanceStatus& in, const std::string& at) {
   InstanceStatus status;
   int state = in.state();
-  if (state < 0 || state > v1::INSTANCE_STATE_DELETING) {
+  if (state < 0 || state > v1::INSTANCE_STATE_PAUSED) {
     return InvalidArgument("instance state " + std::to_string(state) + " is unknown", at + ".state");
   }
   if (state > 0) status.state = static_cast<InstanceState>(state - 1);
@@ -169,13 +202,20 @@ Result<Claim> ClaimFromProto(const v1::Claim& in) {
   }
   TRY(CheckCount(in.devices_size(), kMaxClaimDevices, "devices", "devices"));
   for (int i = 0; i < in.devices_size(); ++i) {
-    TRY_ASSIGN(DeviceBinding device, DeviceFromProto(in.devices(i), Indexed("devices", i)));
+    TRY_ASSIGN(DeviceBinding device, DeviceBindingFromProto(in.devices(i), Indexed("devices", i)));
     claim.devices.push_back(std::move(device));
   }
   TRY_ASSIGN(claim.spec, SpecFromProto(in.spec()));
   TRY_ASSIGN(claim.status, InstanceStatusFromProto(in.status(), "status"));
   claim.created_at_ms = in.created_at_ms();
   claim.external = in.external();
+  if (in.has_group()) {
+    TRY_ASSIGN(claim.group, ServerGroupFromProto(in.group(), "group"));
+  }
+  if (!in.reserved_for().empty()) {
+    TRY_ASSIGN(claim.reserved_for, ReadUuid(in.reserved_for(), "reserved_for"));
+  }
+  claim.swapped = in.swapped();
   return claim;
 }
 

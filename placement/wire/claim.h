@@ -11,7 +11,14 @@ namespace berth::wire {
 
 // `out` is cleared first.
 void ClaimToProto(const placement::Claim& claim, v1::Claim* out);
+void ServerGroupToProto(const placement::ServerGroup& group, v1::ServerGroup* out);
+// `at` is the field path of the group in its message.
+Result<placement::ServerGroup> ServerGroupFromProto(const v1::ServerGroup& in, const std::string& at);
 void InstanceStatusToProto(const placement::InstanceStatus& status, v1::InstanceStatus* out);
+
+void DeviceBindingToProto(const placement::DeviceBinding& device, v1::DeviceBinding* out);
+// `at` is the field path of the device in its message.
+Result<placement::DeviceBinding> DeviceBindingFromProto(const v1::DeviceBinding& in, const std::string& at);
 
 // An unspecified phase reads as active, an absent or unspecified state as pending.
 Result<placement::Claim> ClaimFromProto(const v1::Claim& in);

@@ -75,7 +75,7 @@ Result<Cell> CellFromProto(const v1::Cell& in, const std::string& at) {
   TRY_ASSIGN(cell.shared_cpus, ReadCpus(in.shared_cpus(), at + ".shared_cpus"));
   TRY_ASSIGN(cell.dedicated_cpus, ReadCpus(in.dedicated_cpus(), at + ".dedicated_cpus"));
   TRY(CheckCount(in.siblings_size(), kMaxCores, "cores", at + ".siblings"));
-  cell.siblings.reserve(static_cast<size_t>(in.siblings_size()));
+  cell.siblings.Own().reserve(static_cast<size_t>(in.siblings_size()));
   for (int i = 0; i < in.siblings_size(); ++i) {
     TRY_ASSIGN(CpuSet core, ReadCpus(in.siblings(i), at + "." + Indexed("siblings", i)));
     cell.siblings.push_back(std::move(core));
@@ -162,6 +162,7 @@ void HostToProto(const HostReport& host, v1::Host* out) {
   for (const Cell& cell : host.cells) CellToProto(cell, out->add_cells());
   for (const Device& device : host.devices) DeviceToProto(device, out->add_devices());
   for (const std::string& warning : host.warnings) out->add_warnings(warning);
+  out->set_disk_bytes(host.disk_bytes);
 }
 
 void HostToProto(const HostReport& host, const placement::HostUsage& usage, uint64_t generation,
@@ -170,6 +171,7 @@ void HostToProto(const HostReport& host, const placement::HostUsage& usage, uint
   out->set_generation(generation);
   out->set_floating_vcpus(usage.floating_vcpus);
   out->set_floating_memory_bytes(usage.floating_memory_bytes);
+  out->set_disk_used_bytes(usage.disk_bytes);
   for (v1::Cell& cell : *out->mutable_cells()) {
     auto used = usage.cells.find(cell.id());
     CellUsageToProto(used == usage.cells.end() ? CellUsage{} : used->second, &cell);
@@ -222,6 +224,7 @@ Result<HostReport> HostFromProto(const v1::Host& in) {
   host.can_run_guests = in.can_run_guests();
   host.cpu_allocation_ratio = in.cpu_allocation_ratio();
   host.ram_allocation_ratio = in.ram_allocation_ratio();
+  host.disk_bytes = in.disk_bytes();
   TRY(CellsFromProto(in, host));
   TRY(DevicesFromProto(in, host));
   TRY(CheckCount(in.warnings_size(), kMaxWarnings, "warnings", "warnings"));

@@ -18,6 +18,8 @@ inline constexpr int kMaxWarnings = 1000;
 inline constexpr int kMaxGuestCells = 128;     // Nova: hw:numa_nodes <= 128
 inline constexpr int kMaxPins = 65536;         // of one guest cell
 inline constexpr int kMaxClaimDevices = 1024;  // of one claim
+inline constexpr uint32_t kMaxPerHost = 1024;  // members of a server group on one host
+inline constexpr int kMaxClaims = 4096;        // of one CreateClaims
 inline constexpr int kMaxOptions = 256;        // disks or nets of one instance
 
 }  // namespace berth::wire

@@ -74,6 +74,7 @@ std::string StateOf(const FitHost& host) {
   out.Add(host.ram_ratio);
   out.Add(host.floating_vcpus);
   out.Add(host.base_room_bytes);
+  out.Add(host.disk_room_bytes);
   out.Add(host.cells.size());
   for (const FitCell& cell : host.cells) AddCell(cell, out);
   // Addresses do not matter to how many fit; types, nodes, families and domains do.
@@ -99,10 +100,12 @@ uint64_t RoomCounter::CountFloating(const FitHost& host) const {
     RequestSpec all = spec_;
     all.vcpus = static_cast<uint32_t>(n * spec_.vcpus);
     all.memory_bytes = n * spec_.memory_bytes;
+    all.disk_bytes = n * spec_.disk_bytes;
     return FitByCounts(host, RequestPlan(all, *host.types)).verdict == Verdict::kFits;
   };
   uint64_t limit = std::min<uint64_t>(UINT32_MAX / std::max(1u, spec_.vcpus),
                                       UINT64_MAX / std::max<uint64_t>(1, spec_.memory_bytes));
+  if (spec_.disk_bytes > 0) limit = std::min(limit, UINT64_MAX / spec_.disk_bytes - 1);
   uint64_t good = 0;
   uint64_t bad = 1;
   while (bad <= limit && fits(bad)) {

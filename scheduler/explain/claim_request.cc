@@ -100,6 +100,7 @@ RequestSpec RequestOfClaim(const placement::Claim& claim, const placement::HostR
   RequestSpec spec;
   spec.vcpus = claim.spec.vcpus;
   spec.memory_bytes = claim.spec.memory_bytes;
+  spec.disk_bytes = claim.spec.disk_bytes;
   AddCells(claim, spec);
   AddDevices(claim, report, flavor, spec);
   bool reserves = std::any_of(claim.cells.begin(), claim.cells.end(),
@@ -108,6 +109,7 @@ RequestSpec RequestOfClaim(const placement::Claim& claim, const placement::HostR
     spec.thread_policy = flavor->thread_policy;
     spec.emulator_policy = flavor->emulator_policy;
     spec.smt = flavor->smt;
+    spec.host = flavor->host;
     spec.isolate_groups = flavor->isolate_groups;
     if (spec.pci.size() == flavor->pci.size()) spec.domains = flavor->domains;
     if (spec.encrypted() && flavor->encrypted()) spec.encryption = flavor->encryption;

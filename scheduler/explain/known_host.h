@@ -1,11 +1,8 @@
 #pragma once
 
-#include <map>
-#include <memory>
 #include <vector>
 
-#include "common/uuid.h"
-#include "placement/model/claim.h"
+#include "placement/model/claims_by_consumer.h"
 #include "placement/model/host.h"
 #include "placement/model/usage.h"
 #include "scheduler/fit/fit_host.h"
@@ -14,7 +11,7 @@ namespace berth::scheduler {
 
 // One host of a picture of the fleet. Refers to the picture, which must outlive it.
 struct KnownHost {
-  using Claims = std::map<Uuid, std::shared_ptr<const placement::Claim>>;
+  using Claims = placement::ClaimsByConsumer;
 
   const placement::HostReport* report = nullptr;
   const placement::HostUsage* usage = nullptr;  // of the claims

@@ -5,6 +5,8 @@ namespace berth::scheduler {
 void BindAssignment(const RequestSpec& spec, const Assignment& assignment, placement::Claim& claim) {
   claim.spec.vcpus = spec.vcpus;
   claim.spec.memory_bytes = spec.memory_bytes;
+  claim.spec.disk_bytes = spec.disk_bytes;
+  claim.spec.viommu = ViommuModelName(spec.viommu);
   claim.cells.clear();
   for (const CellAssignment& cell : assignment.cells) {
     const GuestCell& guest = spec.cells[cell.guest];

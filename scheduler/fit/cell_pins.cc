@@ -18,25 +18,32 @@ void MoveLowest(const CpuSet& core, const CpuSet& from, uint32_t count, CpuSet& 
 CpuSet TakePacked(const FitCell& cell, const CpuSet& from, uint32_t count) {
   CpuSet taken;
   if (count == 0 || from.empty()) return taken;
-  std::vector<uint32_t> sizes;  // what is left of each core
-  sizes.reserve(cell.siblings.size());
-  for (const CpuSet& core : cell.siblings) sizes.push_back(core.CountCommon(from));
+  CpuSet open = from;
   while (count > 0) {
-    size_t best = sizes.size();
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      uint32_t size = sizes[i];
-      if (size == 0) continue;
-      bool fits = size <= count;
-      bool best_fits = best < sizes.size() && sizes[best] <= count;
-      bool better = best == sizes.size() || (fits && !best_fits) ||
-                    (fits && best_fits && size > sizes[best]) || (!fits && !best_fits && size < sizes[best]);
-      if (better) best = i;
+    uint32_t size = 0;                // the largest that fits
+    uint32_t larger = UINT32_MAX;     // the smallest that does not
+    const CpuSet* in_part = nullptr;  // the first core of that size
+    for (const CpuSet& core : cell.siblings) {
+      uint32_t left = core.CountCommon(open);
+      if (left <= count) {
+        size = std::max(size, left);
+      } else if (left < larger) {
+        larger = left;
+        in_part = &core;
+      }
     }
-    if (best == sizes.size()) break;
-    uint32_t now = std::min(sizes[best], count);
-    MoveLowest(cell.siblings[best], from, now, taken);
-    sizes[best] = 0;
-    count -= now;
+    if (size == 0) {
+      if (in_part != nullptr) MoveLowest(*in_part, open, count, taken);
+      break;
+    }
+    // All cores of that size for as long as they fit: they come before smaller ones.
+    for (const CpuSet& core : cell.siblings) {
+      if (count < size) break;
+      if (core.CountCommon(open) != size) continue;
+      taken |= core & open;
+      open -= core;
+      count -= size;
+    }
   }
   return taken;
 }
@@ -56,6 +63,7 @@ CpuSet OnPairedCores(const FitCell& cell) {
 }
 
 void PinInOrder(const CpuSet& vcpus, const CpuSet& cpus, CellPins& pins) {
+  pins.pinning.reserve(vcpus.Count());
   uint32_t cpu = cpus.First();
   for (uint32_t vcpu = vcpus.First(); vcpu != CpuSet::kNone; vcpu = vcpus.NextAfter(vcpu)) {
     pins.pinning.emplace_back(vcpu, cpu);

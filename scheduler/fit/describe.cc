@@ -110,6 +110,9 @@ Reason Words(const Lack& lack, const RequestSpec& spec) {
       return {"", Size(lack.have), Size(lack.need), "host",
               "the host has " + Size(lack.have) + " of base-page memory left in all, " + Size(lack.need) +
                   " are needed"};
+    case LackCode::kHostDisk:
+      return {"", Size(lack.have), Size(lack.need), "host",
+              "the host has " + Size(lack.have) + " of disk left, " + Size(lack.need) + " are needed"};
     case LackCode::kCells:
       return {"", have, need, "host", "the guest has " + need + " NUMA cells, the host has " + have};
     case LackCode::kCell:
@@ -157,6 +160,8 @@ const char* CodeOf(const Lack& lack) {
       return "host_vcpus";
     case LackCode::kHostMemory:
       return "host_memory";
+    case LackCode::kHostDisk:
+      return "host_disk";
     case LackCode::kCells:
       return "cells";
     case LackCode::kCell:

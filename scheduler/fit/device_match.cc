@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "placement/model/secure_card.h"
+
 namespace berth::scheduler {
 namespace {
 
@@ -46,6 +48,10 @@ bool Matches(const FitDevice& device, const DeviceMatch& match) {
 }
 
 uint64_t ServableRequests(const FitDevice& device, const RequestSpec& spec) {
+  // A card of a virtCCA host is in the secure world as a whole.
+  if (!spec.encrypted() && !device.traits.empty() &&
+      std::binary_search(device.traits.begin(), device.traits.end(), placement::kSecureCardTrait))
+    return 0;
   uint64_t mask = 0;
   for (size_t r = 0; r < spec.pci.size(); ++r) {
     const auto& alternatives = spec.pci[r].alternatives;

@@ -10,6 +10,11 @@
 
 namespace berth::scheduler {
 
+// Kind of the domains that no agent names: a PF with its VFs, or a device by itself.
+inline constexpr const char* kParentDomain = "parent";
+// Whether the request is for devices of one parent and nothing else.
+bool WantsOneParent(const RequestSpec& spec);
+
 // One domain for each group of RequestSpec::domains, by name ("switch:3").
 using DomainChoice = std::vector<std::string>;
 

@@ -68,13 +68,12 @@ class Profiles {
 
 class Solver {
  public:
-  Solver(const FitHost& host, const RequestSpec& spec, const FitOptions& options)
-      : host_(host), spec_(spec), budget_(options.step_budget) {}
+  Solver(const FitHost& host, const RequestPlan& plan, const FitOptions& options)
+      : host_(host), spec_(plan.spec()), plan_(plan), budget_(options.step_budget) {}
 
   FitResult Run() {
     FitResult result;
-    RequestPlan plan(spec_, *host_.types);
-    QuickFit quick = FitQuickly(host_, plan);
+    QuickFit quick = FitQuickly(host_, plan_);
     result.verdict = quick.verdict;
     if (quick.verdict == Verdict::kUndecided) result.verdict = Decide(result.assignment);
     if (quick.verdict == Verdict::kFits) result.verdict = Complete(quick, result.assignment);
@@ -91,7 +90,14 @@ class Solver {
       devices = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), locality, budget_);
       if (devices.verdict != Verdict::kFits) return devices.verdict;
     }
-    Assemble(BuildMatrix(host_, spec_), {quick.cells, quick.waste}, std::move(devices), out);
+    CellSet chosen{quick.cells, quick.waste};
+    std::vector<uint32_t> places;
+    if (spec_.cells.size() == 1) {
+      places.push_back(static_cast<uint32_t>(std::countr_zero(chosen.set)));
+    } else {
+      places = BuildMatrix(host_, spec_).Place(chosen.set).value();
+    }
+    Assemble(places, chosen.waste, std::move(devices), out);
     return Verdict::kFits;
   }
 
@@ -106,6 +112,7 @@ class Solver {
  private:
   Verdict Decide(Assignment& out) {
     if (!host_.can_run_guests || !SmtMatches(host_, spec_.smt)) return Verdict::kNo;
+    if (spec_.disk_bytes > host_.disk_room_bytes) return Verdict::kNo;
     if (FindInTotals(host_, spec_).code != LackCode::kNothing) return Verdict::kNo;
     if (spec_.cells.empty()) return DecideWithoutTopology(out);
     CellMatrix matrix = BuildMatrix(host_, spec_);
@@ -124,7 +131,7 @@ class Solver {
     } else if (Verdict verdict = ChooseSet(sets, chosen, devices); verdict != Verdict::kFits) {
       return verdict == Verdict::kNo ? no : verdict;
     }
-    Assemble(matrix, *chosen, std::move(devices), out);
+    Assemble(matrix.Place(chosen->set).value(), chosen->waste, std::move(devices), out);
     return Verdict::kFits;
   }
 
@@ -204,11 +211,12 @@ class Solver {
     return chosen ? Verdict::kFits : Verdict::kNo;
   }
 
-  void Assemble(const CellMatrix& matrix, const CellSet& chosen, DeviceFit devices, Assignment& out) {
-    out.waste = chosen.waste;
+  // `places`: the host cell (an index) of each guest cell.
+  void Assemble(const std::vector<uint32_t>& places, uint64_t waste, DeviceFit devices, Assignment& out) {
+    out.waste = waste;
     out.non_local = devices.non_local;
     out.devices = std::move(devices.devices);
-    std::vector<uint32_t> places = matrix.Place(chosen.set).value();
+    out.cells.reserve(places.size());
     for (uint32_t guest = 0; guest < places.size(); ++guest) {
       const FitCell& cell = host_.cells[places[guest]];
       CellAssignment one;
@@ -224,6 +232,7 @@ class Solver {
 
   const FitHost& host_;
   const RequestSpec& spec_;
+  const RequestPlan& plan_;
   StepBudget budget_;
 };
 
@@ -234,13 +243,18 @@ Reason Undecided(const std::string& text) {
 }  // namespace
 
 FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options) {
+  return Fit(host, RequestPlan(spec, *host.types), options);
+}
+
+FitResult Fit(const FitHost& host, const RequestPlan& plan, const FitOptions& options) {
+  const RequestSpec& spec = plan.spec();
   FitResult result;
   if (host.cells.size() > kMaxCells || spec.pci.size() > kMaxPciRequests) {
     result.verdict = Verdict::kUndecided;
     result.reason = Undecided("more than 64 host cells or PCI requests are not decided by this version");
     return result;
   }
-  Solver solver(host, spec, options);
+  Solver solver(host, plan, options);
   result = options.search_only ? solver.RunSearch() : solver.Run();
   if (result.verdict == Verdict::kUndecided)
     result.reason = Undecided("the step budget ran out before a proof");
@@ -254,7 +268,7 @@ QuickFit FitByCounts(const FitHost& host, const RequestPlan& plan) {
   FitOptions options;
   options.explain = false;
   options.search_only = true;
-  FitResult fit = Fit(host, plan.spec(), options);
+  FitResult fit = Fit(host, plan, options);
   return {fit.verdict, fit.assignment.non_local, fit.assignment.waste, 0};
 }
 

@@ -26,6 +26,8 @@ struct FitResult {
 // the fewest non-local devices, then the fullest cells that serve, then the lowest addresses.
 // Hosts with more than 64 cells and requests with more than 64 PCI requests are undecided.
 FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options = {});
+// The same of a request that was prepared, for hosts of the plan's device types.
+FitResult Fit(const FitHost& host, const RequestPlan& plan, const FitOptions& options = {});
 
 // The verdict and how well, without the place: FitQuickly, and Fit where counts do not tell.
 QuickFit FitByCounts(const FitHost& host, const RequestPlan& plan);

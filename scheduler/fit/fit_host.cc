@@ -22,7 +22,9 @@ void CompleteSiblings(FitCell& cell) {
   for (uint32_t cpu = left.First(); cpu != CpuSet::kNone; cpu = left.NextAfter(cpu)) {
     cell.siblings.push_back(CpuSet{cpu});
   }
-  SortUnlessSorted(cell.siblings, [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); });
+  auto before = [](const CpuSet& a, const CpuSet& b) { return a.First() < b.First(); };
+  if (!std::is_sorted(cell.siblings.begin(), cell.siblings.end(), before))
+    std::sort(cell.siblings.Own().begin(), cell.siblings.Own().end(), before);
 }
 
 void Count(FitCell& cell) {
@@ -103,6 +105,7 @@ FitCell FromCell(const placement::HostReport& report, const placement::Cell& cel
   out.secure_room_bytes =
       cell.secure_memory_bytes - std::min(cell.secure_memory_bytes, usage.secure_memory_bytes);
   out.nonsecure_room_bytes = out.base_room_bytes;
+  out.pages.reserve(cell.pages.size());
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
@@ -148,10 +151,12 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
   host.can_run_guests = report.can_run_guests;
   host.cpu_ratio = report.cpu_allocation_ratio;
   host.ram_ratio = report.ram_allocation_ratio;
+  host.cells.reserve(report.cells.size());
   for (const placement::Cell& cell : report.cells) {
     host.cells.push_back(FromCell(report, cell, placement::UsageOfCell(usage, cell.id)));
   }
   std::set<PciAddress> blocked = placement::BlockedDevices(report, usage);
+  host.devices.reserve(report.devices.size());
   for (const placement::Device& device : report.devices) {
     if (!device.assignable || blocked.contains(device.address)) continue;
     host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
@@ -159,6 +164,8 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
                             device.remote_managed, device.resource_class, device.traits, device.domains});
   }
   host.floating_vcpus = usage.floating_vcpus;
+  if (report.disk_bytes > 0)
+    host.disk_room_bytes = report.disk_bytes - std::min(report.disk_bytes, usage.disk_bytes);
   host.base_room_bytes = placement::BaseMemoryRoom(report, usage);
   Prepare(host, types);
   return host;

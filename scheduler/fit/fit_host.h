@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/core_list.h"
 #include "common/cpu_set.h"
 #include "common/pci_address.h"
 #include "placement/model/host.h"
@@ -41,7 +42,7 @@ struct FitCell {
   CpuSet shared_cpus;              // floating vCPUs run here
   CpuSet free_dedicated;           // may be pinned
   bool single_pool = false;        // the cell's shared CPUs are its dedicated ones
-  std::vector<CpuSet> siblings;    // threads of each core; a CPU in none is a core of its own
+  CoreList siblings;               // threads of each core; a CPU in none is a core of its own
   uint32_t shared_vcpus = 0;       // floating vCPUs bound to this cell already
   uint64_t memory_bytes = 0;       // kScenario only: of all page sizes
   uint64_t memory_used_bytes = 0;  // likewise
@@ -113,6 +114,9 @@ struct FitHost {
   // kClaims only.
   uint32_t floating_vcpus = 0;   // of instances without topology
   uint64_t base_room_bytes = 0;  // base-page memory for further instances, with topology or without
+  uint64_t disk_room_bytes = kDiskNotTold;
+
+  static constexpr uint64_t kDiskNotTold = UINT64_MAX;  // and so not counted
 };
 
 // Sorts cells and devices and fills counts and groups. Call once after building a FitHost; `types` must

@@ -67,6 +67,7 @@ std::string KeyOf(const FitHost& host) {
   out.Add(host.pools_overlap);
   out.Add(host.floating_vcpus);
   out.Add(host.base_room_bytes);
+  out.Add(host.disk_room_bytes);
   out.Add(uint64_t{host.cells.size()});
   for (const FitCell& cell : host.cells) AddCell(cell, out);
   out.Add(uint64_t{host.devices.size()});

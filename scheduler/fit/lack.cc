@@ -65,6 +65,8 @@ Lack LackFinder::Find(const FitHost& host) {
   if (!host.can_run_guests) return Figures(LackCode::kNoKvm, 0, 1);
   if (spec_.smt != SmtTrait::kAny && host.smt != (spec_.smt == SmtTrait::kRequired))
     return Figures(LackCode::kSmt, host.smt ? 1 : 0, host.smt ? 0 : 1);
+  if (spec_.disk_bytes > host.disk_room_bytes)
+    return Figures(LackCode::kHostDisk, host.disk_room_bytes, spec_.disk_bytes);
   if (Lack lack = FindInTotals(host, spec_); lack.code != LackCode::kNothing) return lack;
   if (!spec_.cells.empty()) {
     if (Lack lack = FindInCells(host); lack.code != LackCode::kNothing) return lack;

@@ -18,6 +18,7 @@ enum class LackCode : uint8_t {
   kSmt,              // SMT is not as the flavor's trait asks
   kHostVcpus,        // floating vCPUs that the shared CPUs carry in all
   kHostMemory,       // base-page memory in all
+  kHostDisk,         // disk in all
   kCells,            // host cells
   kCell,             // what the nearest host cell lacks for one guest cell: `cell`
   kCellsDistinct,    // distinct host cells for all guest cells

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "scheduler/fit/domain_choice.h"
+
 namespace berth::scheduler {
 
 bool QuickDevices::Add(uint64_t serves, int32_t cell, uint32_t count) {
@@ -47,6 +49,7 @@ bool QuickDevices::Collect(const FitHost& host, const RequestPlan& plan) {
   }
   kinds_used_ = 0;
   bool isolate = plan.spec().isolate_groups;
+  bool one_parent = WantsOneParent(plan.spec());
   int32_t family = DeviceGroup::kNoFamily;  // of the group before, if it could serve
   bool parent_serves = false;
   bool gave_alias = false;
@@ -54,6 +57,15 @@ bool QuickDevices::Collect(const FitHost& host, const RequestPlan& plan) {
     uint64_t serves = plan.Serves(group.type);
     if (serves == 0) continue;
     uint32_t count = group.count;
+    if (one_parent) {
+      // A parent serves with all that is asked for, or not at all. Devices without family are parents by
+      // themselves; a family of several groups may mix them.
+      uint32_t wanted = plan.total_demand();
+      bool alone = group.family == DeviceGroup::kNoFamily;
+      if (!alone && SeenFamily(host, group, plan)) return false;
+      if (alone ? wanted > 1 : count < wanted) continue;
+      if (!alone) count = wanted;
+    }
     if (group.family == DeviceGroup::kNoFamily) {
       if (!Add(serves, group.cell, count)) return false;
       continue;

@@ -218,6 +218,10 @@ QuickFit FitQuickly(const FitHost& host, const RequestPlan& plan) {
   if (!plan.quick() || spec.physical_networks.size() > 63 || host.cells.size() > kMaxCells ||
       plan.kinds().size() > 63)
     return out;
+  if (spec.disk_bytes > host.disk_room_bytes) {
+    out.verdict = Verdict::kNo;
+    return out;
+  }
   if (host.rules == FitRules::kClaims) {
     if (plan.pins() && host.pools_overlap) return out;
     if (!BaseMemoryIsAmple(host, spec)) {

@@ -1,6 +1,7 @@
 #include "scheduler/fit/request_plan.h"
 
 #include "scheduler/fit/device_match.h"
+#include "scheduler/fit/domain_choice.h"
 #include "scheduler/fit/fit_host.h"
 
 namespace berth::scheduler {
@@ -31,7 +32,7 @@ RequestPlan::RequestPlan(const RequestSpec& spec, const DeviceTypes& types) : sp
     if (all || policy == AffinityPolicy::kLegacy) allow(Nearness::kUnknown);
     uses_sockets_ = uses_sockets_ || (!all && policy == AffinityPolicy::kSocket);
   }
-  quick_ = spec.pci.size() <= kMaxQuick && spec.domains.empty();
+  quick_ = spec.pci.size() <= kMaxQuick && (spec.domains.empty() || WantsOneParent(spec));
 }
 
 uint64_t RequestPlan::Ask(uint32_t type) const {

@@ -43,7 +43,7 @@ Result<std::string> Text(const YamlNode& node, const std::string& field) {
 }
 
 Result<Flavor> ReadFlavor(const YamlNode& node) {
-  TRY(CheckYamlKeys(node, "", {"name", "vcpus", "memory_mib", "extra_specs"}));
+  TRY(CheckYamlKeys(node, "", {"name", "vcpus", "memory_mib", "disk_gib", "extra_specs"}));
   for (std::string_view key : {"name", "vcpus", "memory_mib"}) {
     if (node.Find(key) == nullptr) return InvalidArgument("is missing", std::string(key));
   }
@@ -56,6 +56,10 @@ Result<Flavor> ReadFlavor(const YamlNode& node) {
   TRY_ASSIGN(int64_t memory, YamlInt(*node.Find("memory_mib"), "memory_mib", 1, int64_t{1} << 30));
   flavor.vcpus = static_cast<uint32_t>(vcpus);
   flavor.memory_mib = static_cast<uint64_t>(memory);
+  if (const YamlNode* disk = node.Find("disk_gib"); disk != nullptr) {
+    TRY_ASSIGN(int64_t gib, YamlInt(*disk, "disk_gib", 0, int64_t{1} << 30));
+    flavor.disk_gib = static_cast<uint64_t>(gib);
+  }
   const YamlNode* specs = node.Find("extra_specs");
   if (specs == nullptr || specs->is_null()) return flavor;
   if (!specs->is_map()) return InvalidArgument("must be a map of strings", "extra_specs");

@@ -19,7 +19,7 @@ struct Catalogue {
 };
 
 // One YAML document and where it came from. Top-level keys: `flavors` and `aliases`, lists, both optional:
-//   flavors: [{name, vcpus, memory_mib, extra_specs: {KEY: VALUE}}]
+//   flavors: [{name, vcpus, memory_mib, disk_gib, extra_specs: {KEY: VALUE}}]
 //   aliases: [{name, vendor_id, product_id, device_type, numa_policy, resource_class, traits}]
 struct CatalogueSource {
   std::string name;  // the file's path

@@ -34,6 +34,10 @@ const std::vector<std::string_view>& KnownSpecs() {
       "hw:mem_encryption_model",
       "hw:viommu_model",
       "resources:MEMORY_MB",
+      "resources:DISK_GB",
+      "resources:MEM_ENCRYPTION_CONTEXT",
+      "required",
+      "forbidden",
       "berth:same_domain",
   };
   return names;
@@ -41,9 +45,10 @@ const std::vector<std::string_view>& KnownSpecs() {
 
 const std::vector<std::string_view>& KnownImageProperties() {
   static const std::vector<std::string_view> names = {
-      "hw_numa_nodes",           "hw_cpu_policy",    "hw_cpu_thread_policy",        "hw_numa_cpus.0",
-      "hw_numa_mem.0",           "hw_mem_page_size", "hw_pci_numa_affinity_policy", "hw_mem_encryption",
-      "hw_mem_encryption_model", "hw_viommu_model"};
+      "hw_numa_nodes",     "hw_cpu_policy",           "hw_cpu_thread_policy",
+      "hw_numa_cpus.0",    "hw_architecture",         "hw_hypervisor_type",
+      "hw_numa_mem.0",     "hw_mem_page_size",        "hw_pci_numa_affinity_policy",
+      "hw_mem_encryption", "hw_mem_encryption_model", "hw_viommu_model"};
   return names;
 }
 
@@ -54,9 +59,8 @@ bool StartsWithAny(std::string_view name, std::initializer_list<std::string_view
 
 // Families of names that Nova reads and this version does not, whatever follows the prefix.
 bool IsOpenFamily(std::string_view name) {
-  return StartsWithAny(
-      name, {"resources", "trait", "required", "in_tree", "quota:", "accel:", "os:", "powervm:", "vmware:",
-             "hw_rng:", "capabilities:", "aggregate_instance_extra_specs:"});
+  return StartsWithAny(name, {"resources", "trait", "required", "in_tree",
+                              "quota:", "accel:", "os:", "powervm:", "vmware:", "hw_rng:", "capabilities:"});
 }
 
 // Families in which a name may also be a typing error of a supported one.
@@ -65,37 +69,28 @@ bool IsKnownFamily(std::string_view name) {
 }
 
 const std::vector<std::string_view>& LaterSpecs() {
-  static const std::vector<std::string_view> names = {"hw:locked_memory",
-                                                      "hw:pmem",
-                                                      "hw:cpu_realtime",
-                                                      "hw:cpu_realtime_mask",
-                                                      "hw:cpu_sockets",
-                                                      "hw:cpu_cores",
-                                                      "hw:cpu_threads",
-                                                      "hw:cpu_max_sockets",
-                                                      "hw:cpu_max_cores",
-                                                      "hw:cpu_max_threads",
-                                                      "hw:maxphysaddr_mode",
-                                                      "hw:maxphysaddr_bits",
-                                                      "hw:pci_numa_affinity",
-                                                      "hw:watchdog_action",
-                                                      "hw:boot_menu",
-                                                      "hw:vif_multiqueue_enabled",
-                                                      "hw:serial_port_count",
-                                                      "hw:tpm_model",
-                                                      "hw:tpm_version",
-                                                      "hw:hide_hypervisor_id",
-                                                      "hw:virtio_packed_ring",
-                                                      "hw_rng:allowed",
-                                                      "os:secure_boot",
-                                                      "resources:DISK_GB",
-                                                      "resources:MEM_ENCRYPTION_CONTEXT"};
+  static const std::vector<std::string_view> names = {"hw:locked_memory",      "hw:pmem",
+                                                      "hw:cpu_realtime",       "hw:cpu_realtime_mask",
+                                                      "hw:cpu_sockets",        "hw:cpu_cores",
+                                                      "hw:cpu_threads",        "hw:cpu_max_sockets",
+                                                      "hw:cpu_max_cores",      "hw:cpu_max_threads",
+                                                      "hw:maxphysaddr_mode",   "hw:maxphysaddr_bits",
+                                                      "hw:pci_numa_affinity",  "hw:watchdog_action",
+                                                      "hw:boot_menu",          "hw:vif_multiqueue_enabled",
+                                                      "hw:serial_port_count",  "hw:tpm_model",
+                                                      "hw:tpm_version",        "hw:hide_hypervisor_id",
+                                                      "hw:virtio_packed_ring", "hw_rng:allowed",
+                                                      "os:secure_boot"};
   return names;
 }
 
 bool IsNumbered(std::string_view name, std::string_view stem) {
   if (!name.starts_with(stem)) return false;
   return ParseWhole(name.substr(stem.size()), 0, 127).has_value();
+}
+
+bool IsNamed(std::string_view name, std::string_view prefix) {
+  return name.starts_with(prefix) && name.size() > prefix.size();
 }
 
 Status Refuse(const std::string& name, const std::string& value, const std::string& field,
@@ -119,7 +114,8 @@ Status Refuse(const std::string& name, const std::string& value, const std::stri
 bool IsKnownExtraSpec(std::string_view name) {
   const auto& known = KnownSpecs();
   return std::find(known.begin(), known.end(), name) != known.end() || IsNumbered(name, "hw:numa_cpus.") ||
-         IsNumbered(name, "hw:numa_mem.") || GroupKey::Parse(name).has_value();
+         IsNumbered(name, "hw:numa_mem.") || GroupKey::Parse(name).has_value() || IsNamed(name, "trait:") ||
+         IsNamed(name, "aggregate_instance_extra_specs:");
 }
 
 bool IsKnownImageProperty(std::string_view name) {

@@ -14,8 +14,9 @@ struct GroupKey {
   std::string suffix;
   std::string name;  // the class or trait as written; empty of kRequired
 
-  // Nothing: this is no such name. Without suffix only "resources:CUSTOM_..." is one: the other classes and
-  // the traits of "trait:" are the host's.
+  // Nothing: this is no such name. Without suffix only "resources:CLASS" of a device's class is one: VCPU,
+  // PCPU, MEMORY_MB, DISK_GB and MEM_ENCRYPTION_CONTEXT, and the traits of "trait:" and "required", are the
+  // host's.
   static std::optional<GroupKey> Parse(std::string_view key);
 };
 

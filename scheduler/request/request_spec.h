@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/cpu_set.h"
@@ -105,10 +106,27 @@ const char* ViommuModelName(ViommuModel model);  // "virtio"; "" of kNone
 // Whether the whole host must, or must not, have SMT (trait:HW_CPU_HYPERTHREADING).
 enum class SmtTrait { kAny, kRequired, kForbidden };
 
+// What the request asks of the host as a whole, beyond what the solver counts. The filters judge it
+// (scheduler/filters).
+struct HostRules {
+  using Values = std::vector<std::pair<std::string, std::string>>;  // sorted by name, unique
+
+  std::vector<std::string> traits;            // normalised, sorted: the host must have all of them
+  std::vector<std::string> forbidden_traits;  // likewise: it must have none of them
+  std::string availability_zone;              // empty: any
+  std::string project;                        // of the tenant; empty: not told
+  std::string flavor;                         // its name
+  Values aggregate_specs;                     // of "aggregate_instance_extra_specs:NAME"
+  Values image;                               // properties of the image as given
+
+  friend bool operator==(const HostRules&, const HostRules&) = default;
+};
+
 // The canonical request: two requests that are equal fit the same hosts in the same way.
 struct RequestSpec {
   uint32_t vcpus = 0;
   uint64_t memory_bytes = 0;
+  uint64_t disk_bytes = 0;
   // Guest NUMA topology (R1); empty: none, CPU and memory count against the host's totals and NUMA policies
   // are without effect.
   std::vector<GuestCell> cells;
@@ -131,6 +149,7 @@ struct RequestSpec {
   // Networks of all ports: where host cells are tied to one of them, the guest uses such a cell.
   std::vector<std::string> physical_networks;  // sorted, unique
   bool tunneled = false;
+  HostRules host;
 
   bool encrypted() const { return encryption != Encryption::kNone; }
 

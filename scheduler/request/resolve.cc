@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint32_t kMaxVcpus = 4096;
 constexpr uint64_t kMaxMemoryMib = uint64_t{1} << 30;
+constexpr uint64_t kMaxDiskGib = uint64_t{1} << 30;
 
 Status CheckFlavor(const Flavor& flavor) {
   if (flavor.vcpus < 1 || flavor.vcpus > kMaxVcpus) {
@@ -19,6 +20,11 @@ Status CheckFlavor(const Flavor& flavor) {
                                std::to_string(kMaxMemoryMib),
                            "memory_mib");
   }
+  if (flavor.disk_gib > kMaxDiskGib) {
+    return InvalidArgument(
+        "disk_gib is " + std::to_string(flavor.disk_gib) + ", must be 0 to " + std::to_string(kMaxDiskGib),
+        "disk_gib");
+  }
   return OkStatus();
 }
 
@@ -29,6 +35,26 @@ Status CheckMemoryResource(const Flavor& flavor) {
   return InvalidArgument("InvalidRequest: resources:MEMORY_MB is \"" + it->second + "\", must be " +
                              std::to_string(flavor.memory_mib) + ", the flavor's memory",
                          "extra_specs.resources:MEMORY_MB");
+}
+
+// Nova asks it of every encrypted guest by itself; a flavor may repeat it.
+Status CheckEncryptionContext(const Flavor& flavor, const RequestSpec& spec) {
+  auto it = flavor.extra_specs.find("resources:MEM_ENCRYPTION_CONTEXT");
+  if (it == flavor.extra_specs.end() || it->second == (spec.encrypted() ? "1" : "0")) return OkStatus();
+  return InvalidArgument("InvalidRequest: resources:MEM_ENCRYPTION_CONTEXT is \"" + it->second +
+                             "\", must be " + (spec.encrypted() ? "1" : "0, or hw:mem_encryption true"),
+                         "extra_specs.resources:MEM_ENCRYPTION_CONTEXT");
+}
+
+// resources:DISK_GB is what placement counts instead of the flavor's disk, as in Nova; 0 counts none.
+Result<uint64_t> ResolveDisk(const Flavor& flavor) {
+  auto it = flavor.extra_specs.find("resources:DISK_GB");
+  if (it == flavor.extra_specs.end()) return flavor.disk_gib << 30;
+  auto gib = ParseWhole(it->second, 0, kMaxDiskGib);
+  if (gib.has_value()) return *gib << 30;
+  return InvalidArgument("InvalidRequest: resources:DISK_GB is \"" + it->second + "\", must be 0 to " +
+                             std::to_string(kMaxDiskGib),
+                         "extra_specs.resources:DISK_GB");
 }
 
 Result<bool> ResolveGroupPolicy(const Flavor& flavor, PciTracking tracking) {
@@ -62,7 +88,10 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
   RequestSpec spec;
   spec.vcpus = flavor.vcpus;
   spec.memory_bytes = flavor.memory_mib << 20;
+  TRY_ASSIGN(spec.disk_bytes, ResolveDisk(flavor));
+  TRY_ASSIGN(spec.host, ResolveHostRules(flavor, image));
   TRY(ResolveEncryption(flavor, image, spec));
+  TRY(CheckEncryptionContext(flavor, spec));
   TRY_ASSIGN(CpuChoice choice, ResolveCpu(flavor, image, spec));
   TRY_ASSIGN(spec.cells, ResolveCells(flavor, image, choice, spec));
   TRY_ASSIGN(spec.viommu, ResolveViommu(flavor, image));
@@ -76,9 +105,8 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
 
 std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestSpec& spec) {
   std::vector<std::string> out;
-  if (spec.viommu != ViommuModel::kNone) {
-    out.push_back(std::string("the vIOMMU model ") + ViommuModelName(spec.viommu) +
-                  " has no effect: the machines of this version have no vIOMMU");
+  if (spec.viommu == ViommuModel::kSmmuv3) {
+    out.push_back("the vIOMMU model smmuv3 is refused by the hosts: it is a part of AArch64 machines");
   }
   if (!spec.cells.empty()) return out;
   for (const auto& [name, value] : flavor.extra_specs) {

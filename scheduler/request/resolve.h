@@ -18,6 +18,7 @@ struct Flavor {
   uint32_t vcpus = 0;       // 1..4096
   uint64_t memory_mib = 0;  // 1..2^30
   Properties extra_specs;
+  uint64_t disk_gib = 0;  // 0..2^30
 
   friend bool operator==(const Flavor&, const Flavor&) = default;
 };
@@ -58,6 +59,9 @@ Result<RequestSpec> ResolveRequest(const Flavor& flavor, const Properties& image
 std::vector<std::string> ExplainIneffective(const Flavor& flavor, const RequestSpec& spec);
 
 // Parts of ResolveRequest, in files of their own.
+// Traits of the host (trait:NAME, required, forbidden, of flavor and image), aggregate specs, the image's own
+// properties.
+Result<HostRules> ResolveHostRules(const Flavor& flavor, const Properties& image);
 // Policies of CPU, threads and emulator, and the page size, from flavor and image: fills the fields of `spec`
 // but for cells and pci; `dedicated_mask` are the pinned vCPUs under policy mixed.
 // Memory encryption and what it takes (R11), before the others.

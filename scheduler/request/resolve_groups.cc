@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <charconv>
 #include <map>
+#include <string>
 #include <utility>
 
 #include "placement/model/names.h"
@@ -10,6 +12,7 @@ namespace berth::scheduler {
 namespace {
 
 constexpr size_t kMaxSuffix = 64;
+constexpr uint32_t kMaxDevices = 1024;  // of one class without suffix, as of one alias
 
 bool IsSuffix(std::string_view text) {
   return text.size() <= kMaxSuffix && std::all_of(text.begin(), text.end(), [](char c) {
@@ -26,6 +29,7 @@ Status Bad(const std::string& message, const std::string& key) {
 struct Group {
   std::string key;  // the first extra spec of it, for errors
   std::string resources_key;
+  uint32_t count = 1;
   DeviceMatch match;
 };
 
@@ -33,9 +37,15 @@ Status AddResources(const std::string& key, const GroupKey& parsed, const std::s
   auto name = placement::NormalizeResourceClass(parsed.name);
   if (!name.has_value()) return Bad(key + ": " + name.error().message(), key);
   if (!group.resources_key.empty())
-    return Bad(key + " and " + group.resources_key + " stand in one group; a group asks for one device", key);
-  if (value != "1")
-    return Bad(key + " is \"" + value + "\", must be 1: a group asks for one device of its class", key);
+    return Bad(key + " and " + group.resources_key + " stand in one group; a group asks for one class", key);
+  // Those of a group with a suffix come from one provider, which is one device here.
+  const uint32_t most = parsed.suffix.empty() ? kMaxDevices : 1;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), group.count);
+  if (error != std::errc() || end != value.data() + value.size() || group.count < 1 || group.count > most) {
+    std::string allowed =
+        most == 1 ? "1: a group asks for one device of its class" : "1 to " + std::to_string(most);
+    return Bad(key + " is \"" + value + "\", must be " + allowed, key);
+  }
   group.resources_key = key;
   group.match.resource_class = std::move(*name);
   return OkStatus();
@@ -106,7 +116,7 @@ std::optional<GroupKey> GroupKey::Parse(std::string_view key) {
     bool of_host =
         std::find(std::begin(kHostClasses), std::end(kHostClasses), out.name) != std::end(kHostClasses);
     if (kind == Kind::kResources && of_host) return std::nullopt;
-    if (suffix.empty() && (kind != Kind::kResources || !out.name.starts_with("CUSTOM_"))) return std::nullopt;
+    if (suffix.empty() && kind != Kind::kResources) return std::nullopt;
     return out;
   }
   return std::nullopt;
@@ -127,6 +137,7 @@ Result<std::vector<PciRequest>> ResolveResourceGroups(const Flavor& flavor) {
     }
     PciRequest request;
     request.name = group.resources_key;
+    request.count = group.count;
     request.alternatives.push_back(std::move(group.match));
     out.push_back(std::move(request));
   }

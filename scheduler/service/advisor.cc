@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/yaml.h"
@@ -34,6 +35,15 @@ class ResolvedFlavors {
   std::map<std::string, std::optional<RequestSpec>> specs_;
 };
 
+// How many of `instances` more the filters let the host have, one after another.
+uint64_t Allowed(const ClassFilters& filters, const HostView& view, uint64_t instances) {
+  if (!filters.reads_hosts()) return instances;
+  FilteredHost host = view.Filtered();
+  uint64_t allowed = 0;
+  for (; allowed < instances && filters.KeepsHost(host); ++allowed) ++host.instances;
+  return allowed;
+}
+
 }  // namespace
 
 Result<Wish> Advisor::WishOf(const Question& question) const {
@@ -47,17 +57,38 @@ Result<Wish> Advisor::WishOf(const Question& question) const {
                          nearest.empty() ? "" : "did you mean \"" + std::string(nearest) + "\"?");
 }
 
-Result<KnownFleet> Advisor::Hosts(const std::string& only) const {
+Result<RequestSpec> Advisor::SpecOf(const Question& question, const Wish& wish) const {
+  TRY_ASSIGN(RequestSpec spec,
+             ResolveRequest(wish.flavor, wish.image, wish.ports, scheduler_.catalogue().aliases));
+  spec.host.availability_zone = question.availability_zone;
+  spec.host.project = question.project;
+  return spec;
+}
+
+Result<KnownFleet> Advisor::Hosts(const std::string& only, const RequestSpec& spec) const {
   if (!scheduler_.ready()) return Unavailable("the fleet is not known yet: placement has not answered");
   KnownFleet out;
   out.fleet = scheduler_.mirror().Snapshot();
+  const FilterSet& set = scheduler_.policy().filters;
+  ClassFilters filters(set, spec);
   out.fleet->ForEach([&](const HostView& view) {
-    if (only.empty() || view.report->name == only || view.report->uuid.ToString() == only)
-      out.hosts.push_back({view.report.get(), &view.usage, &view.fit, &view.claims});
+    bool meant = only.empty() || view.report->name == only || view.report->uuid.ToString() == only;
+    if (!meant) return;
+    if (!filters.any() || filters.Keeps(view.Filtered())) {
+      out.views.push_back(&view);
+    } else if (auto reason = set.Refuse(view.Filtered(), spec)) {
+      out.filtered.push_back({view.report->name, *std::move(reason)});
+    }
   });
-  if (out.hosts.empty() && !only.empty()) return NotFound("host \"" + only + "\" does not exist", "host");
-  std::sort(out.hosts.begin(), out.hosts.end(),
-            [](const KnownHost& a, const KnownHost& b) { return a.report->name < b.report->name; });
+  if (out.views.empty() && out.filtered.empty() && !only.empty())
+    return NotFound("host \"" + only + "\" does not exist", "host");
+  std::sort(out.views.begin(), out.views.end(),
+            [](const HostView* a, const HostView* b) { return a->report->name < b->report->name; });
+  std::sort(out.filtered.begin(), out.filtered.end(),
+            [](const FilteredOut& a, const FilteredOut& b) { return a.host < b.host; });
+  out.hosts.reserve(out.views.size());
+  for (const HostView* view : out.views)
+    out.hosts.push_back({view->report.get(), &view->usage, &view->fit, &view->claims});
   return out;
 }
 
@@ -65,8 +96,8 @@ Result<Advisor::Explanation> Advisor::Explain(const Question& question, bool cha
   TRY_ASSIGN(Wish wish, WishOf(question));
   const AliasTable& aliases = scheduler_.catalogue().aliases;
   Explanation out;
-  TRY_ASSIGN(out.spec, ResolveRequest(wish.flavor, wish.image, wish.ports, aliases));
-  TRY_ASSIGN(out.fleet, Hosts(question.host));
+  TRY_ASSIGN(out.spec, SpecOf(question, wish));
+  TRY_ASSIGN(out.fleet, Hosts(question.host, out.spec));
   out.notes = ExplainIneffective(wish.flavor, out.spec);
   out.reasons = FindReasons(out.fleet.hosts, out.spec);
   if (!changes) return out;
@@ -78,18 +109,33 @@ Result<Advisor::Explanation> Advisor::Explain(const Question& question, bool cha
 
 Result<Advisor::Capacity> Advisor::Count(const Question& question) const {
   TRY_ASSIGN(Wish wish, WishOf(question));
-  TRY_ASSIGN(RequestSpec spec,
-             ResolveRequest(wish.flavor, wish.image, wish.ports, scheduler_.catalogue().aliases));
-  TRY_ASSIGN(KnownFleet fleet, Hosts(question.host));
+  TRY_ASSIGN(RequestSpec spec, SpecOf(question, wish));
+  TRY_ASSIGN(KnownFleet fleet, Hosts(question.host, spec));
   Capacity out;
   RoomCounter counter(spec);
-  for (const KnownHost& host : fleet.hosts) {
-    HostRoom room = counter.Count(host);
+  ClassFilters filters(scheduler_.policy().filters, spec);
+  std::map<std::string, Capacity::Aggregate> aggregates;
+  for (size_t i = 0; i < fleet.hosts.size(); ++i) {
+    const HostView& view = *fleet.views[i];
+    HostRoom room = counter.Count(fleet.hosts[i]);
+    room.instances = Allowed(filters, view, room.instances);
     out.instances += room.instances;
     if (room.undecided) ++out.undecided;
-    if (room.instances > 0 || room.undecided) out.hosts.push_back({host.report->name, room});
+    if (room.instances == 0 && !room.undecided) continue;
+    out.hosts.push_back({view.report->name, room});
+    std::set<std::string> names = {"zone:" + view.facts->availability_zone};
+    for (const Aggregate* aggregate : view.facts->aggregates) names.insert(aggregate->name);
+    for (const std::string& name : names) {
+      Capacity::Aggregate& sum = aggregates[name];
+      sum.instances += room.instances;
+      ++sum.hosts;
+    }
   }
-  out.hosts_total = static_cast<uint32_t>(fleet.hosts.size());
+  for (auto& [name, sum] : aggregates) {
+    sum.name = name;
+    out.aggregates.push_back(std::move(sum));
+  }
+  out.hosts_total = static_cast<uint32_t>(fleet.hosts.size() + fleet.filtered.size());
   return out;
 }
 

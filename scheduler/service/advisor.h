@@ -20,12 +20,22 @@ struct Question {
   Properties image_properties;
   std::vector<PortRequest> ports;
   std::string host;
+  std::string availability_zone = {};
+  std::string project = {};
+};
+
+// A host that a filter does not keep, whether or not the request would fit on it.
+struct FilteredOut {
+  std::string host;
+  Reason reason;
 };
 
 // Hosts of one picture of the fleet, which it keeps alive.
 struct KnownFleet {
   std::shared_ptr<const Fleet> fleet;
-  KnownHosts hosts;
+  KnownHosts hosts;                    // that the filters keep
+  std::vector<const HostView*> views;  // of `hosts`, in their order
+  std::vector<FilteredOut> filtered;   // ascending by name
 };
 
 // Why, what would help, how many more. Reads the scheduler's mirror and changes nothing. Thread-safe.
@@ -48,6 +58,12 @@ class Advisor {
     };
     uint64_t instances = 0;
     std::vector<Host> hosts;  // that take any, ascending by name
+    struct Aggregate {
+      std::string name;  // "zone:NAME" of an availability zone
+      uint64_t instances = 0;
+      uint32_t hosts = 0;  // that take any
+    };
+    std::vector<Aggregate> aggregates;  // of which some host takes any, ascending by name
     uint32_t hosts_total = 0;
     uint32_t undecided = 0;
   };
@@ -58,7 +74,8 @@ class Advisor {
 
  private:
   Result<Wish> WishOf(const Question& question) const;
-  Result<KnownFleet> Hosts(const std::string& only) const;
+  Result<RequestSpec> SpecOf(const Question& question, const Wish& wish) const;
+  Result<KnownFleet> Hosts(const std::string& only, const RequestSpec& spec) const;
 
   const Scheduler& scheduler_;
 };

@@ -4,6 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "scheduler/fit/fit.h"
+
 namespace berth::scheduler {
 namespace {
 
@@ -28,11 +30,38 @@ void FetchFit(const HostView* view) {
   __builtin_prefetch(view->fit.groups.data());
 }
 
+const FilterSet& FiltersOf(const HostPolicy* policy) {
+  static const FilterSet none;
+  return policy == nullptr ? none : policy->filters;
+}
+
 }  // namespace
 
-Candidates::Candidates(const RequestSpec& spec) : spec_(spec), plan_(spec_, DeviceTypes::OfProcess()) {}
+Candidates::Candidates(const RequestSpec& spec, const HostPolicy* policy)
+    : spec_(spec),
+      plan_(spec_, DeviceTypes::OfProcess()),
+      needs_(spec_),
+      weighers_(policy == nullptr ? WeigherSet() : policy->weighers.Prepared(spec_)),
+      filters_(FiltersOf(policy), spec_) {}
+
+bool Candidates::FiltersKeep(size_t slot) {
+  auto host = fleet_->FilteredAt(slot);
+  return !host || filters_.Keeps(*host);
+}
 
 Score Candidates::Ask(size_t slot, StateMemo* memo) {
+  // Most hosts that changed are full: one look beside the hosts is enough for those.
+  if (const FitDigest& digest = fleet_->DigestOf(slot); needs_.Exceed(digest)) {
+    evaluated_ += digest.present;
+    return kNoScore;
+  }
+  if (!banned_.empty() && std::binary_search(banned_.begin(), banned_.end(), slot)) return kNoScore;
+  // Facts that are known are a look at one number, and counts stand beside the hosts: no host is touched.
+  if (filters_.any() && (filters_.reads_hosts() || !filters_.Kept(fleet_->FactsOf(slot))) &&
+      !FiltersKeep(slot))
+    return kNoScore;
+  // Weighers may read more than the state.
+  if (!weighers_.empty()) memo = nullptr;
   uint64_t state = memo != nullptr ? fleet_->StateOf(slot) : 0;
   if (state != 0) {
     if (const uint64_t* known = memo->Find(state)) {
@@ -46,9 +75,9 @@ Score Candidates::Ask(size_t slot, StateMemo* memo) {
   QuickFit fit = FitQuickly(view->fit, plan_);
   // The search may depend on more than the state.
   bool by_state = state != 0 && fit.verdict != Verdict::kUndecided;
-  if (fit.verdict == Verdict::kUndecided) fit = FitView(*view, plan_);
+  if (fit.verdict == Verdict::kUndecided) fit = FitByCounts(view->fit, plan_);
   if (fit.verdict == Verdict::kUndecided) return kUndecided;
-  Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit) : kNoScore;
+  Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit, &weighers_) : kNoScore;
   if (by_state) memo->Keep(state, score, MostStates(fleet_->slots()));
   return score;
 }
@@ -82,9 +111,13 @@ uint32_t Candidates::Winner(size_t level, size_t node) const {
 
 void Candidates::Update(size_t slot) {
   size_t node = slot;
+  const Score score = scores_[slot];
   for (size_t level = 0; level < levels_.size(); ++level) {
     node /= kFan;
     uint32_t before = levels_[level][node];
+    // Scores are renewed already: one that is worse than the winner changes nothing here. If the winner got
+    // worse itself, its own update plays the node again.
+    if (before != slot && before != kNobody && scores_[before] < score) return;
     uint32_t now = Winner(level, node);
     levels_[level][node] = now;
     // One that neither was nor is the best here is not above either.
@@ -139,6 +172,10 @@ void Candidates::Follow() {
       changed_[i].must_update = Look(changed_[i].slot, nullptr) || changed_[i].must_update;
     }
   }
+  for (size_t slot : bans_to_enter_) {
+    if (slot < slots && !all) changed_.push_back({static_cast<uint32_t>(slot), Look(slot, nullptr)});
+  }
+  bans_to_enter_.clear();
   mark_ = fleet_->mark();
   if (all || changed_.size() > slots / 8) return Rebuild();
   // Winners are found with all scores as they are now.
@@ -155,6 +192,66 @@ HostViewPtr Candidates::Best(const Fleet& fleet) {
   return slot == kNobody ? nullptr : fleet.At(slot);
 }
 
+FitResult Candidates::PlaceOn(const HostView& host) const {
+  FitOptions options;
+  options.explain = false;
+  return Fit(host.fit, plan_, options);
+}
+
+HostViewPtr Candidates::BestExcept(const Fleet& fleet, const std::vector<size_t>& excluded) {
+  fleet_ = &fleet;
+  Follow();
+  // Parts of the tournament, the one with the best winner first; one whose winner is excluded is taken apart.
+  struct Part {
+    uint32_t winner;
+    size_t level;  // levels_.size() stands for the slot itself
+    size_t node;
+  };
+  auto worse = [&](const Part& a, const Part& b) {
+    Score one = scores_[a.winner];
+    Score other = scores_[b.winner];
+    if (one != other) return one > other;
+    return a.winner != b.winner && fleet_->NameBefore(b.winner, a.winner);
+  };
+  const size_t leaf = levels_.size();
+  std::vector<Part> parts;
+  auto push = [&](uint32_t winner, size_t level, size_t node) {
+    if (winner == kNobody || scores_[winner] >= kUndecided) return;
+    parts.push_back({winner, level, node});
+    std::push_heap(parts.begin(), parts.end(), worse);
+  };
+  if (!levels_.back().empty()) push(levels_.back()[0], levels_.size() - 1, 0);
+  HostViewPtr found;
+  while (!parts.empty()) {
+    std::pop_heap(parts.begin(), parts.end(), worse);
+    Part part = parts.back();
+    parts.pop_back();
+    if (!std::binary_search(excluded.begin(), excluded.end(), size_t{part.winner})) {
+      found = fleet.At(part.winner);
+      break;
+    }
+    if (part.level == leaf) continue;
+    size_t below = part.level == 0 ? scores_.size() : levels_[part.level - 1].size();
+    size_t end = std::min(below, (part.node + 1) * kFan);
+    for (size_t i = part.node * kFan; i < end; ++i) {
+      if (part.level == 0) {
+        push(static_cast<uint32_t>(i), leaf, i);
+      } else {
+        push(levels_[part.level - 1][i], part.level - 1, i);
+      }
+    }
+  }
+  fleet_ = nullptr;
+  return found;
+}
+
+void Candidates::Ban(size_t slot) {
+  auto at = std::lower_bound(banned_.begin(), banned_.end(), slot);
+  if (at != banned_.end() && *at == slot) return;
+  banned_.insert(at, slot);
+  bans_to_enter_.push_back(slot);
+}
+
 size_t Candidates::MemoryBytes() const {
   size_t bytes = scores_.capacity() * sizeof(Score);
   for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
@@ -165,6 +262,24 @@ RequestSpec ClassOf(const RequestSpec& spec) {
   RequestSpec out = spec;
   for (PciRequest& request : out.pci) request.name.clear();
   return out;
+}
+
+bool SameClass(const RequestSpec& a, const RequestSpec& b) {
+  // All fields by name: one more does not compile until it is compared here.
+  const auto& [vcpus, memory, disk, cells, cpu, thread, emulator, pages, smt, pci, isolate, domains,
+               encryption, swiotlb, viommu, networks, tunneled, host] = a;
+  if (vcpus != b.vcpus || memory != b.memory_bytes || disk != b.disk_bytes || cpu != b.cpu_policy ||
+      thread != b.thread_policy || emulator != b.emulator_policy || pages != b.pages || smt != b.smt ||
+      isolate != b.isolate_groups || encryption != b.encryption || swiotlb != b.swiotlb_bytes ||
+      viommu != b.viommu || tunneled != b.tunneled)
+    return false;
+  auto same_but_name = [](const PciRequest& one, const PciRequest& other) {
+    const auto& [name, from_port, count, policy, alternatives] = one;
+    return from_port == other.from_port && count == other.count && policy == other.policy &&
+           alternatives == other.alternatives;
+  };
+  return cells == b.cells && domains == b.domains && networks == b.physical_networks && host == b.host &&
+         std::equal(pci.begin(), pci.end(), b.pci.begin(), b.pci.end(), same_but_name);
 }
 
 uint64_t HashOf(const RequestSpec& spec) {
@@ -195,6 +310,11 @@ uint64_t HashOf(const RequestSpec& spec) {
     }
   }
   for (const std::string& name : spec.physical_networks) text(name);
+  mix(spec.disk_bytes);
+  for (const std::string& trait : spec.host.traits) text(trait);
+  text(spec.host.availability_zone);
+  text(spec.host.project);
+  text(spec.host.flavor);
   return hash;
 }
 
@@ -210,19 +330,18 @@ void CandidateCache::ForgetOldest() {
 }
 
 std::shared_ptr<CandidateCache::Class> CandidateCache::Find(const RequestSpec& spec) {
-  RequestSpec key = ClassOf(spec);
-  uint64_t hash = HashOf(key);
+  uint64_t hash = HashOf(spec);  // names are not in it
   std::lock_guard lock(mutex_);
   ++asked_;
   auto [from, to] = classes_.equal_range(hash);
-  auto known =
-      std::find_if(from, to, [&](const auto& one) { return (*one.second)->candidates.spec() == key; });
+  auto known = std::find_if(
+      from, to, [&](const auto& one) { return SameClass((*one.second)->candidates.spec(), spec); });
   if (known != to) {
     ++hits_;
     order_.splice(order_.begin(), order_, known->second);
   } else {
     ++misses_;
-    order_.push_front(std::make_shared<Class>(key));
+    order_.push_front(std::make_shared<Class>(ClassOf(spec), policy_));
     classes_.emplace(hash, order_.begin());
   }
   order_.front()->asked = asked_;
@@ -231,12 +350,24 @@ std::shared_ptr<CandidateCache::Class> CandidateCache::Find(const RequestSpec& s
 }
 
 CandidateCache::Answer CandidateCache::Best(const std::shared_ptr<const Fleet>& fleet,
-                                            const RequestSpec& spec) {
+                                            const RequestSpec& spec, const std::vector<size_t>& excluded) {
+  return Ask(fleet, spec, excluded, false);
+}
+
+CandidateCache::Answer CandidateCache::Choose(const std::shared_ptr<const Fleet>& fleet,
+                                              const RequestSpec& spec, const std::vector<size_t>& excluded) {
+  return Ask(fleet, spec, excluded, true);
+}
+
+CandidateCache::Answer CandidateCache::Ask(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec,
+                                           const std::vector<size_t>& excluded, bool place) {
   std::shared_ptr<Class> one = Find(spec);
   std::lock_guard lock(one->mutex);
   Answer answer;
-  answer.host = one->candidates.Best(*fleet);
+  answer.host =
+      excluded.empty() ? one->candidates.Best(*fleet) : one->candidates.BestExcept(*fleet, excluded);
   answer.undecided = one->candidates.undecided();
+  if (place && answer.host != nullptr) answer.fit = one->candidates.PlaceOn(*answer.host);
   return answer;
 }
 

@@ -9,8 +9,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "scheduler/filters/filter.h"
+#include "scheduler/fit/fit.h"
+#include "scheduler/fit/fit_digest.h"
 #include "scheduler/fit/request_plan.h"
 #include "scheduler/service/fleet.h"
+#include "scheduler/service/host_policy.h"
 #include "scheduler/service/score.h"
 #include "scheduler/service/state_memo.h"
 
@@ -21,12 +25,20 @@ namespace berth::scheduler {
 // which hosts to look at again; a look at all of them asks each state once. Not thread-safe.
 class Candidates {
  public:
-  explicit Candidates(const RequestSpec& spec);
+  // `policy`: nullptr: no filters, the built-in order. Must outlive it.
+  explicit Candidates(const RequestSpec& spec, const HostPolicy* policy = nullptr);
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
 
   // The best host of the picture; among equals the first by name. nullptr: none fits.
   HostViewPtr Best(const Fleet& fleet);
+  // Where the request sits on a host of the picture that Best named.
+  FitResult PlaceOn(const HostView& host) const;
+  // The best of those whose slots are not among `excluded`, which ascends. Costs by how many of them are
+  // better.
+  HostViewPtr BestExcept(const Fleet& fleet, const std::vector<size_t>& excluded);
+  // The slot's host is none of them from now on.
+  void Ban(size_t slot);
   const RequestSpec& spec() const { return spec_; }
   // Hosts that are neither yes nor no, in the picture asked last.
   uint32_t undecided() const { return undecided_; }
@@ -44,6 +56,7 @@ class Candidates {
     bool must_update;
   };
 
+  bool FiltersKeep(size_t slot);
   void Follow();
   // Fills changed_ with what changed since mark_. False: nobody knows.
   bool ListChanges();
@@ -58,6 +71,11 @@ class Candidates {
 
   const RequestSpec spec_;
   RequestPlan plan_;
+  const LeastNeeds needs_;
+  const WeigherSet weighers_;  // prepared for the class
+  ClassFilters filters_;
+  std::vector<size_t> banned_;  // ascending
+  std::vector<size_t> bans_to_enter_;
   const Fleet* fleet_ = nullptr;  // while Best runs
   Fleet::Mark mark_;              // of the picture asked last
   std::vector<Score> scores_;     // by slot
@@ -74,14 +92,22 @@ class Candidates {
 class CandidateCache {
  public:
   // A class that nobody asked for during `max_idle` other questions is forgotten.
-  explicit CandidateCache(size_t max_classes = 512, uint64_t max_idle = 10'000)
-      : max_classes_(max_classes), max_idle_(max_idle) {}
+  // `policy`: as of Candidates.
+  explicit CandidateCache(size_t max_classes = 512, uint64_t max_idle = 10'000,
+                          const HostPolicy* policy = nullptr)
+      : max_classes_(max_classes), max_idle_(max_idle), policy_(policy) {}
 
   struct Answer {
     HostViewPtr host;  // shared with the picture; nullptr: none fits
+    FitResult fit;     // Choose only: the place on it
     uint32_t undecided = 0;
   };
-  Answer Best(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec);
+  // `excluded`: slots of hosts that are not meant, ascending.
+  Answer Best(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec,
+              const std::vector<size_t>& excluded = {});
+  // The same, and where on that host.
+  Answer Choose(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec,
+                const std::vector<size_t>& excluded = {});
 
   struct Totals {
     size_t classes = 0;
@@ -92,7 +118,7 @@ class CandidateCache {
 
  private:
   struct Class {
-    explicit Class(const RequestSpec& key) : candidates(key) {}
+    Class(const RequestSpec& key, const HostPolicy* policy) : candidates(key, policy) {}
     std::mutex mutex;  // guards candidates, but for its spec
     Candidates candidates;
     uint64_t asked = 0;  // number of the last question; guarded by the cache's mutex
@@ -100,10 +126,13 @@ class CandidateCache {
   using Order = std::list<std::shared_ptr<Class>>;  // shared with those who are asking it
 
   std::shared_ptr<Class> Find(const RequestSpec& spec);
+  Answer Ask(const std::shared_ptr<const Fleet>& fleet, const RequestSpec& spec,
+             const std::vector<size_t>& excluded, bool place);
   void ForgetOldest();
 
   const size_t max_classes_;
   const uint64_t max_idle_;
+  const HostPolicy* const policy_;
   mutable std::mutex mutex_;                                    // guards all below; held for the look-up only
   Order order_;                                                 // lately asked first
   std::unordered_multimap<uint64_t, Order::iterator> classes_;  // by hash
@@ -114,6 +143,8 @@ class CandidateCache {
 
 // The request without what has no influence on hosts (names of ports and aliases), and its hash.
 RequestSpec ClassOf(const RequestSpec& spec);
+// Whether ClassOf of both is equal.
+bool SameClass(const RequestSpec& a, const RequestSpec& b);
 uint64_t HashOf(const RequestSpec& spec);
 
 }  // namespace berth::scheduler

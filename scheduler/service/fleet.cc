@@ -6,12 +6,33 @@
 namespace berth::scheduler {
 namespace {
 
-// Rebuilds what follows from report and claims.
+// Rebuilds what follows from report and usage.
 void Derive(HostView& view) {
-  view.usage = {};
-  for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
   view.fit = FromHost(*view.report, view.usage);
   view.state = FitStates::OfProcess().Of(view.fit);
+}
+
+// Counts anew what the claims hold. Taking one off would not do: while an own claim loses a race, two claims
+// hold the same CPUs and devices for a moment.
+void Recount(HostView& view) {
+  view.usage = {};
+  for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
+}
+
+// The view that comes after `old`, without what Derive makes: that is larger than all the rest.
+std::shared_ptr<HostView> Successor(const HostView& old) {
+  auto view = std::make_shared<HostView>();
+  view->report = old.report;
+  view->generation = old.generation;
+  view->told = old.told;
+  view->claims = old.claims;
+  view->usage = old.usage;
+  view->ahead = old.ahead;
+  view->facts = old.facts;
+  view->failures = old.failures;
+  view->backoff_until_ms = old.backoff_until_ms;
+  view->backing_off = old.backing_off;
+  return view;
 }
 
 bool SameName(const HostView* one, const HostView* other) {
@@ -51,6 +72,12 @@ std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   size_t within = slot % kPageHosts;
   bool renamed = !SameName(page->hosts[within].get(), host.get());
   page->states[within] = host != nullptr && host->state != nullptr ? host->state->number : 0;
+  page->facts[within] = host != nullptr && host->facts != nullptr ? host->facts->number : 0;
+  page->digests[within] = host != nullptr ? scheduler::DigestOf(host->fit) : FitDigest{};
+  page->filtered[within] = {};
+  if (host != nullptr && host->facts != nullptr)
+    page->filtered[within] = {host->facts.get(), static_cast<uint32_t>(host->claims.size()), host->failures,
+                              host->backing_off ? 1U : 0U};
   if (renamed) page->names[within] = host != nullptr ? HeadOf(host->report->name) : NameHead{};
   page->hosts[within] = std::move(host);
   old = std::move(page);
@@ -63,8 +90,6 @@ std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   }
   return next;
 }
-
-Mirror::Mirror() = default;
 
 HostViewPtr Mirror::ViewOf(const State& state, const Uuid& host) {
   auto slot = state.slots.find(host);
@@ -89,8 +114,7 @@ void Mirror::RemoveHost(State& state, const Uuid& host) {
   if (slot == state.slots.end()) return;
   if (HostViewPtr view = state.fleet->At(slot->second)) {
     for (const auto& [consumer, claim] : view->claims) {
-      state.claim_hosts.erase(consumer);
-      state.claim_names.erase(claim->name);
+      Leave(state, *claim);
     }
   }
   state.fleet = state.fleet->With(slot->second, nullptr);
@@ -98,24 +122,76 @@ void Mirror::RemoveHost(State& state, const Uuid& host) {
   state.slots.erase(slot);
 }
 
-void Mirror::PutReport(State& state, placement::HostReport report, uint64_t generation) {
-  Uuid host = report.uuid;
+void Mirror::Enter(State& state, const placement::Claim& claim) {
+  state.claim_hosts[claim.consumer] = claim.host;
+  state.claim_names[claim.name] = claim.consumer;
+  if (!claim.group) return;
+  Group& group = state.groups[claim.group->name];
+  if (group.hosts.empty()) group.rules = *claim.group;
+  ++group.hosts[claim.host];
+}
+
+void Mirror::Leave(State& state, const placement::Claim& claim) {
+  // A claim that was swapped with another may be on its new host already.
+  auto known = state.claim_hosts.find(claim.consumer);
+  if (known != state.claim_hosts.end() && known->second == claim.host) {
+    state.claim_hosts.erase(known);
+    state.claim_names.erase(claim.name);
+  }
+  if (!claim.group) return;
+  auto group = state.groups.find(claim.group->name);
+  if (group == state.groups.end()) return;
+  auto host = group->second.hosts.find(claim.host);
+  if (host == group->second.hosts.end()) return;
+  if (--host->second == 0) group->second.hosts.erase(host);
+  if (group->second.hosts.empty()) state.groups.erase(group);
+}
+
+void Mirror::PutReport(State& state, PlacementEvent event) const {
+  Uuid host = event.report->uuid;
   HostViewPtr old = ViewOf(state, host);
-  if (old != nullptr && generation < old->told) return;
-  auto view = old != nullptr ? std::make_shared<HostView>(*old) : std::make_shared<HostView>();
-  view->report = std::make_shared<const placement::HostReport>(std::move(report));
-  Tell(*view, generation);
+  if (old != nullptr && event.generation < old->told) return;
+  auto view = old != nullptr ? Successor(*old) : std::make_shared<HostView>();
+  view->report = std::make_shared<const placement::HostReport>(std::move(*event.report));
+  view->facts = options_.facts->Of(view->report->name, std::move(event.traits), event.aggregates);
+  Tell(*view, event.generation);
   Derive(*view);
   SetView(state, host, std::move(view));
 }
 
-void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) {
+void Mirror::CountFailure(State& state, const placement::Claim* before, const placement::Claim& now,
+                          HostView& view) const {
+  using enum placement::InstanceState;
+  if (before != nullptr && before->status.state == now.status.state) return;
+  if (now.status.state == kRunning) {
+    view.failures = 0;
+    view.backing_off = false;
+  }
+  if (now.status.state != kFailed) return;
+  ++view.failures;
+  if (options_.backoff_first_s == 0) return;
+  uint64_t seconds = uint64_t{options_.backoff_first_s} << std::min<uint32_t>(view.failures - 1, 20);
+  seconds = std::min<uint64_t>(seconds, options_.backoff_longest_s);
+  view.backoff_until_ms = now.status.observed_at_ms + seconds * 1000;
+  view.backing_off = true;
+  state.rests.emplace(view.backoff_until_ms, now.host);
+}
+
+void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) const {
   HostViewPtr old = ViewOf(state, claim.host);
   if (old == nullptr || generation < old->told) return;
-  auto view = std::make_shared<HostView>(*old);
+  auto view = Successor(*old);
   auto known = view->claims.find(claim.consumer);
-  if (known != view->claims.end()) state.claim_names.erase(known->second->name);
+  const placement::Claim* before = known == view->claims.end() ? nullptr : known->second.get();
+  CountFailure(state, before, claim, *view);
+  const bool fresh = before == nullptr;
+  if (!fresh) Leave(state, *before);
   view->claims[claim.consumer] = std::make_shared<const placement::Claim>(claim);
+  if (fresh) {
+    placement::AddClaim(claim, view->usage);
+  } else {
+    Recount(*view);
+  }
   if (ahead) {
     view->generation = std::max(view->generation, generation);
     view->ahead = true;
@@ -123,20 +199,19 @@ void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t gene
     Tell(*view, generation);
   }
   Derive(*view);
-  state.claim_hosts[claim.consumer] = claim.host;
-  state.claim_names[claim.name] = claim.consumer;
+  Enter(state, claim);
   SetView(state, claim.host, std::move(view));
 }
 
 void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
   HostViewPtr old = ViewOf(state, event.host);
   if (old == nullptr || event.generation < old->told || !event.claim) return;
-  auto view = std::make_shared<HostView>(*old);
+  auto view = Successor(*old);
   auto known = view->claims.find(event.claim->consumer);
   if (known != view->claims.end()) {
-    state.claim_names.erase(known->second->name);
-    state.claim_hosts.erase(known->first);
+    Leave(state, *known->second);
     view->claims.erase(known);
+    Recount(*view);
   }
   Tell(*view, event.generation);
   Derive(*view);
@@ -146,13 +221,15 @@ void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
 void Mirror::ApplyTo(State& state, PlacementEvent event) {
   switch (event.kind) {
     case PlacementEvent::Kind::kHostChanged:
-      if (event.report) PutReport(state, std::move(*event.report), event.generation);
+      if (event.report) PutReport(state, std::move(event));
       break;
     case PlacementEvent::Kind::kHostDeleted:
       RemoveHost(state, event.host);
       break;
     case PlacementEvent::Kind::kClaimChanged:
-      if (event.claim) PutClaim(state, *event.claim, event.generation, false);
+      if (!event.claim) break;
+      assumed_.erase(event.claim->consumer);
+      PutClaim(state, *event.claim, event.generation, false);
       break;
     case PlacementEvent::Kind::kClaimDeleted:
       RemoveClaim(state, event);
@@ -195,6 +272,52 @@ void Mirror::ApplyOwnClaim(const placement::Claim& claim, uint64_t decided_on, u
   if (view != nullptr && view->generation == decided_on) PutClaim(state_, claim, generation, true);
 }
 
+bool Mirror::Assume(const placement::Claim& claim, uint64_t decided_on) {
+  std::lock_guard lock(mutex_);
+  HostViewPtr view = ViewOf(state_, claim.host);
+  if (view == nullptr || view->generation != decided_on || view->claims.contains(claim.consumer))
+    return false;
+  assumed_.insert(claim.consumer);
+  PutClaim(state_, claim, decided_on + 1, true);
+  return true;
+}
+
+void Mirror::Confirm(const placement::Claim& claim) {
+  std::lock_guard lock(mutex_);
+  assumed_.erase(claim.consumer);
+}
+
+void Mirror::Abandon(const placement::Claim& claim, uint64_t decided_on) {
+  std::lock_guard lock(mutex_);
+  // Its event has come: it was made, whatever we were told.
+  if (assumed_.erase(claim.consumer) == 0) return;
+  HostViewPtr old = ViewOf(state_, claim.host);
+  if (old == nullptr) return;
+  auto view = Successor(*old);
+  auto known = view->claims.find(claim.consumer);
+  if (known == view->claims.end()) return;
+  Leave(state_, *known->second);
+  view->claims.erase(known);
+  Recount(*view);
+  view->generation = std::max(view->told, std::min(view->generation, decided_on));
+  view->ahead = view->told < view->generation;
+  Derive(*view);
+  SetView(state_, claim.host, std::move(view));
+}
+
+void Mirror::EndRests(uint64_t now_ms) {
+  std::lock_guard lock(mutex_);
+  while (!state_.rests.empty() && state_.rests.begin()->first <= now_ms) {
+    Uuid host = state_.rests.begin()->second;
+    state_.rests.erase(state_.rests.begin());
+    HostViewPtr old = ViewOf(state_, host);
+    if (old == nullptr || !old->backing_off || old->backoff_until_ms > now_ms) continue;
+    auto view = std::make_shared<HostView>(*old);
+    view->backing_off = false;
+    SetView(state_, host, std::move(view));
+  }
+}
+
 void Mirror::Refresh(const Uuid& host, std::optional<HostState> state) {
   std::lock_guard lock(mutex_);
   if (!state) return RemoveHost(state_, host);
@@ -202,8 +325,44 @@ void Mirror::Refresh(const Uuid& host, std::optional<HostState> state) {
   // Of the same generation only statuses can differ, and the events bring them in order.
   if (old != nullptr && old->generation >= state->generation) return;
   RemoveHost(state_, host);
-  PutReport(state_, std::move(state->report), state->generation);
+  PlacementEvent event;
+  event.generation = state->generation;
+  event.report = std::move(state->report);
+  event.traits = std::move(state->traits);
+  event.aggregates = std::move(state->aggregates);
+  PutReport(state_, std::move(event));
   for (const placement::Claim& claim : state->claims) PutClaim(state_, claim, state->generation, true);
+}
+
+std::set<Uuid> Mirror::Assumed() const {
+  std::lock_guard lock(mutex_);
+  return assumed_;
+}
+
+std::optional<Mirror::Group> Mirror::FindGroup(std::string_view name) const {
+  std::lock_guard lock(mutex_);
+  auto found = state_.groups.find(name);
+  if (found == state_.groups.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<Mirror::Group> Mirror::Groups() const {
+  std::lock_guard lock(mutex_);
+  std::vector<Group> out;
+  out.reserve(state_.groups.size());
+  for (const auto& [name, group] : state_.groups) out.push_back(group);
+  return out;
+}
+
+Mirror::Located Mirror::Locate(const std::vector<Uuid>& hosts) const {
+  std::lock_guard lock(mutex_);
+  Located out;
+  out.fleet = state_.fleet;
+  for (const Uuid& host : hosts) {
+    auto slot = state_.slots.find(host);
+    if (slot != state_.slots.end()) out.slots.emplace(host, slot->second);
+  }
+  return out;
 }
 
 std::shared_ptr<const Fleet> Mirror::Snapshot() const {
@@ -222,7 +381,7 @@ std::optional<Mirror::FoundClaim> Mirror::FindClaim(std::string_view instance) c
   if (auto named = state_.claim_names.find(instance); named != state_.claim_names.end())
     consumer = named->second;
   if (auto parsed = Uuid::Parse(instance); !consumer && parsed.has_value()) consumer = *parsed;
-  if (!consumer) return std::nullopt;
+  if (!consumer || assumed_.contains(*consumer)) return std::nullopt;
   auto host = state_.claim_hosts.find(*consumer);
   if (host == state_.claim_hosts.end()) return std::nullopt;
   HostViewPtr view = ViewOf(state_, host->second);

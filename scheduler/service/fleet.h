@@ -3,18 +3,24 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "common/uuid.h"
-#include "placement/model/claim.h"
+#include "placement/model/claims_by_consumer.h"
 #include "placement/model/host.h"
 #include "placement/model/usage.h"
+#include "scheduler/filters/filter.h"
+#include "scheduler/filters/host_facts.h"
+#include "scheduler/fit/fit_digest.h"
 #include "scheduler/fit/fit_host.h"
 #include "scheduler/fit/fit_state.h"
 #include "scheduler/service/change_journal.h"
@@ -29,11 +35,19 @@ struct HostView {
   // The generation that the last event had. Own claims run ahead of it: what happened before them (a status)
   // may still come, and is not old.
   uint64_t told = 0;
-  std::map<Uuid, std::shared_ptr<const placement::Claim>> claims;  // shared by the views that hold them
-  placement::HostUsage usage;                                      // of the claims
+  placement::ClaimsByConsumer claims;
+  placement::HostUsage usage;  // of the claims
   FitHost fit;
-  FitStatePtr state;   // of `fit`; shared by views in the same state; null: not told
-  bool ahead = false;  // holds an own claim whose event has not come yet
+  FitStatePtr state;              // of `fit`; shared by views in the same state; null: not told
+  bool ahead = false;             // holds an own claim whose event has not come yet
+  HostFactsPtr facts;             // never null once published
+  uint32_t failures = 0;          // instances that failed here since one last ran
+  uint64_t backoff_until_ms = 0;  // Unix time; of the last failure
+  bool backing_off = false;       // until then
+
+  FilteredHost Filtered() const {
+    return {*facts, static_cast<uint32_t>(claims.size()), failures, backing_off};
+  }
 };
 // Shared: by the mirror, and by every reader of a snapshot that holds it.
 using HostViewPtr = std::shared_ptr<const HostView>;
@@ -59,6 +73,25 @@ class Fleet {
   uint64_t StateOf(size_t slot) const {
     const Page* page = PageOf(slot);
     return page == nullptr ? 0 : page->states[slot % kPageHosts];
+  }
+  // The number of what is known of the host (HostFacts); 0: no host.
+  uint32_t FactsOf(size_t slot) const {
+    const Page* page = PageOf(slot);
+    return page == nullptr ? 0 : page->facts[slot % kPageHosts];
+  }
+  // What the host in the slot offers at most; nothing of a slot without host. Valid as long as this picture.
+  const FitDigest& DigestOf(size_t slot) const {
+    static constexpr FitDigest kNoHost{};
+    const Page* page = PageOf(slot);
+    return page == nullptr ? kNoHost : page->digests[slot % kPageHosts];
+  }
+  // The host in the slot as filters see it, valid as long as this picture; nothing: no host, or nothing is
+  // known.
+  std::optional<FilteredHost> FilteredAt(size_t slot) const {
+    const Page* page = PageOf(slot);
+    const ForFilters* host = page == nullptr ? nullptr : &page->filtered[slot % kPageHosts];
+    if (host == nullptr || host->facts == nullptr) return std::nullopt;
+    return FilteredHost{*host->facts, host->instances, host->failures, host->backing_off != 0};
   }
   // Whether the name of the host in slot `a` comes before that in `b`. Both must hold one.
   bool NameBefore(size_t a, size_t b) const {
@@ -94,10 +127,20 @@ class Fleet {
   // The first 32 bytes of a name, zeros where it ends before: words that compare as the text does.
   using NameHead = std::array<uint64_t, 4>;
 
+  // What filters read, see HostView.
+  struct ForFilters {
+    const HostFacts* facts = nullptr;  // the view's
+    uint32_t instances = 0;
+    uint32_t failures : 31 = 0;
+    uint32_t backing_off : 1 = 0;
+  };
   // What decisions look at for every host stands beside the hosts, so that they need not be touched.
   struct Page {
+    std::array<FitDigest, kPageHosts> digests{};
     std::array<HostViewPtr, kPageHosts> hosts;
     std::array<uint64_t, kPageHosts> states{};
+    std::array<uint32_t, kPageHosts> facts{};
+    std::array<ForFilters, kPageHosts> filtered{};
     std::array<NameHead, kPageHosts> names{};
   };
   using Chapter = std::array<std::shared_ptr<const Page>, kChapterPages>;
@@ -120,12 +163,30 @@ class Fleet {
 // Keeps the fleet as placement tells it. All functions are thread-safe.
 class Mirror {
  public:
-  Mirror();
+  struct Options {
+    std::shared_ptr<FactsTable> facts = std::make_shared<FactsTable>();  // shared with whoever made it
+    // How long a host rests after a failure (FilterSettings); 0: not at all.
+    uint32_t backoff_first_s = 0;
+    uint32_t backoff_longest_s = 3600;
+  };
+
+  Mirror() : Mirror(Options{}) {}
+  explicit Mirror(Options options) : options_(std::move(options)) {}
 
   void Apply(PlacementEvent event);
   // Read-your-writes: puts an own claim in before its event comes, when the view is the one that was decided
   // on; a later view has it already or hears of it.
   void ApplyOwnClaim(const placement::Claim& claim, uint64_t decided_on, uint64_t generation);
+  // Puts a claim in that placement has not been asked for yet, so that further decisions count with it. It is
+  // no instance before Confirm: FindClaim and the lists do not know it. False: the host is gone or another
+  // one by now (`decided_on` is not its generation), and nothing is put in.
+  bool Assume(const placement::Claim& claim, uint64_t decided_on);
+  // Placement has made it.
+  void Confirm(const placement::Claim& claim);
+  // Placement has not made it, or it was only tried: takes it out again. `decided_on`: as given to Assume.
+  void Abandon(const placement::Claim& claim, uint64_t decided_on);
+  // Ends the rests that are over at this time (Unix time).
+  void EndRests(uint64_t now_ms);
   // Replaces the view of a host by what placement says now, unless the view is as new. Empty state: deleted.
   void Refresh(const Uuid& host, std::optional<HostState> state);
 
@@ -141,27 +202,53 @@ class Mirror {
   };
   // By consumer UUID or name.
   std::optional<FoundClaim> FindClaim(std::string_view instance) const;
+  // Consumers of the claims that are only assumed.
+  std::set<Uuid> Assumed() const;
+
+  // A server group and where its members are, the assumed ones among them.
+  struct Group {
+    placement::ServerGroup rules;  // the first member's
+    std::map<Uuid, uint32_t> hosts;
+  };
+  std::optional<Group> FindGroup(std::string_view name) const;
+  std::vector<Group> Groups() const;  // ascending by name
+
+  // A picture with the slots that hosts have in it; those it does not know are left out.
+  struct Located {
+    std::shared_ptr<const Fleet> fleet;  // shared with its readers
+    std::map<Uuid, size_t> slots;
+  };
+  Located Locate(const std::vector<Uuid>& hosts) const;
 
  private:
   // What events build: the published state, or the next one while a snapshot is coming in.
   struct State {
     std::shared_ptr<const Fleet> fleet = std::make_shared<const Fleet>();
-    std::map<Uuid, size_t> slots;
+    std::unordered_map<Uuid, size_t> slots;
     std::vector<size_t> free_slots;
     std::map<Uuid, Uuid> claim_hosts;                      // consumer -> host
     std::map<std::string, Uuid, std::less<>> claim_names;  // name -> consumer
+    std::map<std::string, Group, std::less<>> groups;      // by name
+    std::multimap<uint64_t, Uuid> rests;                   // end of a host's rest (Unix time) -> host
   };
 
   static HostViewPtr ViewOf(const State& state, const Uuid& host);
   static void SetView(State& state, const Uuid& host, HostViewPtr view);
   static void RemoveHost(State& state, const Uuid& host);
-  static void PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead);
+  void PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) const;
   static void RemoveClaim(State& state, const PlacementEvent& event);
-  static void PutReport(State& state, placement::HostReport report, uint64_t generation);
-  static void ApplyTo(State& state, PlacementEvent event);
+  void PutReport(State& state, PlacementEvent event) const;
+  void ApplyTo(State& state, PlacementEvent event);
+  static void Enter(State& state, const placement::Claim& claim);
+  static void Leave(State& state, const placement::Claim& claim);
+  // What a change of an instance's state says about its host.
+  void CountFailure(State& state, const placement::Claim* before, const placement::Claim& now,
+                    HostView& view) const;
   void FinishSnapshot();
 
+  const Options options_;
   mutable std::mutex mutex_;  // guards everything below; held for one change, never while deciding
+  std::set<Uuid> assumed_;    // consumers
   State state_;
   std::optional<State> incoming_;
   bool synced_ = false;

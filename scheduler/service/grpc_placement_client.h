@@ -22,8 +22,16 @@ class GrpcPlacementClient final : public PlacementClient, private placement::Eve
   void StartWatch(std::function<void(PlacementEvent)> sink) override;
   void StopWatch() override;
   Result<CreatedClaim> CreateClaim(const placement::Claim& claim, uint64_t expected_generation) override;
+  Result<std::vector<ClaimResult>> CreateClaims(const std::vector<AskedClaim>& claims,
+                                                bool all_or_nothing) override;
+  Status SetHostStatus(const std::string& host, bool enabled, const std::string& reason) override;
+  Result<std::vector<placement::Claim>> ListGroup(const std::string& group) override;
   Result<placement::Claim> GetClaim(const std::string& instance) override;
   Result<placement::Claim> ReleaseClaim(const std::string& instance) override;
+  Result<placement::Claim> ChangeDevice(const Uuid& consumer, DeviceChange change,
+                                        const placement::DeviceBinding& device,
+                                        std::optional<uint64_t> expected_generation) override;
+  Result<placement::Claim> SwapClaims(const Uuid& consumer, const Uuid& reservation, bool swapped) override;
   Result<HostState> GetHost(const Uuid& host) override;
 
  private:

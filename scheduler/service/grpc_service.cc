@@ -23,7 +23,11 @@ grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const Sta
 }  // namespace
 
 GrpcService::GrpcService(Scheduler& scheduler)
-    : scheduler_(scheduler), queue_(kMaxWaiting), advice_(kMaxQuestions) {}
+    : scheduler_(scheduler),
+      queue_(kMaxWaiting),
+      advice_(kMaxQuestions),
+      live_(kMaxQuestions),
+      watches_(Unavailable("the scheduler is stopping")) {}
 
 grpc::ServerUnaryReactor* GrpcService::EnqueueOn(WorkQueue& queue, grpc::CallbackServerContext* context,
                                                  std::function<grpc::Status()> job) {

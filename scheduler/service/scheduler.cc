@@ -14,13 +14,6 @@ namespace {
 constexpr int kMaxAttempts = 16;
 constexpr size_t kMaxName = 255;
 
-// Whether another decision may succeed where this claim was refused: the host changed under us.
-bool WorthRetrying(StatusCode code) {
-  return code == StatusCode::kAborted || code == StatusCode::kResourceExhausted ||
-         code == StatusCode::kFailedPrecondition || code == StatusCode::kInvalidArgument ||
-         code == StatusCode::kNotFound;
-}
-
 InstanceAnswer Failed(Status status) {
   InstanceAnswer answer;
   answer.status = std::move(status);
@@ -29,8 +22,14 @@ InstanceAnswer Failed(Status status) {
 
 }  // namespace
 
+bool Scheduler::WorthRetrying(StatusCode code) {
+  return code == StatusCode::kAborted || code == StatusCode::kResourceExhausted ||
+         code == StatusCode::kFailedPrecondition || code == StatusCode::kInvalidArgument ||
+         code == StatusCode::kNotFound;
+}
+
 Scheduler::Scheduler(std::shared_ptr<const Catalogue> catalogue, PlacementClient& client,
-                     MetricsRegistry& metrics, Clock clock)
+                     MetricsRegistry& metrics, Clock clock, HostPolicy policy)
     : catalogue_(std::move(catalogue)),
       client_(client),
       clock_(std::move(clock)),
@@ -39,8 +38,16 @@ Scheduler::Scheduler(std::shared_ptr<const Catalogue> catalogue, PlacementClient
       retries_(
           metrics.AddCounter("scheduler_claim_retries_total", "Claims refused because the host had changed")),
       undecided_(
-          metrics.AddCounter("scheduler_fit_undecided_total", "Hosts on which the exact search gave up")) {
-  client_.StartWatch([this](PlacementEvent event) { mirror_.Apply(std::move(event)); });
+          metrics.AddCounter("scheduler_fit_undecided_total", "Hosts on which the exact search gave up")),
+      policy_(std::move(policy)),
+      candidates_(512, 10'000, &policy_),
+      mirror_({std::make_shared<FactsTable>(policy_.settings.aggregates, policy_.settings.default_zone),
+               policy_.settings.backoff_first_s, policy_.settings.backoff_longest_s}) {
+  client_.StartWatch([this](PlacementEvent event) {
+    InstanceChange change = ChangeOf(event);
+    mirror_.Apply(std::move(event));
+    feed_.Publish(std::move(change));
+  });
 }
 
 Scheduler::~Scheduler() {
@@ -72,19 +79,28 @@ Status Scheduler::CheckRequest(const InstanceRequest& request) const {
   return OkStatus();
 }
 
-InstanceAnswer Scheduler::Answer(const InstanceRequest& request) {
-  if (Status status = CheckRequest(request); !status.ok()) return Failed(std::move(status));
-  if (!mirror_.synced()) return Failed(Unavailable("the fleet is not known yet: placement has not answered"));
-  if (auto again = AnswerAgain(request)) return std::move(*again);
+Result<RequestSpec> Scheduler::Resolve(const InstanceRequest& request) const {
   auto flavor = catalogue_->flavors.find(request.flavor);
   if (flavor == catalogue_->flavors.end()) {
     std::vector<std::string_view> names;
     for (const auto& [name, known] : catalogue_->flavors) names.push_back(name);
     std::string_view nearest = NearestName(request.flavor, names);
-    return Failed(InvalidArgument("flavor \"" + request.flavor + "\" is not defined", "flavor",
-                                  nearest.empty() ? "" : "did you mean \"" + std::string(nearest) + "\"?"));
+    return InvalidArgument("flavor \"" + request.flavor + "\" is not defined", "flavor",
+                           nearest.empty() ? "" : "did you mean \"" + std::string(nearest) + "\"?");
   }
-  auto spec = ResolveRequest(flavor->second, request.image_properties, request.ports, catalogue_->aliases);
+  TRY_ASSIGN(RequestSpec spec,
+             ResolveRequest(flavor->second, request.image_properties, request.ports, catalogue_->aliases));
+  spec.host.availability_zone = request.availability_zone;
+  spec.host.project = request.project;
+  policy_.filters.Simplify(spec);
+  return spec;
+}
+
+InstanceAnswer Scheduler::Answer(const InstanceRequest& request) {
+  if (Status status = CheckRequest(request); !status.ok()) return Failed(std::move(status));
+  if (!mirror_.synced()) return Failed(Unavailable("the fleet is not known yet: placement has not answered"));
+  if (auto again = AnswerAgain(request)) return std::move(*again);
+  auto spec = Resolve(request);
   if (!spec.has_value()) return Failed(spec.error());
   return DecideAndClaim(request, *spec);
 }
@@ -110,7 +126,8 @@ InstanceAnswer Scheduler::AnswerKnown(const InstanceRequest& request, const plac
 }
 
 placement::Claim Scheduler::MakeClaim(const InstanceRequest& request, const Uuid& consumer,
-                                      const RequestSpec& spec, const Choice& choice) const {
+                                      const RequestSpec& spec, const Choice& choice,
+                                      const std::optional<placement::ServerGroup>& group) const {
   placement::Claim claim;
   claim.consumer = consumer;
   claim.name = request.name;
@@ -118,6 +135,7 @@ placement::Claim Scheduler::MakeClaim(const InstanceRequest& request, const Uuid
   claim.spec = request.boot;
   claim.spec.flavor = request.flavor;
   claim.created_at_ms = clock_();
+  claim.group = group;
   BindAssignment(spec, choice.assignment, claim);
   AddPortSettings(spec, request.ports, claim);
   return claim;
@@ -127,9 +145,11 @@ InstanceAnswer Scheduler::DecideAndClaim(const InstanceRequest& request, const R
   const Uuid consumer = request.uuid.is_nil() ? Uuid::Random() : request.uuid;
   InstanceAnswer answer;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    bool any_host = request.host.empty() && !request.dry_run;
-    answer.decision = any_host ? DecideByClass(candidates_, mirror_.Snapshot(), spec)
-                               : Decide(*mirror_.Snapshot(), spec, request.host, request.dry_run);
+    auto group = GroupOf(request);
+    if (!group.has_value()) return Failed(group.error());
+    auto decision = DecideOnce(request, spec, *group, request.dry_run);
+    if (!decision.has_value()) return Failed(decision.error());
+    answer.decision = *std::move(decision);
     if (!answer.decision.choice) {
       if (!request.host.empty() && answer.decision.refusals.empty()) {
         return Failed(NotFound("host \"" + request.host + "\" is not known", "host"));
@@ -138,7 +158,7 @@ InstanceAnswer Scheduler::DecideAndClaim(const InstanceRequest& request, const R
       return answer;
     }
     const Choice& choice = *answer.decision.choice;
-    placement::Claim claim = MakeClaim(request, consumer, spec, choice);
+    placement::Claim claim = MakeClaim(request, consumer, spec, choice, *group);
     answer.host_name = choice.host_name;
     if (request.dry_run) {
       answer.claim = std::move(claim);
@@ -161,7 +181,9 @@ InstanceAnswer Scheduler::DecideAndClaim(const InstanceRequest& request, const R
     retries_.Increment();
     LOG(kInfo, "claim_refused",
         {{"instance", request.name}, {"host", choice.host_name}, {"why", answer.status}});
-    if (Status status = Refresh(choice, answer.status); !status.ok()) return Failed(std::move(status));
+    Status status = claim.group && answer.status.field() == "group" ? RefreshGroup(claim.group->name)
+                                                                    : Refresh(choice, answer.status);
+    if (!status.ok()) return Failed(std::move(status));
     answer.status = OkStatus();
   }
   return Failed(Aborted("the chosen hosts changed under " + std::to_string(kMaxAttempts) +
@@ -185,8 +207,21 @@ Status Scheduler::Refresh(const Choice& choice, const Status& refusal) {
   return OkStatus();
 }
 
+Status Scheduler::SetHostStatus(const std::string& host, bool enabled, const std::string& reason) {
+  if (host.empty()) return InvalidArgument("must name a host", "host");
+  TRY(client_.SetHostStatus(host, enabled, reason));
+  LOG(kInfo, enabled ? "host_enabled" : "host_disabled", {{"host", host}, {"reason", reason}});
+  return OkStatus();
+}
+
 Result<placement::Claim> Scheduler::Delete(const std::string& instance) {
   if (instance.empty()) return InvalidArgument("must name an instance", "instance");
+  // What is held for its move goes first: nobody would ask for it afterwards.
+  auto found = mirror_.FindClaim(instance);
+  if (found && mirror_.FindClaim(ReservationOf(found->claim->consumer).ToString())) {
+    auto released = client_.ReleaseClaim(ReservationOf(found->claim->consumer).ToString());
+    if (!released.has_value() && released.error().code() != StatusCode::kNotFound) return released.error();
+  }
   return client_.ReleaseClaim(instance);
 }
 
@@ -197,11 +232,23 @@ Result<Mirror::FoundClaim> Scheduler::Find(const std::string& instance) const {
   return *found;
 }
 
+Result<std::string> Scheduler::AgentOf(const std::string& host) const {
+  if (!mirror_.synced()) return Unavailable("the fleet is not known yet: placement has not answered");
+  std::optional<std::string> endpoint;
+  mirror_.Snapshot()->ForEach([&](const HostView& view) {
+    if (view.report->name == host || view.report->uuid.ToString() == host)
+      endpoint = view.report->agent_endpoint;
+  });
+  if (!endpoint) return NotFound("host \"" + host + "\" is not known", "host");
+  return *endpoint;
+}
+
 std::vector<Mirror::FoundClaim> Scheduler::List() const {
   std::vector<Mirror::FoundClaim> out;
+  const std::set<Uuid> assumed = mirror_.Assumed();
   mirror_.Snapshot()->ForEach([&](const HostView& view) {
     for (const auto& [consumer, claim] : view.claims) {
-      out.push_back({claim, view.report->name, view.report->agent_endpoint});
+      if (!assumed.contains(consumer)) out.push_back({claim, view.report->name, view.report->agent_endpoint});
     }
   });
   std::sort(out.begin(), out.end(),

@@ -4,6 +4,7 @@
 
 #include "scheduler/fit/quick_fit.h"
 #include "scheduler/service/fleet.h"
+#include "scheduler/weighers/weigher.h"
 
 namespace berth::scheduler {
 
@@ -13,10 +14,9 @@ namespace berth::scheduler {
 using Score = uint64_t;
 inline constexpr Score kNoScore = UINT64_MAX;
 
-// Of a host on which the request fits.
-Score ScoreOf(const HostView& view, const RequestSpec& spec, const QuickFit& fit);
-
-// FitQuickly, and the search where counts do not tell.
-QuickFit FitView(const HostView& view, const RequestPlan& plan);
+// Of a host on which the request fits. With weighers: the fewest non-local devices (10 bits), then what they
+// say, in 2^53 steps.
+Score ScoreOf(const HostView& view, const RequestSpec& spec, const QuickFit& fit,
+              const WeigherSet* weighers = nullptr);
 
 }  // namespace berth::scheduler

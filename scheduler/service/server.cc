@@ -19,10 +19,10 @@ uint64_t NowMs() {
 
 }  // namespace
 
-SchedulerServer::SchedulerServer(std::shared_ptr<const Catalogue> catalogue,
+SchedulerServer::SchedulerServer(std::shared_ptr<const Catalogue> catalogue, HostPolicy policy,
                                  std::unique_ptr<PlacementClient> placement)
     : placement_(std::move(placement)),
-      scheduler_(std::move(catalogue), *placement_, metrics_, NowMs),
+      scheduler_(std::move(catalogue), *placement_, metrics_, NowMs, std::move(policy)),
       service_(scheduler_) {}
 
 Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& options,
@@ -30,8 +30,9 @@ Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& o
   TRY_ASSIGN(Catalogue catalogue, LoadCatalogueFolder(options.config_folder));
   LOG(kInfo, "catalogue_loaded",
       {{"flavors", catalogue.flavors.size()}, {"aliases", catalogue.aliases.size()}});
-  std::unique_ptr<SchedulerServer> server(
-      new SchedulerServer(std::make_shared<const Catalogue>(std::move(catalogue)), std::move(placement)));
+  TRY_ASSIGN(HostPolicy policy, LoadPolicy(options.config_folder));
+  std::unique_ptr<SchedulerServer> server(new SchedulerServer(
+      std::make_shared<const Catalogue>(std::move(catalogue)), std::move(policy), std::move(placement)));
   if (!options.listen.empty()) TRY(server->Listen(options.listen));
   return server;
 }
@@ -49,6 +50,7 @@ Status SchedulerServer::Listen(const std::string& address) {
   grpc::ServerBuilder builder;
   // Two servers on one port would share the calls by chance.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(16 << 20);  // a batch of instances
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(&service_);
   server_ = builder.BuildAndStart();

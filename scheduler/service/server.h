@@ -22,7 +22,7 @@ class SchedulerServer {
   struct Options {
     std::string listen;  // "host:port" of the scheduler's own gRPC server (port 0: any); empty: none, the
                          // owner registers service() with a server of its own
-    std::string config_folder;  // flavors*.yaml and aliases*.yaml
+    std::string config_folder;  // flavors*.yaml, aliases*.yaml, scheduler.yaml
   };
 
   // Begins to watch placement at once; calls are answered with UNAVAILABLE until its state is known.
@@ -44,7 +44,8 @@ class SchedulerServer {
   void Stop();
 
  private:
-  SchedulerServer(std::shared_ptr<const Catalogue> catalogue, std::unique_ptr<PlacementClient> placement);
+  SchedulerServer(std::shared_ptr<const Catalogue> catalogue, HostPolicy policy,
+                  std::unique_ptr<PlacementClient> placement);
   Status Listen(const std::string& address);
 
   std::unique_ptr<PlacementClient> placement_;

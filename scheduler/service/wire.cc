@@ -1,9 +1,12 @@
 #include "scheduler/service/wire.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
+#include "placement/wire/claim.h"
 #include "placement/wire/port_settings.h"
+#include "placement/wire/status.h"
 
 namespace berth::scheduler {
 namespace {
@@ -11,6 +14,8 @@ namespace {
 constexpr int kMaxPorts = 64;
 constexpr int kMaxProperties = 256;
 constexpr int kMaxOptions = 256;
+constexpr int kMaxInstances = 4096;
+constexpr int kMaxNames = 256;
 constexpr size_t kMaxText = 4096;
 
 Status CheckText(const std::string& text, const std::string& field) {
@@ -61,14 +66,36 @@ Result<placement::InstanceSpec> BootFromProto(const v1::BootSource& in) {
   return boot;
 }
 
+void FillReason(const Reason& reason, bool with_text, v1::Reason* out) {
+  out->set_code(reason.code);
+  out->set_have(reason.have);
+  out->set_need(reason.need);
+  out->set_where(reason.where);
+  if (with_text) out->set_text(reason.text);
+}
+
 void ReasonToProto(const Refusal& refusal, bool with_text, v1::HostVerdict* out) {
   out->set_host(refusal.host_name);
-  v1::Reason* reason = out->add_reasons();
-  reason->set_code(refusal.reason.code);
-  reason->set_have(refusal.reason.have);
-  reason->set_need(refusal.reason.need);
-  reason->set_where(refusal.reason.where);
-  if (with_text) reason->set_text(refusal.reason.text);
+  FillReason(refusal.reason, with_text, out->add_reasons());
+}
+
+Status NamesFromProto(const google::protobuf::RepeatedPtrField<std::string>& in, const std::string& field,
+                      std::vector<std::string>& out) {
+  TRY(CheckCount(in.size(), kMaxNames, field));
+  for (const std::string& name : in) {
+    TRY(CheckText(name, field));
+    out.push_back(name);
+  }
+  return OkStatus();
+}
+
+// A group without policy is one that is there.
+Status GroupFromProto(const v1::ServerGroup& in, InstanceRequest& request) {
+  request.group_policy_given = in.policy() != v1::GROUP_POLICY_UNSPECIFIED;
+  v1::ServerGroup group = in;
+  if (!request.group_policy_given) group.set_policy(v1::GROUP_POLICY_ANTI_AFFINITY);
+  TRY_ASSIGN(request.group, wire::ServerGroupFromProto(group, "group"));
+  return OkStatus();
 }
 
 }  // namespace
@@ -99,7 +126,76 @@ Result<InstanceRequest> RequestFromProto(const v1::CreateInstanceRequest& in) {
     request.ports.push_back(std::move(port));
   }
   TRY_ASSIGN(request.boot, BootFromProto(in.boot()));
+  TRY(CheckText(in.availability_zone(), "availability_zone"));
+  TRY(CheckText(in.project(), "project"));
+  request.availability_zone = in.availability_zone();
+  request.project = in.project();
+  TRY(NamesFromProto(in.different_host(), "different_host", request.different_host));
+  TRY(NamesFromProto(in.same_host(), "same_host", request.same_host));
+  if (in.has_group()) TRY(GroupFromProto(in.group(), request));
   return request;
+}
+
+Result<BatchRequest> BatchFromProto(const google::protobuf::RepeatedPtrField<v1::CreateInstanceRequest>& in,
+                                    bool all_or_nothing) {
+  BatchRequest batch;
+  batch.all_or_nothing = all_or_nothing;
+  TRY(CheckCount(in.size(), kMaxInstances, "instances"));
+  batch.instances.reserve(static_cast<size_t>(in.size()));
+  for (int i = 0; i < in.size(); ++i) {
+    auto request = RequestFromProto(in.Get(i));
+    if (!request.has_value()) {
+      std::string field = "instances[" + std::to_string(i) + "]." + request.error().field();
+      return std::move(request.error()).WithField(std::move(field));
+    }
+    batch.instances.push_back(*std::move(request));
+    batch.instances.back().dry_run = false;
+  }
+  return batch;
+}
+
+void ResultToProto(const InstanceAnswer& answer, v1::InstanceResult* out) {
+  out->set_code(wire::ToGrpc(nullptr, answer.status).error_code());
+  out->set_message(answer.status.message());
+  out->set_field(answer.status.field());
+  if (answer.claim) wire::ClaimToProto(*answer.claim, out->mutable_claim());
+  if (answer.status.ok()) out->set_host_name(answer.host_name);
+  for (const std::string& host : answer.alternates) out->add_alternates(host);
+  std::map<std::string, v1::ReasonCount> counts;
+  for (const Refusal& refusal : answer.decision.refusals) {
+    v1::ReasonCount& count = counts[refusal.reason.code];
+    if (count.hosts() == 0) {
+      count.set_code(refusal.reason.code);
+      count.set_nearest_host(refusal.host_name);
+      FillReason(refusal.reason, true, count.mutable_nearest());
+    }
+    count.set_hosts(count.hosts() + 1);
+  }
+  std::vector<v1::ReasonCount> order;
+  for (auto& [code, count] : counts) order.push_back(std::move(count));
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.hosts() > b.hosts(); });
+  for (v1::ReasonCount& count : order) *out->add_reasons() = std::move(count);
+}
+
+void GroupsToProto(const std::vector<Mirror::Group>& groups, const std::vector<Mirror::FoundClaim>& instances,
+                   const std::string& only, v1::ListGroupsResponse* out) {
+  std::map<std::string, v1::ListGroupsResponse::Group*> by_name;
+  for (const Mirror::Group& group : groups) {
+    if (!only.empty() && group.rules.name != only) continue;
+    v1::ListGroupsResponse::Group* one = out->add_groups();
+    wire::ServerGroupToProto(group.rules, one->mutable_group());
+    by_name[group.rules.name] = one;
+  }
+  for (const Mirror::FoundClaim& instance : instances) {
+    if (!instance.claim->group) continue;
+    auto group = by_name.find(instance.claim->group->name);
+    if (group == by_name.end()) continue;
+    auto* member = group->second->add_members();
+    member->set_instance(instance.claim->name);
+    member->set_uuid(instance.claim->consumer.ToString());
+    member->set_host(instance.host_name);
+  }
 }
 
 void VerdictsToProto(const Decision& decision, google::protobuf::RepeatedPtrField<v1::HostVerdict>* out) {
@@ -134,6 +230,7 @@ void FlavorsToProto(const Catalogue& catalogue, v1::ListFlavorsResponse* out) {
     one->set_name(name);
     one->set_vcpus(flavor.vcpus);
     one->set_memory_mib(flavor.memory_mib);
+    one->set_disk_gib(flavor.disk_gib);
     for (const auto& [key, value] : flavor.extra_specs) (*one->mutable_extra_specs())[key] = value;
   }
 }

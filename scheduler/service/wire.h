@@ -25,4 +25,13 @@ inline constexpr const char* kNoFitKey = "berth-no-fit-bin";
 void FlavorsToProto(const Catalogue& catalogue, v1::ListFlavorsResponse* out);
 void AliasesToProto(const Catalogue& catalogue, v1::ListAliasesResponse* out);
 
+// Several at once. Errors: kInvalidArgument with the field.
+Result<BatchRequest> BatchFromProto(const google::protobuf::RepeatedPtrField<v1::CreateInstanceRequest>& in,
+                                    bool all_or_nothing);
+void ResultToProto(const InstanceAnswer& answer, v1::InstanceResult* out);
+
+// `instances`: ascending by name; `only`: a group's name, empty: all.
+void GroupsToProto(const std::vector<Mirror::Group>& groups, const std::vector<Mirror::FoundClaim>& instances,
+                   const std::string& only, v1::ListGroupsResponse* out);
+
 }  // namespace berth::scheduler

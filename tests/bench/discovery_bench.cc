@@ -1,5 +1,6 @@
 // Discovery of a host with 16 PFs and 4,096 VFs, as files in memory. The goal of the specification: <= 1 s.
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include <string>
 
@@ -34,6 +35,10 @@ void DiscoverManyVfs(benchmark::State& state) {
     benchmark::DoNotOptimize(inventory);
   }
   state.counters["devices"] = static_cast<double>(devices);
+  // Of the whole program, the made-up host included: the goal of the specification is <= 50 MiB.
+  rusage usage{};
+  if (::getrusage(RUSAGE_SELF, &usage) == 0)
+    state.counters["peak_mib"] = static_cast<double>(usage.ru_maxrss) / 1024;
 }
 BENCHMARK(DiscoverManyVfs)->Arg(256)->Arg(4096)->Unit(benchmark::kMillisecond);
 

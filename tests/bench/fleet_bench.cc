@@ -18,11 +18,15 @@
 
 #include "scheduler/fit/bind.h"
 #include "scheduler/service/decide.h"
+#include "scheduler/service/host_policy.h"
+#include "tests/bench/fleet_hosts.h"
 
 namespace {
 
 using namespace berth;             // NOLINT(google-build-using-namespace)
 using namespace berth::scheduler;  // NOLINT(google-build-using-namespace)
+using bench::kGib;
+using bench::MakeFleetHost;
 
 // Time of this thread on a CPU: what a decision costs, whoever else uses the machine.
 struct Clock {
@@ -33,56 +37,6 @@ struct Clock {
     return std::chrono::seconds(time.tv_sec) + duration(time.tv_nsec);
   }
 };
-
-constexpr uint64_t kGib = uint64_t{1} << 30;
-
-placement::HostReport MakeHost(uint32_t number) {
-  placement::HostReport host;
-  host.name = "host" + std::to_string(number);
-  host.uuid = Uuid::FromName(Uuid{}, host.name);
-  host.can_run_guests = true;
-  host.cpu_allocation_ratio = 4;
-  for (uint32_t node = 0; node < 2; ++node) {
-    placement::Cell cell;
-    cell.id = node;
-    cell.socket = node;
-    uint32_t first = node * 48;
-    cell.shared_cpus = CpuSet::Range(first, first + 15);
-    cell.dedicated_cpus = CpuSet::Range(first + 16, first + 47);
-    for (uint32_t cpu = first; cpu < first + 48; cpu += 2) cell.siblings.push_back(CpuSet{cpu, cpu + 1});
-    cell.memory_bytes = 192 * kGib;
-    cell.pages = {{4096, 96 * kGib / 4096, 0}, {2 << 20, 96 * kGib / (2 << 20), 0}};
-    host.cells.push_back(std::move(cell));
-  }
-  if (number % 5 != 0) return host;
-  for (uint32_t card = 0; card < 8; ++card) {
-    placement::Device nic;
-    nic.vendor_id = "15b3";
-    nic.product_id = "1018";
-    nic.type = placement::DeviceType::kVf;
-    nic.parent = PciAddress{0, static_cast<uint8_t>(0x10 + card), 0, 0};
-    nic.numa_node = card / 4;
-    nic.assignable = true;
-    nic.remote_managed = false;
-    nic.physical_network = "physnet0";
-    nic.resource_class = "CUSTOM_PCI_15B3_1018";
-    for (uint8_t vf = 0; vf < 8; ++vf) {
-      nic.address = {0, static_cast<uint8_t>(0x10 + card), 2, vf};
-      host.devices.push_back(nic);
-    }
-  }
-  for (uint32_t card = 0; card < 8; ++card) {
-    placement::Device gpu;
-    gpu.address = {0, static_cast<uint8_t>(0x80 + card), 0, 0};
-    gpu.vendor_id = "10de";
-    gpu.product_id = "2330";
-    gpu.numa_node = card / 4;
-    gpu.assignable = true;
-    gpu.resource_class = "CUSTOM_PCI_10DE_2330";
-    host.devices.push_back(std::move(gpu));
-  }
-  return host;
-}
 
 RequestSpec Guest(uint32_t cells, uint32_t vcpus, uint64_t gib, CpuPolicy policy) {
   RequestSpec spec;
@@ -147,21 +101,31 @@ double At(std::vector<double>& times, double share) {
 }
 
 void Bench(uint32_t hosts) {
-  Mirror mirror;
+  Aggregate aggregate;
+  aggregate.name = "a";
+  aggregate.hosts = {"host1*"};
+  aggregate.metadata = {{"filter_tenant_id", "other"}};
+  Mirror mirror({std::make_shared<FactsTable>(std::vector<Aggregate>{aggregate}), 60, 3600});
   for (uint32_t i = 0; i < hosts; ++i) {
     PlacementEvent event;
     event.kind = PlacementEvent::Kind::kHostChanged;
-    event.report = MakeHost(i);
+    event.report = MakeFleetHost(i, true);
     event.host = event.report->uuid;
     event.generation = 1;
     mirror.Apply(std::move(event));
   }
   std::vector<RequestSpec> classes = Classes();
-  CandidateCache cache;
+  // Every filter, with limits that make those work that look at each host.
+  auto policy = ParsePolicy(
+      "max_instances_per_host: 1000\nbuild_backoff: {first_seconds: 60}\n"
+      "aggregates: [{name: a, hosts: [\"host1*\"], metadata: {filter_tenant_id: other}}]",
+      "bench");
+  if (!policy.has_value()) std::abort();
+  CandidateCache cache(512, 10'000, &*policy);
   std::vector<double> cold;
   for (const RequestSpec& spec : classes) {
     auto start = Clock::now();
-    DecideByClass(cache, mirror.Snapshot(), spec);
+    DecideByClass(cache, mirror.Snapshot(), spec, &*policy);
     cold.push_back(Us(Clock::now() - start));
   }
   std::mt19937 random(1);
@@ -174,7 +138,7 @@ void Bench(uint32_t hosts) {
     const RequestSpec& spec = classes[random() % classes.size()];
     auto fleet = mirror.Snapshot();
     auto start = Clock::now();
-    Decision decision = DecideByClass(cache, fleet, spec);
+    Decision decision = DecideByClass(cache, fleet, spec, &*policy);
     auto decided = Clock::now();
     warm.push_back(Us(decided - start));
     if (!decision.choice) continue;
@@ -201,10 +165,10 @@ void Bench(uint32_t hosts) {
   }
   std::vector<double> loaded;
   for (const RequestSpec& spec : classes) {
-    CandidateCache fresh;
+    CandidateCache fresh(512, 10'000, &*policy);
     auto fleet = mirror.Snapshot();
     auto start = Clock::now();
-    DecideByClass(fresh, fleet, spec);
+    DecideByClass(fresh, fleet, spec, &*policy);
     loaded.push_back(Us(Clock::now() - start));
   }
   double sum = 0;

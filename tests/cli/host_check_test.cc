@@ -31,6 +31,8 @@ TEST(HostCheck, TheSameAsJsonAndWithAConfiguration) {
 
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.out, Golden("host_check_tdx.json", outcome.out));
+  EXPECT_EQ(RunCommand({"host", "check", "--root", host.path().string(), "--config", config, "--json"}).out,
+            outcome.out);
   std::ofstream(config) << "confidential: {type: sgx}\n";
   EXPECT_EQ(RunCommand({"host", "check", "--root", host.path().string(), "--config", config}).status, 1);
 }

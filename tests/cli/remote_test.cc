@@ -210,6 +210,13 @@ TEST_F(RemoteCommand, DeleteWaitsUntilTheInstanceIsGone) {
   EXPECT_EQ(cloud_.deleted, std::vector<std::string>{"vm1"});
 }
 
+TEST_F(RemoteCommand, ADryDeleteTellsWhatTheInstanceHoldsAndDeletesNothing) {
+  Outcome outcome = Run({"instance", "delete", "vm1", "--dry-run"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(outcome.out.starts_with("vm1 would be deleted; it holds:\n")) << outcome.out;
+  EXPECT_TRUE(cloud_.deleted.empty());
+}
+
 TEST(RemoteCommandWithoutServer, SaysWhereNobodyAnswered) {
   Outcome outcome = RunCommand({"--endpoint", "127.0.0.1:1", "--timeout", "5", "host", "list"});
   EXPECT_EQ(outcome.status, 1);

@@ -4,6 +4,8 @@
 
 #include <random>
 #include <set>
+#include <utility>
+#include <vector>
 
 namespace berth {
 namespace {
@@ -53,6 +55,32 @@ TEST(CpuSet, AgreesWithStdSetUnderRandomOperations) {
   }
   EXPECT_EQ(set.ToVector(), std::vector<uint32_t>(model.begin(), model.end()));
   EXPECT_EQ(*CpuSet::Parse(set.ToString()), set);
+}
+
+// Sets of up to 192 CPUs lie in the object, larger ones elsewhere: copies and moves cross that line both
+// ways.
+TEST(CpuSet, CopiesAndMovesKeepSetsOfAllSizes) {
+  const std::vector<CpuSet> sets = {{}, {5}, {191}, {192}, CpuSet::Range(0, 300), {CpuSet::kMaxCpu}};
+  for (const CpuSet& from : sets) {
+    for (const CpuSet& into : sets) {
+      CpuSet copied = into;
+      copied = from;
+      EXPECT_EQ(copied, from);
+      CpuSet source = from;
+      CpuSet moved = into;
+      moved = std::move(source);
+      EXPECT_EQ(moved, from);
+      source = into;  // what was moved from can be used again
+      EXPECT_EQ(source, into);
+      EXPECT_EQ(moved | into, into | moved);
+      EXPECT_EQ((moved | into) - into, moved - into);
+      EXPECT_EQ(from < into, from.ToVector() != into.ToVector() && !(into < from));
+    }
+    CpuSet same = from;
+    CpuSet& alias = same;
+    same = alias;
+    EXPECT_EQ(same, from);
+  }
 }
 
 TEST(CpuSet, SetAlgebraKeepsEqualityCanonical) {

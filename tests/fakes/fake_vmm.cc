@@ -9,6 +9,9 @@
 //   fake_die=N        exits with N soon after it was pinged
 //   fake_stubborn     ignores the power button
 //   fake_deaf         ignores the power button and SIGTERM
+//   fake_keeps        never lets go of a device
+// Pause, resume, reset, vm.info and plugged devices follow the real VMM's rules: a state that forbids a verb,
+// an id that is there already or is not there is 409 or 404. A disk must be a file that can be read.
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -23,6 +26,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <latch>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -91,13 +96,87 @@ void FillZone(const berth::vmm::MemoryZoneConfig& zone) {
   if (zone.prefault) std::memset(memory, 1, size);
 }
 
+// What the machine has become since it began.
+struct MachineState {
+  bool paused = false;
+  int resets = 0;
+  std::set<std::string> devices;
+};
+MachineState g_machine;
+
+// One request, read to the end of its body.
+std::string ReadRequest(int fd) {
+  std::string request;
+  char buffer[4096];
+  while (true) {
+    size_t head = request.find("\r\n\r\n");
+    if (head != std::string::npos) {
+      size_t field = request.find("Content-Length: ");
+      size_t length = field < head ? std::strtoul(request.c_str() + field + 16, nullptr, 10) : 0;
+      if (request.size() >= head + 4 + length) return request;
+    }
+    ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
+    if (got <= 0) return request;
+    request.append(buffer, static_cast<size_t>(got));
+  }
+}
+
+struct Answer {
+  std::string head = "HTTP/1.1 204 No Content";
+  std::string body;
+};
+
+Answer Refuse(const char* status, const std::string& message) {
+  return {std::string("HTTP/1.1 ") + status,
+          R"([{"code":"FailedPrecondition","message":")" + message + "\"}]"};
+}
+
+Answer Change(const std::string& verb, const std::string& body) {
+  const nlohmann::json json = nlohmann::json::parse(body, nullptr, false);
+  if (verb == "vm.pause") {
+    if (g_machine.paused) return Refuse("409 Conflict", "pause: the VM is Paused, must be Running");
+    g_machine.paused = true;
+    return {};
+  }
+  if (verb == "vm.resume") {
+    if (!g_machine.paused) return Refuse("409 Conflict", "resume: the VM is Running, must be Paused");
+    g_machine.paused = false;
+    return {};
+  }
+  if (verb == "vm.reboot") {
+    ++g_machine.resets;
+    return {};
+  }
+  if (!json.is_object() || !json.contains("id")) return Refuse("400 Bad Request", "no id");
+  const std::string id = json["id"];
+  if (verb == "vm.remove-device") {
+    if (!g_machine.devices.contains(id)) return Refuse("404 Not Found", "no device " + id);
+    if (!Has("fake_keeps")) g_machine.devices.erase(id);
+    return {};
+  }
+  if (g_machine.devices.contains(id)) return Refuse("409 Conflict", "id " + id + " is taken");
+  if (verb == "vm.add-disk" && ::access(json.value("path", "").c_str(), R_OK) != 0) {
+    return Refuse("400 Bad Request", "disk: " + json.value("path", "") + ": " + std::strerror(errno));
+  }
+  g_machine.devices.insert(id);
+  return {"HTTP/1.1 200 OK", R"({"id":")" + id + "\"}"};
+}
+
+Answer Info() {
+  nlohmann::json json = {{"state", g_machine.paused ? "Paused" : "Running"},
+                         {"resets", g_machine.resets},
+                         {"runtime", {{"devices", nlohmann::json::array()}}}};
+  for (const std::string& id : g_machine.devices)
+    json["runtime"]["devices"].push_back({{"id", id}, {"bdf", ""}});
+  return {"HTTP/1.1 200 OK", json.dump()};
+}
+
 // Answers one request; true when the guest is to power off.
 bool ServeApi(int listener) {
   int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd < 0) return false;
-  char request[4096];
-  ssize_t got = ::recv(fd, request, sizeof request, 0);
-  std::string_view line(request, got > 0 ? static_cast<size_t>(got) : 0);
+  const std::string request = ReadRequest(fd);
+  std::string_view line(request);
   std::string body;
   std::string head = "HTTP/1.1 404 Not Found";
   bool off = false;
@@ -111,7 +190,18 @@ bool ServeApi(int listener) {
     }
   } else if (line.starts_with("PUT /api/v1/vm.power-button ")) {
     head = "HTTP/1.1 204 No Content";
-    off = !Has("fake_stubborn") && !Has("fake_deaf");
+    off = !Has("fake_stubborn") && !Has("fake_deaf") && !g_machine.paused;
+    if (g_machine.paused) head = "HTTP/1.1 409 Conflict";
+  } else if (line.starts_with("GET /api/v1/vm.info ")) {
+    Answer answer = Info();
+    head = answer.head;
+    body = answer.body;
+  } else if (line.starts_with("PUT /api/v1/vm.")) {
+    constexpr size_t kVerb = std::string_view("PUT /api/v1/").size();
+    Answer answer = Change(std::string(line.substr(kVerb, line.find(' ', kVerb) - kVerb)),
+                           request.substr(std::min(request.find("\r\n\r\n"), request.size() - 4) + 4));
+    head = answer.head;
+    body = answer.body;
   }
   std::string answer = head + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   [[maybe_unused]] ssize_t sent = ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
@@ -168,6 +258,16 @@ int main(int argc, char** argv) {
   if (config.serial.mode == berth::vmm::SerialConfig::Mode::kSocket) ServeSerial(Listen(config.serial.path));
   if (Has("fake_no_api")) {
     while (true) ::pause();
+  }
+  for (const auto& disk : config.disks) {
+    if (::access(disk.path.c_str(), R_OK) != 0) {
+      std::fprintf(stderr, "fake_vmm: disk %s: %s\n", disk.path.c_str(), std::strerror(errno));
+      return 1;
+    }
+    if (!disk.id.empty()) g_machine.devices.insert(disk.id);
+  }
+  for (const auto& device : config.devices) {
+    if (!device.id.empty()) g_machine.devices.insert(device.id);
   }
   int api = Listen(line->api_socket.value_or(""));
   while (!ServeApi(api)) {

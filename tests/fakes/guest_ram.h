@@ -1,35 +1,46 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "common/status.h"
+#include "common/unique_fd.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace berth::vmm {
 
-// Guest RAM of anonymous pages. Each region is a mapping of its own with an unmapped page behind it, so that
-// an access that leaves it is a crash.
+// Guest RAM of anonymous pages, or, when `shared`, of a file that other processes can map. Each region is a
+// mapping of its own with an unmapped page behind it, so that an access that leaves it is a crash.
 class GuestRam {
  public:
   struct Part {
     uint64_t base;
     uint64_t size;  // in whole pages
   };
-  explicit GuestRam(const std::vector<Part>& parts) {
+  explicit GuestRam(const std::vector<Part>& parts, bool shared = false) {
     std::vector<MemoryRegion> regions;
     for (const Part& part : parts) {
       void* host =
           mmap(nullptr, part.size + kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       CHECK(host != MAP_FAILED && mprotect(host, part.size, PROT_READ | PROT_WRITE) == 0);
+      UniqueFd file;
+      if (shared) {
+        file.reset(memfd_create("ram", MFD_CLOEXEC));
+        CHECK(file.valid() && ftruncate(file.get(), static_cast<off_t>(part.size)) == 0);
+        CHECK(mmap(host, part.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.get(), 0) == host);
+      }
       mappings_.push_back({host, part.size});
       MemoryRegion region;
       region.base = Gpa{part.base};
       region.size = part.size;
       region.host = static_cast<uint8_t*>(host);
+      region.fd = shared ? file.get() : -1;
+      region.shared = shared;
       regions.push_back(region);
+      files_.push_back(std::move(file));
     }
     memory_ = GuestMemory(std::move(regions));
   }
@@ -62,6 +73,7 @@ class GuestRam {
     size_t size;
   };
   std::vector<Mapping> mappings_;
+  std::vector<UniqueFd> files_;
   GuestMemory memory_;
 };
 

@@ -10,15 +10,17 @@
 
 namespace berth::fakes {
 
-// A new folder that is removed with all its content at the end of its life. In memory (/dev/shm) where there
-// is such a place, since trees of thousands of small files are slow on a disk; TMPDIR overrides.
+// A new folder that is removed with all its content at the end of its life, in TMPDIR or, without it, in
+// memory
+// (/dev/shm) where there is such a place, since trees of thousands of small files are slow on a disk.
 class TempFolder {
  public:
-  explicit TempFolder(const std::string& prefix = "berth_test") {
+  enum class Place { kMemory, kDisk };
+
+  explicit TempFolder(const std::string& prefix = "berth_test", Place place = Place::kMemory) {
     const char* chosen = ::getenv("TMPDIR");
-    std::filesystem::path parent = chosen != nullptr                        ? chosen
-                                   : ::access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm"
-                                                                            : "/tmp";
+    const bool memory = place == Place::kMemory && ::access("/dev/shm", W_OK | X_OK) == 0;
+    const std::filesystem::path parent = chosen != nullptr ? chosen : memory ? "/dev/shm" : "/tmp";
     std::string name = (parent / (prefix + ".XXXXXX")).string();
     CHECK(::mkdtemp(name.data()) != nullptr);
     path_ = name;

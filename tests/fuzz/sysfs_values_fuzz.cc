@@ -51,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 5:
       static_cast<void>(ParseOptionalId(text));
       static_cast<void>(ParseUnsigned(text));
+      static_cast<void>(ParseFatalErrors(text));
       break;
     case 6:
       Require(OsReleaseValue(text, "PRETTY_NAME").size() <= 4096);

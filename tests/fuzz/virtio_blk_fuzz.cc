@@ -47,12 +47,12 @@ void PostRequest(GuestRam& ram, DriverQueue& queue, berth::FuzzInput& input) {
 }
 
 struct Machine {
-  Machine() : disk_file(memfd_create("disk", MFD_CLOEXEC)) {
+  explicit Machine(bool io_uring) : disk_file(memfd_create("disk", MFD_CLOEXEC)) {
     CHECK(ftruncate(disk_file.get(), kDiskBytes) == 0);
     auto disk = DiskFile::Open("/proc/self/fd/" + std::to_string(disk_file.get()), false, false);
     CHECK(disk.has_value());
-    device = *VirtioPciTransport::Create(VirtioBlock::CreateOn(*loop, std::move(*disk), "fuzz"), ram.memory(),
-                                         interrupts, io_events);
+    device = *VirtioPciTransport::Create(VirtioBlock::CreateOn(*loop, std::move(*disk), "fuzz", io_uring),
+                                         ram.memory(), interrupts, io_events);
   }
 
   GuestRam ram{{{0, kRam / 2}, {kRam / 2, kRam / 2}}};
@@ -72,12 +72,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }();
   static_cast<void>(quiet);
   berth::FuzzInput input(data, size);
-  Machine machine;
+  const uint8_t flags = input.Take<uint8_t>();
+  Machine machine((flags & 2) != 0);
   VirtioDriver driver(*machine.device);
   DriverQueue queue(machine.ram, kRings, 8);
   machine.device->BarMoved(0, 0x1000000000);
-  if (!driver.Negotiate(kVirtioVersion1 | kVirtioIndirect |
-                        (input.Take<uint8_t>() & 1 ? kVirtioEventIdx : 0))) {
+  if (!driver.Negotiate(kVirtioVersion1 | kVirtioIndirect | (flags & 1 ? kVirtioEventIdx : 0))) {
     return 0;
   }
   driver.EnableMsix(2);

@@ -1,7 +1,9 @@
-// Memory device, balloon, console and sockets from their PCI functions on: arbitrary rings, requests and
-// register accesses. They must neither crash nor hang, nor touch memory outside of guest RAM.
+// Memory device, balloon, console, sockets, entropy and network from their PCI functions on: arbitrary rings,
+// requests and register accesses. They must neither crash nor hang, nor touch memory outside of guest RAM.
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -13,6 +15,8 @@
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/mem.h"
+#include "vmm/virtio/net.h"
+#include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
 
 namespace {
@@ -44,7 +48,7 @@ class Sink : public ConsoleSink {
 struct Machine {
   explicit Machine(uint8_t kind) {
     std::shared_ptr<VirtioDevice> device;
-    switch (kind % 4) {
+    switch (kind % 6) {
       case 0: {
         MemoryRegion area;
         area.base = Gpa{uint64_t{4} << 30};
@@ -62,6 +66,18 @@ struct Machine {
         console = VirtioConsole::Create(std::make_shared<Sink>(), *loop);
         device = console;
         break;
+      case 4:
+        device = *VirtioRng::Open("/dev/zero", *loop);
+        break;
+      case 5: {
+        int ends[2];
+        CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+        wire.reset(ends[0]);
+        Tap tap;
+        tap.fd.reset(ends[1]);
+        device = VirtioNet::Create(std::move(tap), {0x52, 0x54, 0, 0, 0, 1}, *loop);
+        break;
+      }
       default:
         device = *VirtioVsock::Create(7, "/tmp/berth-fuzz-vsock-" + std::to_string(getpid()), *loop);
     }
@@ -75,9 +91,18 @@ struct Machine {
   Plugger plugger;
   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   std::shared_ptr<VirtioConsole> console;
+  berth::UniqueFd wire;  // of the network device
   std::shared_ptr<VirtioPciTransport> transport;
   size_t queues = 0;
 };
+
+// Of up to 3000 bytes, as its first ones say.
+std::vector<uint8_t> Packet(berth::FuzzInput& input) {
+  std::vector<uint8_t> packet(1 + input.Take<uint16_t>() % 3000);
+  const auto start = input.TakeBytes(32);
+  std::copy_n(start.begin(), std::min(start.size(), packet.size()), packet.begin());
+  return packet;
+}
 
 }  // namespace
 
@@ -125,6 +150,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
       case 3:
         if (machine.console) machine.console->Receive(input.TakeBytes(16));
+        if (machine.wire.valid()) {
+          std::vector<uint8_t> packet = Packet(input);
+          static_cast<void>(!send(machine.wire.get(), packet.data(), packet.size(), MSG_DONTWAIT));
+          while (recv(machine.wire.get(), packet.data(), packet.size(), MSG_DONTWAIT) > 0) {
+          }
+        }
         break;
       default:
         driver.Notify(static_cast<uint16_t>(queue));

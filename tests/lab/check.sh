@@ -4,6 +4,7 @@
 #   check "what is promised" COMMAND [ARG...]      passes when the command does; its output is shown when it does not
 #   equal "what is promised" EXPECTED ACTUAL
 #   wait_for SECONDS COMMAND [ARG...]              polls until the command succeeds; status 1 past the limit
+#   threads_of PROGRAM                             where each thread of the running PROGRAM waits, for a failed check
 #   finish                                         last line: prints the sum, exits 0 or 1
 
 checks=0 failures=0
@@ -40,6 +41,14 @@ wait_for() {
     until "$@"; do
         [ $((SECONDS - start)) -lt "$limit" ] || return 1
         sleep 0.2
+    done
+}
+
+threads_of() {
+    local task
+    for task in $(pgrep -x "$1" | sed 's|.*|/proc/&/task/*|'); do
+        echo "-- $(cat "$task/comm"), state and ticks $(awk '{ print $3, $14, $15 }' "$task/stat")"
+        cat "$task/syscall" "$task/stack"
     done
 }
 

@@ -155,7 +155,8 @@ for name in one two; do
     exec 9<> "$state/$name.keyboard"
     ctl instance console "$name" <&9 > "$log" 2>&1 &
     reader=$!
-    check "its guest comes to the end of its work" wait_for 400 ended "$name" || tail -n 40 "$log"
+    check "its guest comes to the end of its work" wait_for 400 ended "$name" ||
+        { tail -n 40 "$log"; threads_of berth-vmm; }
     kill "$reader" 2> /dev/null; kill "$http" 2> /dev/null; wait "$http" 2> /dev/null
     tr -d '\r' < "$log" | grep -a '^guest:' | sed 's/^/    /'
     # shellcheck disable=SC2317  # check calls it

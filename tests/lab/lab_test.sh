@@ -1,7 +1,11 @@
 #!/bin/bash
 # lab_test.sh - run a test script inside the emulated host, as a test of ctest
 #
-# usage: tests/lab/lab_test.sh [lab options] NAME SCRIPT [ARG...]
+# usage: tests/lab/lab_test.sh [-R] [lab options] NAME SCRIPT [ARG...]
+#
+# -R: when the emulated machine itself died (the lab's status 125: it reset or panicked, and the script came to no end),
+# SCRIPT is run once more on a new one. That is said in the output, and what is left of the dead machine stays in
+# BERTH_LAB_RESULTS/NAME.died. A check that failed, or a time limit, is never a reason.
 #
 # Results (output, console.log, timing, whatever SCRIPT leaves in /lab) stay in BERTH_LAB_RESULTS/NAME (default:
 # lab-results in the current folder). Status: 0 passed; 77 skipped, because the lab cannot be had here or SCRIPT itself
@@ -9,9 +13,10 @@
 set -u
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-options=()
+options=() again=
 while [ $# -gt 0 ]; do
     case $1 in
+        -R)    again=1; shift ;;
         -p|-v) options+=("$1"); shift ;;
         -*)    [ $# -ge 2 ] || exit 2; options+=("$1" "$2"); shift 2 ;;
         *)     break ;;
@@ -22,12 +27,21 @@ name=$1
 script=$(realpath "$2")
 shift 2
 results=${BERTH_LAB_RESULTS:-lab-results}/$name
-rm -rf "$results"
-mkdir -p "$results"
+rm -rf "$results" "$results.died"
 
-"$here/lab" run "${options[@]}" -o "$results" -- "$script" "$@" 2> "$results/stderr" | tee "$results/output"
-status=${PIPESTATUS[0]}
-cat "$results/stderr" >&2
+run() {
+    mkdir -p "$results"
+    "$here/lab" run "${options[@]}" -o "$results" -- "$script" "$@" 2> "$results/stderr" | tee "$results/output"
+    status=${PIPESTATUS[0]}
+    cat "$results/stderr" >&2
+}
+run "$@"
+if [ "$status" = 125 ] && [ -n "$again" ]; then
+    mv "$results" "$results.died"
+    echo "lab: THE EMULATED MACHINE DIED, not the test: once more, on a new one (what is left of it: $results.died)"
+    grep -aE 'Kernel panic|corrupted|BUG:|Oops|double fault' "$results.died/console.log" | tail -n 5
+    run "$@"
+fi
 [ -f "$results/timing" ] && echo "lab: $(tr '\n' ' ' < "$results/timing")"
 case $status in
     0)  echo "$name: passed" ;;

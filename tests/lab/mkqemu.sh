@@ -6,7 +6,8 @@
 # QEMU before 8.0 has no igb device, and before 10.0.6 it leaves the BARs of SR-IOV virtual functions unmapped, so that
 # no VF of igb or nvme works. The package in Debian 13 has both, but needs Debian 13's C library. This takes the
 # package with all that it depends on into a folder of its own, BERTH_LAB_CACHE/qemu, and installs nothing;
-# BERTH_LAB_CACHE/qemu/run starts it. Works without root.
+# BERTH_LAB_CACHE/qemu/run starts it, and BERTH_LAB_CACHE/qemu/tool NAME another program of QEMU, such as
+# qemu-storage-daemon. Works without root.
 set -eu
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
@@ -23,7 +24,7 @@ lab_need apt-get dpkg-deb
 
 lab_say "fetching qemu-system-x86 and its libraries from Debian $suite (once)"
 lab_apt_update "$suite"
-lab_apt "$suite" install -y --download-only qemu-system-x86 > /dev/null
+lab_apt "$suite" install -y --download-only qemu-system-x86 qemu-utils > /dev/null
 
 new=$BERTH_LAB_CACHE/qemu.new
 rm -rf "$new"
@@ -45,7 +46,19 @@ export QEMU_MODULE_DIR="$r/usr/lib/x86_64-linux-gnu/qemu"
 exec "$ld" --library-path "$r/usr/lib/x86_64-linux-gnu:$r/lib/x86_64-linux-gnu" --argv0 "$r/usr/bin/qemu-system-x86_64" \
     "$r/usr/bin/qemu-system-x86_64" -L "$r/usr/share/qemu" -L "$r/usr/share/seabios" -L "$r/usr/lib/ipxe/qemu" "$@"
 RUN
-chmod +x "$new/run"
+cat > "$new/tool" <<'TOOL'
+#!/bin/sh
+# start a program of this folder, by its name, with its own C library
+r=$(dirname "$(readlink -f "$0")")
+name=$1
+shift
+for ld in "$r/lib64/ld-linux-x86-64.so.2" "$r/usr/lib64/ld-linux-x86-64.so.2" "$r/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"; do
+    [ -f "$ld" ] && break
+done
+export QEMU_MODULE_DIR="$r/usr/lib/x86_64-linux-gnu/qemu"
+exec "$ld" --library-path "$r/usr/lib/x86_64-linux-gnu:$r/lib/x86_64-linux-gnu" --argv0 "$name" "$r/usr/bin/$name" "$@"
+TOOL
+chmod +x "$new/run" "$new/tool"
 version=$("$new/run" --version | head -n 1)
 rm -rf "$BERTH_LAB_CACHE/qemu"
 mv "$new" "$BERTH_LAB_CACHE/qemu"

@@ -26,6 +26,7 @@ ALLOWED = {
     "scheduler/filters": ["common", "placement/model", "scheduler/request", "scheduler/fit"],
     "scheduler/weighers": ["common", "placement/model", "scheduler/request", "scheduler/fit"],
     "scheduler/explain": ["common", "placement/model", "scheduler/request", "scheduler/fit"],
+    "scheduler/rebalance": ["common", "placement/model", "scheduler/request", "scheduler/fit", "scheduler/explain"],
     "scheduler/pipeline": ["common", "placement/model", "scheduler"],
     "scheduler/whatif": ["common", "placement/model", "placement/device_spec", "scheduler/request", "scheduler/fit"],
     "scheduler/service": ["common", "placement/model", "placement/wire", "placement/client", "scheduler", "berth/v1"],
@@ -35,12 +36,14 @@ ALLOWED = {
     "compute-agent/devices": ["common", "placement/model", "placement/device_spec", "compute-agent/inventory",
                               "compute-agent/preflight", "compute-agent/sriov"],
     "compute-agent/sriov": ["common", "placement/model", "compute-agent/inventory"],
+    "compute-agent/images": ["common"],
+    "compute-agent/networks": ["common"],
     "compute-agent/instances": ["common", "placement/model", "compute-agent/inventory", "compute-agent/devices",
-                                "compute-agent/sriov"],
+                                "compute-agent/sriov", "compute-agent/images", "compute-agent/networks"],
     "compute-agent/service": ["common", "placement/model", "placement/device_spec", "placement/wire", "placement/client", "compute-agent", "berth/v1"],
     "compute-agent": ["common", "placement/model", "placement/wire", "placement/client", "compute-agent", "berth/v1"],
     "cli": ["common", "placement/model", "placement/wire", "compute-agent/inventory", "compute-agent/devices",
-            "compute-agent/preflight", "scheduler/request", "scheduler/whatif", "cli", "berth/v1"],
+            "compute-agent/preflight", "scheduler/request", "scheduler/whatif", "scheduler/replay", "scheduler/rebalance", "cli", "berth/v1"],
     "deploy": ["common", "placement", "db", "scheduler", "compute-agent", "berth/v1", "deploy"],
     "vmm": ["common", "vmm"],
 }
@@ -51,6 +54,7 @@ THIRD_PARTY = {
                                         "deploy", "tests"],
     r"sqlite3\.h": ["db/sqlite", "compute-agent/instances", "tests"],
     r"re2/": ["placement/device_spec"],
+    r"zlib\.h": ["scheduler/replay"],
     r"yaml-cpp/": ["common/yaml.cc"],
     r"spdlog/|fmt/": ["common/log.cc"],
     r"prometheus/": ["common/metrics.cc"],
@@ -58,7 +62,7 @@ THIRD_PARTY = {
     r"rapidjson/": ["placement/rest", "scheduler/whatif", "tests"],
     r"hwloc": ["compute-agent/inventory", "tests"],
     r"CLI/": ["cli", "placement/main.cc", "scheduler/main.cc", "compute-agent/main.cc", "deploy"],
-    r"linux/kvm\.h|asm/kvm": ["vmm/kvm", "vmm/vcpu", "tests"],
+    r"linux/kvm\.h|asm/kvm": ["vmm/kvm", "vmm/vcpu", "vmm/jail/call_table.cc", "tests"],
 }
 TOP = ("common", "db", "placement", "scheduler", "compute-agent", "cli", "deploy", "vmm")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

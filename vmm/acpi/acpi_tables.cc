@@ -7,6 +7,8 @@
 namespace berth::vmm::acpi {
 namespace {
 
+constexpr size_t kEndpointsMax = 0xffff - 1;  // nodes are counted by 16 bits
+
 constexpr uint64_t kAlignment = 16;
 constexpr size_t kRsdpSize = 36;
 constexpr uint64_t kTableArea = layout::kRsdp + (kRsdpSize + kAlignment - 1) / kAlignment * kAlignment;
@@ -54,6 +56,12 @@ Status CheckInput(const AcpiInput& input, const DomainMap& domains) {
   }
   if (input.hotplug.memory_node && !domains.contains(*input.hotplug.memory_node))
     return InvalidArgument("unknown node " + std::to_string(*input.hotplug.memory_node), "hotplug");
+  if (input.iommu &&
+      (input.iommu->slot >= layout::kPciSlotsPerSegment || input.iommu->endpoints.size() > kEndpointsMax))
+    return InvalidArgument("no PCI slot, or too many devices behind it", "iommu");
+  if (input.vtd && (input.vtd->units.empty() || input.vtd->units.size() > layout::kPciSegmentsMax ||
+                    input.vtd->units.front().segment != 0 || input.vtd->address_bits == 0))
+    return InvalidArgument("the first unit must be that of segment 0", "vtd");
   std::set<uint16_t> segments;
   for (const AcpiPciSegment& segment : input.segments) {
     if (segment.segment >= layout::kPciSegmentsMax || !segments.insert(segment.segment).second)
@@ -102,6 +110,8 @@ Result<AcpiTables> BuildAcpiTables(const AcpiInput& input) {
     tables.push_back(placer.Place("SLIT", BuildSlit(input, domains)));
     if (!input.performance.empty()) tables.push_back(placer.Place("HMAT", BuildHmat(input, domains)));
   }
+  if (input.iommu) tables.push_back(placer.Place("VIOT", BuildViot(*input.iommu)));
+  if (input.vtd) tables.push_back(placer.Place("DMAR", BuildDmar(*input.vtd, input.io_apic_id)));
   Gpa xsdt = placer.Place("XSDT", BuildXsdt(tables));
   if (placer.end() > layout::kSmbios) {
     return ResourceExhausted("the ACPI tables end at " + std::to_string(placer.end()) + ", their area at " +

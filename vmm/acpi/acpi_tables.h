@@ -79,6 +79,30 @@ struct AcpiHotplug {
   uint64_t pci = 0;
 };
 
+// The virtual IOMMU, a PCI device, and who is behind it: functions [first, last] of a segment, by bus, slot
+// and function. An endpoint's number is its segment << 16 | function.
+struct AcpiIommu {
+  struct Range {
+    uint16_t segment = 0;
+    uint16_t first = 0;
+    uint16_t last = 0;
+  };
+  uint16_t segment = 0;
+  uint8_t slot = 0;
+  std::vector<Range> endpoints;
+};
+
+// Remapping units of Intel VT-d, each for all devices of a PCI segment; the first one is the IOAPIC's too.
+struct AcpiVtd {
+  struct Unit {
+    uint16_t segment = 0;
+    uint64_t registers = 0;
+  };
+  uint32_t address_bits = 46;   // of guest-physical addresses
+  uint16_t io_apic_source = 0;  // bus, slot and function by which the IOAPIC's interrupts go
+  std::vector<Unit> units;
+};
+
 struct AcpiInput {
   std::vector<AcpiVcpu> vcpus;
   // Guest nodes in any order, ids as sparse as the user wants. Empty: no SRAT, no SLIT, no _PXM.
@@ -90,6 +114,8 @@ struct AcpiInput {
   std::vector<AcpiInitiator> initiators;           // only used with nodes
   std::vector<AcpiMemoryPerformance> performance;  // empty: no HMAT
   AcpiHotplug hotplug;
+  std::optional<AcpiIommu> iommu;  // none: no VIOT
+  std::optional<AcpiVtd> vtd;      // none: no DMAR
 
   bool com1 = true;
   uint32_t io_apic_id = layout::kIoApicId;

@@ -37,6 +37,8 @@ Bytes BuildMcfg(const AcpiInput& input);
 Bytes BuildSrat(const AcpiInput& input, const DomainMap& domains);
 Bytes BuildHmat(const AcpiInput& input, const DomainMap& domains);
 Bytes BuildSlit(const AcpiInput& input, const DomainMap& domains);
+Bytes BuildViot(const AcpiIommu& iommu);
+Bytes BuildDmar(const AcpiVtd& vtd, uint32_t io_apic_id);
 Bytes BuildXsdt(const std::vector<Gpa>& tables);
 Bytes BuildRsdp(Gpa xsdt);
 

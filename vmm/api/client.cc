@@ -5,7 +5,9 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "vmm/api/router.h"
 #include "vmm/bus/unix_listener.h"
@@ -20,13 +22,28 @@ Status SocketError(const std::string& what) {
   return ErrnoStatus(what, errno);
 }
 
-Status SendAll(int fd, std::string_view text) {
+Status SendAll(int fd, std::string_view text, std::span<const int> fds) {
+  std::vector<char> control(fds.empty() ? 0 : CMSG_SPACE(fds.size_bytes()));
   while (!text.empty()) {
-    ssize_t count = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    iovec vector{const_cast<char*>(text.data()), text.size()};  // only read from
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    if (!fds.empty()) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(fds.size_bytes());
+      std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+    }
+    const ssize_t count = sendmsg(fd, &message, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EPIPE) return OkStatus();  // refused early: the answer says why
     if (count < 0) return SocketError("send");
     text.remove_prefix(static_cast<size_t>(count));
+    fds = {};  // went with the first bytes
   }
   return OkStatus();
 }
@@ -62,7 +79,8 @@ Result<HttpResponse> ParseAnswer(const std::string& text) {
 }  // namespace
 
 Result<HttpResponse> CallApi(const std::string& socket_path, std::string_view method, std::string_view verb,
-                             std::chrono::milliseconds timeout, std::string_view body) {
+                             std::chrono::milliseconds timeout, std::string_view body,
+                             std::span<const int> fds) {
   TRY_ASSIGN(UniqueFd fd, ConnectUnix(socket_path));
   timeval limit{timeout.count() / 1000, timeout.count() % 1000 * 1000};
   for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
@@ -76,7 +94,7 @@ Result<HttpResponse> CallApi(const std::string& socket_path, std::string_view me
   }
   request += "\r\n";
   request += body;
-  TRY(SendAll(fd.get(), request));
+  TRY(SendAll(fd.get(), request, fds));
   TRY_ASSIGN(std::string answer, ReceiveAll(fd.get()));
   return ParseAnswer(answer);
 }

@@ -4,10 +4,17 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include "vmm/api/router.h"
 
 namespace berth::vmm {
+namespace {
+
+constexpr size_t kDescriptorsMax = 64;  // with one request
+
+}  // namespace
 
 ApiConnection::ApiConnection(UniqueFd fd, const ApiLimits& limits, Clock::time_point now)
     : fd_(std::move(fd)), limits_(limits), deadline_(now + limits.idle_timeout) {}
@@ -46,7 +53,17 @@ bool ApiConnection::ReadSome(Clock::time_point now) {
   // One read of bounded size for each turn of the loop, so that no client holds up the others.
   constexpr size_t kChunk = 64 << 10;
   char chunk[kChunk];
-  ssize_t got = recv(fd_.get(), chunk, sizeof chunk, 0);
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kDescriptorsMax)];
+  iovec vector{chunk, sizeof chunk};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC);
+  if (got >= 0) TakeDescriptors(message);
+  // More than there is room for: the kernel has dropped some, and the request would get others than it means.
+  if ((message.msg_flags & MSG_CTRUNC) != 0 || fds_.size() > kDescriptorsMax) return false;
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got == 0) {
     peer_done_ = true;
@@ -57,6 +74,19 @@ bool ApiConnection::ReadSome(Clock::time_point now) {
   return true;
 }
 
+void ApiConnection::TakeDescriptors(const msghdr& message) {
+  for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(header))) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      fds_.emplace_back(fd);
+    }
+  }
+}
+
 void ApiConnection::HandleBuffer(VmControl& control, Clock::time_point now) {
   if (in_.empty()) return;
   ParseOutcome outcome = ParseHttpRequest(in_, {limits_.header_bytes, limits_.body_bytes});
@@ -65,7 +95,7 @@ void ApiConnection::HandleBuffer(VmControl& control, Clock::time_point now) {
   } else if (auto* parsed = std::get_if<ParsedRequest>(&outcome)) {
     in_.erase(0, parsed->consumed);
     bool keep_alive = parsed->request.keep_alive && !peer_done_;
-    Answer(Route(parsed->request, control), keep_alive, now);
+    Answer(Route(parsed->request, control, std::exchange(fds_, {})), keep_alive, now);
   }
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "common/unique_fd.h"
 #include "vmm/api/api_server.h"
@@ -31,6 +34,7 @@ class ApiConnection {
 
  private:
   bool ReadSome(Clock::time_point now);
+  void TakeDescriptors(const msghdr& message);
   void HandleBuffer(VmControl& control, Clock::time_point now);
   void Answer(const HttpResponse& response, bool keep_alive, Clock::time_point now);
   bool Flush(Clock::time_point now);
@@ -40,7 +44,8 @@ class ApiConnection {
   std::string in_;
   std::string out_;
   size_t sent_ = 0;
-  bool closing_ = false;  // no request is read any more
+  std::vector<UniqueFd> fds_;  // that came with what is in in_
+  bool closing_ = false;       // no request is read any more
   bool peer_done_ = false;
   Clock::time_point deadline_;
 };

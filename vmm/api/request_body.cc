@@ -46,6 +46,10 @@ Result<RequestBody> RequestBody::Parse(std::string_view text, std::initializer_l
   return RequestBody(std::move(fields));
 }
 
+bool RequestBody::Has(std::string_view field) const {
+  return fields_->Find(field) != nullptr;
+}
+
 Result<std::optional<uint64_t>> RequestBody::Number(std::string_view field, uint64_t max) const {
   const Json* value = fields_->Find(field);
   if (value == nullptr) return std::optional<uint64_t>();

@@ -24,6 +24,7 @@ class RequestBody {
   RequestBody(RequestBody&&) noexcept;
   RequestBody& operator=(RequestBody&&) noexcept;
 
+  bool Has(std::string_view field) const;
   Result<std::optional<uint64_t>> Number(std::string_view field, uint64_t max) const;
   Result<std::optional<bool>> Toggle(std::string_view field) const;
   // Must be given and not empty.

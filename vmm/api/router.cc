@@ -19,6 +19,8 @@ struct Handler {
   HttpResponse (*run)(VmControl&, const std::string& body);
   bool takes_body = false;
   bool needs_vm = true;
+  // Instead of `run`, of a verb that takes descriptors.
+  HttpResponse (*run_with_fds)(VmControl&, const std::string& body, std::vector<UniqueFd> fds) = nullptr;
 };
 
 HttpResponse Answer(const Json& json) {
@@ -76,6 +78,15 @@ HttpResponse Info(VmControl& control, const std::string&) {
   runtime["devices"] = Json::array();
   for (const DeviceFacts& device : facts.devices)
     runtime["devices"].push_back({{"id", device.id}, {"bdf", device.place}});
+  if (facts.confidential) {
+    runtime["confidential"] = {{"platform", facts.confidential->platform},
+                               {"private_bytes", facts.confidential->private_bytes},
+                               {"shared_bytes", facts.confidential->shared_bytes}};
+    if (!facts.confidential->measurement.empty()) {
+      runtime["confidential"]["measurement"] = {{"name", facts.confidential->measurement},
+                                                {"sha384", facts.confidential->digest}};
+    }
+  }
   runtime["threads"] = Json::array();
   for (const ThreadFacts& thread : facts.threads)
     runtime["threads"].push_back({{"name", thread.name}, {"tid", thread.tid}});
@@ -139,15 +150,21 @@ HttpResponse ResizeZone(VmControl& control, const std::string& body) {
   return Outcome(status);
 }
 
-template <const char* option>
-HttpResponse Add(VmControl& control, const std::string& body) {
-  Result<AddedDevice> added = control.AddDevice(option, body);
+HttpResponse Added(const Result<AddedDevice>& added) {
   if (!added.has_value()) return Outcome(added.error());
   if (!added->place) return {204, {}, {}};
   return Answer({{"id", added->id}, {"bdf", *added->place}});
 }
+
+template <const char* option>
+HttpResponse Add(VmControl& control, const std::string& body) {
+  return Added(control.AddDevice(option, body, {}));
+}
+
+HttpResponse AddNet(VmControl& control, const std::string& body, std::vector<UniqueFd> fds) {
+  return Added(control.AddDevice("net", body, std::move(fds)));
+}
 constexpr char kDisk[] = "disk";
-constexpr char kNet[] = "net";
 constexpr char kHostDevice[] = "device";
 
 HttpResponse Remove(VmControl& control, const std::string& body) {
@@ -185,18 +202,54 @@ HttpResponse ResizeDisk(VmControl& control, const std::string& body) {
   return Outcome(status);
 }
 
+// "file:///PATH" in a field.
+Result<std::string> PathOf(const RequestBody& fields, std::string_view field) {
+  constexpr std::string_view kScheme = "file://";
+  TRY_ASSIGN(const std::string url, fields.Text(field));
+  if (!url.starts_with(kScheme) || url.size() <= kScheme.size() + 1 || url[kScheme.size()] != '/') {
+    return InvalidArgument("not of the form file:///PATH", std::string(field));
+  }
+  return url.substr(kScheme.size());
+}
+
+HttpResponse Snapshot(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields = RequestBody::Parse(body, {"destination_url"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Result<std::string> path = PathOf(*fields, "destination_url");
+  return Outcome(path.has_value() ? control.Snapshot(*path) : path.error());
+}
+
+HttpResponse Restore(VmControl& control, const std::string& body) {
+  Result<RequestBody> fields =
+      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume"});
+  if (!fields.has_value()) return Outcome(fields.error());
+  Status status = [&]() -> Status {
+    RestoreRequest request;
+    TRY_ASSIGN(request.directory, PathOf(*fields, "source_url"));
+    TRY_ASSIGN(request.prefault, fields->Toggle("prefault"));
+    TRY_ASSIGN(const auto resume, fields->Toggle("resume"));
+    request.resume = resume.value_or(false);
+    if (fields->Has("memory_restore_mode")) {
+      TRY_ASSIGN(const std::string mode, fields->Text("memory_restore_mode"));
+      request.on_demand = mode == "OnDemand";
+      if (!request.on_demand && mode != "Copy") {
+        return InvalidArgument("not Copy or OnDemand", "memory_restore_mode");
+      }
+    }
+    if (request.on_demand && request.prefault.value_or(false)) {
+      return InvalidArgument("memory that comes on demand is not there before", "prefault",
+                             "leave it out, or use memory_restore_mode Copy");
+    }
+    return control.Restore(request);
+  }();
+  return Outcome(status);
+}
+
 HttpResponse CoreDump(VmControl& control, const std::string& body) {
   Result<RequestBody> fields = RequestBody::Parse(body, {"destination_url"});
   if (!fields.has_value()) return Outcome(fields.error());
-  Status status = [&]() -> Status {
-    constexpr std::string_view kScheme = "file://";
-    TRY_ASSIGN(const std::string url, fields->Text("destination_url"));
-    if (!url.starts_with(kScheme) || url.size() == kScheme.size() || url[kScheme.size()] != '/') {
-      return InvalidArgument("not of the form file:///PATH", "destination_url");
-    }
-    return control.CoreDump(url.substr(kScheme.size()));
-  }();
-  return Outcome(status);
+  Result<std::string> path = PathOf(*fields, "destination_url");
+  return Outcome(path.has_value() ? control.CoreDump(*path) : path.error());
 }
 
 HttpResponse Preflight(VmControl& control, const std::string& body) {
@@ -225,6 +278,8 @@ const Handler kHandlers[] = {
     {{"vm.accounting", "GET", "memory on each node of the host"}, Accounting},
     {{"vm.placement", "GET", "whether memory and vCPUs are where they were to be"}, Placement},
     {{"vm.resize-disk", "PUT", "make a disk larger"}, ResizeDisk, true},
+    {{"vm.snapshot", "PUT", "write the paused VM into a directory"}, Snapshot, true},
+    {{"vm.restore", "PUT", "make the VM of a snapshot"}, Restore, true, false},
     {{"vm.coredump", "PUT", "write a core file of the paused guest"}, CoreDump, true},
     {{"vm.nmi", "PUT", "send an NMI to all vCPUs"}, Act<VmAction::kNmi>},
     {{"vm.info", "GET", "configuration, state, threads and memory"}, Info},
@@ -237,7 +292,7 @@ const Handler kHandlers[] = {
     {{"vm.resize", "PUT", "ask for other numbers of vCPUs or bytes of RAM"}, Resize, true},
     {{"vm.resize-zone", "PUT", "ask for another size of a memory zone"}, ResizeZone, true},
     {{"vm.add-disk", "PUT", "add a disk, as vm.create has it"}, Add<kDisk>, true},
-    {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, Add<kNet>, true},
+    {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, nullptr, true, true, AddNet},
     {{"vm.add-device", "PUT", "add a device of the host, as vm.create has it"}, Add<kHostDevice>, true},
     {{"vm.remove-device", "PUT", "ask the guest to let go of a device"}, Remove, true},
     {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>, false, false},
@@ -254,7 +309,7 @@ const std::vector<ApiVerb>& ApiVerbs() {
   return verbs;
 }
 
-HttpResponse Route(const HttpRequest& request, VmControl& control) {
+HttpResponse Route(const HttpRequest& request, VmControl& control, std::vector<UniqueFd> fds) {
   std::string_view target = request.target;
   if (target.starts_with(kApiBase)) {
     target.remove_prefix(kApiBase.size());
@@ -270,6 +325,9 @@ HttpResponse Route(const HttpRequest& request, VmControl& control) {
         return {400, ErrorBody("INVALID_ARGUMENT", std::string(target) + " takes no body", "body"), {}};
       if (handler.needs_vm && !control.exists())
         return Outcome(NotFound("no VM has been created").WithHint("make one by vm.create"));
+      if (handler.run_with_fds != nullptr) return handler.run_with_fds(control, request.body, std::move(fds));
+      if (!fds.empty())
+        return {400, ErrorBody("INVALID_ARGUMENT", std::string(target) + " takes no descriptors", "fds"), {}};
       return handler.run(control, request.body);
     }
   }

@@ -3,6 +3,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/unique_fd.h"
 #include "vmm/api/http.h"
 #include "vmm/api/vm_control.h"
 
@@ -33,6 +34,9 @@ const std::vector<ApiVerb>& ApiVerbs();
 //   PUT vm.add-disk, vm.add-net, vm.add-device (the device as in vm.create): {id, bdf}, 204 before the boot
 //   PUT vm.remove-device {id, timeout_ms?}: 204
 //   PUT vm.power-button, vm.pause, vm.resume, vm.reboot, vm.shutdown, vmm.shutdown: 204
-HttpResponse Route(const HttpRequest& request, VmControl& control);
+//   `fds`: descriptors that came with the request, for vm.add-net those of its TAP, one for each pair of
+//   queues;
+//       other verbs refuse them
+HttpResponse Route(const HttpRequest& request, VmControl& control, std::vector<UniqueFd> fds = {});
 
 }  // namespace berth::vmm

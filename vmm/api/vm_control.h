@@ -12,6 +12,7 @@
 
 #include "common/cpu_set.h"
 #include "common/status.h"
+#include "common/unique_fd.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -57,6 +58,21 @@ struct DeviceFacts {
   std::string place;  // "0000:00:03.0"
 };
 
+// Of a confidential guest.
+struct ConfidentialFacts {
+  std::string platform;     // "tdx"
+  std::string measurement;  // "mrtd", "launch_digest"; empty where the platform does not measure
+  std::string digest;       // hexadecimal
+  uint64_t private_bytes = 0;
+  uint64_t shared_bytes = 0;
+  // Of the private bytes, those of zones that are bound to a host node, by it; the others may lie anywhere.
+  std::map<uint32_t, uint64_t> private_by_node;
+  // Through which a Linux guest reaches its devices: as large as its kernel makes it, in the zone at the top
+  // of the memory below 4 GiB.
+  uint64_t bounce_bytes = 0;
+  std::optional<uint32_t> bounce_node;
+};
+
 // What vm.info tells beside the configuration.
 struct VmFacts {
   VmState state = VmState::kCreated;
@@ -65,6 +81,7 @@ struct VmFacts {
   uint64_t balloon = 0;  // bytes that the guest has handed out
   std::vector<HotplugFacts> hotplug;
   std::vector<DeviceFacts> devices;
+  std::optional<ConfidentialFacts> confidential;
   std::vector<ThreadFacts> threads;  // others than vCPUs: "api", "devices", ...
 };
 
@@ -87,6 +104,13 @@ struct ResizeRequest {
   std::optional<uint64_t> ram;      // all of it, that of the boot included
   std::optional<uint64_t> balloon;  // of it, what the guest hands out
   std::chrono::milliseconds timeout{60000};
+};
+
+struct RestoreRequest {
+  std::string directory;
+  std::optional<bool> prefault;  // instead of what the configuration says
+  bool on_demand = false;        // memory comes when it is touched
+  bool resume = false;           // else the VM stays paused
 };
 
 struct AddedDevice {
@@ -120,6 +144,10 @@ class VmControl {
   virtual Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) = 0;
   // Makes a disk's file, and the disk, larger.
   virtual Status ResizeDisk(const std::string& id, uint64_t bytes) = 0;
+  // Writes the paused VM into a directory that has no snapshot yet.
+  virtual Status Snapshot(const std::string& directory) = 0;
+  // Makes the VM of a snapshot, in the place of Create and Boot.
+  virtual Status Restore(const RestoreRequest& request) = 0;
   // Writes a core file of the paused guest; the file must not exist.
   virtual Status CoreDump(const std::string& path) = 0;
   // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON.
@@ -127,8 +155,10 @@ class VmControl {
   // Bytes on each node of the host, and whether everything is where it was to be; as JSON.
   virtual std::string Accounting() = 0;
   virtual std::string Placement() = 0;
-  // `option`: "disk" or "net"; `json`: the device as vm.create has it.
-  virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) = 0;
+  // `option`: "disk", "net" or "device"; `json`: the device as vm.create has it; `fds`: what came with it,
+  // for a network device the descriptors of its TAP.
+  virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
+                                        std::vector<UniqueFd> fds) = 0;
   // Asks the guest to let go of a device.
   virtual Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) = 0;
 };

@@ -46,7 +46,7 @@ static_assert(layout::kPvhStartInfo + sizeof(StartInfo) <= layout::kPvhModuleLis
 static_assert(layout::kPvhMemoryMap + kMapMax * sizeof(MapEntry) <= layout::kBootStack);
 
 Status Zero(const GuestMemory& memory, uint64_t from, uint64_t size) {
-  static constexpr std::array<uint8_t, 64 << 10> kZeros{};
+  static constexpr std::array<uint8_t, 4096> kZeros{};
   while (size > 0) {
     const uint64_t count = std::min<uint64_t>(size, kZeros.size());
     TRY(memory.Write(Gpa{from}, std::span(kZeros).first(count)));

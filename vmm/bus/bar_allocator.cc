@@ -37,6 +37,21 @@ Result<uint64_t> BarAllocator::Allocate(BarKind kind, uint64_t size) {
   return Take(free32_, size);
 }
 
+Status BarAllocator::Reserve(uint64_t address, uint64_t size) {
+  for (FreeRanges* ranges : {&free32_, &free64_, &free_io_}) {
+    auto after = ranges->upper_bound(address);
+    if (after == ranges->begin()) continue;
+    const auto [base, length] = *std::prev(after);
+    const uint64_t skipped = address - base;
+    if (skipped > length || length - skipped < size) continue;
+    ranges->erase(std::prev(after));
+    if (skipped != 0) ranges->emplace(base, skipped);
+    if (length - skipped != size) ranges->emplace(address + size, length - skipped - size);
+    return OkStatus();
+  }
+  return ResourceExhausted("the place of a BAR of " + std::to_string(size) + " bytes is not free");
+}
+
 void BarAllocator::Free(uint64_t address, uint64_t size) {
   FreeRanges& ranges = window64_.Contains(address, size)    ? free64_
                        : window_io_.Contains(address, size) ? free_io_

@@ -27,7 +27,9 @@ class BarAllocator {
   // 64-bit window, or, when that has no room, below 4 GiB. `size` is a power of two. kResourceExhausted when
   // there is no room.
   Result<uint64_t> Allocate(BarKind kind, uint64_t size);
-  // Gives back what Allocate returned.
+  // Takes just this place. kResourceExhausted when it is not free, or in no window.
+  Status Reserve(uint64_t address, uint64_t size);
+  // Gives back what Allocate returned, or Reserve took.
   void Free(uint64_t address, uint64_t size);
   // Allocates all BARs of a function and writes them into its registers. On error what was allocated stays
   // with the function.

@@ -111,6 +111,29 @@ void Msix::Trigger(uint16_t vector) {
   Update(entries_[vector]);
 }
 
+void Msix::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.Put(static_cast<uint32_t>(entries_.size()));
+  for (const Entry& entry : entries_) {
+    for (uint32_t word : entry.words) out.Put(word);
+    out.Put(entry.pending);
+  }
+}
+
+void Msix::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  if (in.Get<uint32_t>() != entries_.size()) {
+    return in.Fail(
+        InvalidArgument("another number of interrupt vectors than " + std::to_string(entries_.size())));
+  }
+  for (Entry& entry : entries_) {
+    for (uint32_t& word : entry.words) in.Get(word);
+    entry.words[kVectorControl] &= kVectorMasked;
+    in.Get(entry.pending);
+    entry.route_current = false;
+  }
+}
+
 void Msix::ClearPending() {
   std::lock_guard lock(mutex_);
   for (Entry& entry : entries_) entry.pending = false;

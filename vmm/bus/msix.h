@@ -9,6 +9,8 @@
 
 #include "common/status.h"
 #include "vmm/bus/interrupts.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 namespace berth::vmm {
 
@@ -44,6 +46,10 @@ class Msix {
   void Trigger(uint16_t vector);
   // Forgets all pending interrupts: the device was reset.
   void ClearPending();
+
+  // Message control is the function's to save; SetControl after Load delivers what is pending.
+  void Save(StateWriter& out);
+  void Load(StateReader& in);
 
  private:
   struct Entry {

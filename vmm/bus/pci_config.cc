@@ -116,6 +116,17 @@ std::optional<PciBar> PciConfigSpace::bar(uint32_t index) const {
   return bar;
 }
 
+void PciConfigSpace::Load(StateReader& in) {
+  std::array<uint8_t, kSize> saved{};
+  in.GetExactly(saved);
+  for (size_t i = 0; in.ok() && i < kSize; ++i) {
+    if (((saved[i] ^ bytes_[i]) & ~writable_[i]) != 0) {
+      in.Fail(InvalidArgument("the PCI registers are another device's (byte " + std::to_string(i) + ")"));
+    }
+  }
+  if (in.ok()) bytes_ = saved;
+}
+
 void PciConfigSpace::SetBarAddress(uint32_t index, uint64_t address) {
   CHECK(index < kBars && bars_[index]);
   CHECK(address % bars_[index]->size == 0);

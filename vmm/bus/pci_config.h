@@ -5,6 +5,9 @@
 #include <optional>
 #include <span>
 
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
+
 namespace berth::vmm {
 
 // What a function says it is.
@@ -62,6 +65,10 @@ class PciConfigSpace {
   // nullopt where there is no BAR, also for the upper half of a 64-bit one.
   std::optional<PciBar> bar(uint32_t index) const;
   void SetBarAddress(uint32_t index, uint64_t address);
+
+  void Save(StateWriter& out) const { out.PutBytes(bytes_); }
+  // Only what the guest may write may differ.
+  void Load(StateReader& in);
 
  private:
   static constexpr uint32_t kSize = 256;

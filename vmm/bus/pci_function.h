@@ -7,6 +7,7 @@
 
 #include "vmm/bus/device.h"
 #include "vmm/bus/pci_config.h"
+#include "vmm/state/stateful.h"
 
 namespace berth::vmm {
 
@@ -23,6 +24,9 @@ class PciFunction {
   virtual std::shared_ptr<BusDevice> BarDevice(uint32_t index) = 0;
   // The BAR is decoded at `base` from now on, or no longer.
   virtual void BarMoved(uint32_t index, std::optional<uint64_t> base) = 0;
+  // Its state, or null when that cannot be taken (as of a device of the host). Save and Load are called with
+  // the segment's lock held.
+  virtual Stateful* stateful() { return nullptr; }
 };
 
 }  // namespace berth::vmm

@@ -10,13 +10,19 @@ namespace {
 constexpr uint32_t kRegisters = 4096;
 constexpr uint32_t kFunctionsPerSlot = 8;
 
-class HostBridge : public PciFunction {
+class HostBridge : public PciFunction, private Stateful {
  public:
   PciConfigSpace& config() override { return config_; }
   void ReadConfig(uint32_t offset, std::span<uint8_t> data) override { config_.Read(offset, data); }
   void WriteConfig(uint32_t offset, std::span<const uint8_t> data) override { config_.Write(offset, data); }
   std::shared_ptr<BusDevice> BarDevice(uint32_t) override { return nullptr; }
   void BarMoved(uint32_t, std::optional<uint64_t>) override {}
+  Stateful* stateful() override { return this; }
+
+  Status Suspend() override { return OkStatus(); }
+  void Resume() override {}
+  void Save(StateWriter& out) override { config_.Save(out); }
+  void Load(StateReader& in) override { config_.Load(in); }
 
  private:
   PciConfigSpace config_{PciIdentity{.vendor = 0x1b36,  // the generic PCI Express host bridge
@@ -76,6 +82,22 @@ Result<std::shared_ptr<PciFunction>> PciSegment::Remove(uint32_t number) {
     if (other.function) SyncSlot(other);  // may have waited for the place
   }
   return std::move(gone.function);
+}
+
+std::shared_ptr<PciFunction> PciSegment::function(uint32_t slot) {
+  std::lock_guard lock(mutex_);
+  return slot < slots_.size() ? slots_[slot].function : nullptr;
+}
+
+void PciSegment::Save(uint32_t slot, StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  slots_.at(slot).function->stateful()->Save(out);
+}
+
+void PciSegment::Load(uint32_t slot, StateReader& in) {
+  std::lock_guard lock(mutex_);
+  slots_.at(slot).function->stateful()->Load(in);
+  if (in.ok()) SyncAfterWrite(slots_[slot]);
 }
 
 PciFunction* PciSegment::FindFunction(uint64_t offset, size_t size) {
@@ -158,6 +180,16 @@ std::optional<uint64_t> PciConfigPorts::Target(uint64_t offset, size_t size) {
   const uint64_t bus = address_ >> 16 & 0xff;
   const uint64_t slot_and_function = address_ >> 8 & 0xff;
   return bus << 20 | slot_and_function << 12 | ((address_ & 0xfc) + (offset - 4));
+}
+
+void PciConfigPorts::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.Put(address_);
+}
+
+void PciConfigPorts::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  in.Get(address_);
 }
 
 void PciConfigPorts::Read(uint64_t offset, std::span<uint8_t> data) {

@@ -46,6 +46,12 @@ class PciSegment : public BusDevice {
   // kNotFound for an empty slot.
   Result<std::shared_ptr<PciFunction>> Remove(uint32_t slot);
 
+  // The function of a slot, or null.
+  std::shared_ptr<PciFunction> function(uint32_t slot);
+  // Writes the state of a slot's function down; loads it, and maps its BARs as it says. The function has one.
+  void Save(uint32_t slot, StateWriter& out);
+  void Load(uint32_t slot, StateReader& in);
+
   // ECAM: bits 20 and up bus (always 0 here), 15 to 19 slot, 12 to 14 function, 0 to 11 register.
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;
@@ -81,6 +87,8 @@ class PciConfigPorts : public BusDevice {
   explicit PciConfigPorts(std::shared_ptr<PciSegment> segment) : segment_(std::move(segment)) {}
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;
+  void Save(StateWriter& out);
+  void Load(StateReader& in);
 
  private:
   // The ECAM offset that an access of the data port means; nullopt while the address is disabled.

@@ -126,6 +126,35 @@ void ApplySerial(const OptionValues& values, SerialConfig& serial, ConfigErrors&
   if (socket != nullptr) serial = {Mode::kSocket, *socket};
 }
 
+void ApplyPlatform(const OptionValues& values, PlatformConfig& platform, ConfigErrors& errors) {
+  Set(values, "num_pci_segments", platform.num_pci_segments);
+  if (const auto* model = values.Get<std::string>("iommu_model")) {
+    for (IommuModel known : {IommuModel::kVirtio, IommuModel::kIntel, IommuModel::kSmmuv3}) {
+      if (*model == IommuModelName(known)) platform.iommu_model = known;
+    }
+  }
+  Set(values, "iommu_segments", platform.iommu_segments);
+  Set(values, "iommu_address_width", platform.iommu_address_width);
+  Set(values, "quote_socket", platform.quote_socket);
+  Set(values, "snp_policy", platform.snp_policy);
+  std::set<ConfidentialKind> asked;
+  const auto* word = values.Get<std::string>("confidential");
+  for (auto kind : {ConfidentialKind::kSwProtected, ConfidentialKind::kTdx, ConfidentialKind::kSevSnp,
+                    ConfidentialKind::kVirtcca}) {
+    if (word != nullptr && *word == ConfidentialName(kind)) asked.insert(kind);
+  }
+  for (auto [key, kind] :
+       {std::pair("tdx", ConfidentialKind::kTdx), std::pair("sev_snp", ConfidentialKind::kSevSnp)}) {
+    const bool* on = values.Get<bool>(key);
+    if (on != nullptr && *on) asked.insert(kind);
+  }
+  if (asked.size() > 1) {
+    errors.push_back({"InvalidValue", values.label, "confidential", word == nullptr ? "" : *word,
+                      "two platforms at once", "one of confidential, tdx and sev_snp", ""});
+  }
+  if (!asked.empty()) platform.confidential = *asked.begin();
+}
+
 PciSegmentConfig MakePciSegment(const OptionValues& values) {
   PciSegmentConfig segment;
   Set(values, "pci_segment", segment.segment);
@@ -146,6 +175,7 @@ VsockConfig MakeVsock(const OptionValues& values) {
   VsockConfig vsock;
   vsock.id = "vsock0";
   Set(values, "cid", vsock.cid);
+  Set(values, "iommu", vsock.iommu);
   Set(values, "socket", vsock.socket);
   Set(values, "id", vsock.id);
   Set(values, "pci_segment", vsock.pci_segment);
@@ -178,9 +208,15 @@ DiskConfig MakeDisk(const OptionValues& values) {
   Set(values, "direct", disk.direct);
   Set(values, "id", disk.id);
   Set(values, "pci_segment", disk.pci_segment);
+  Set(values, "iommu", disk.iommu);
   Set(values, "num_queues", disk.num_queues);
   Set(values, "queue_size", disk.queue_size);
   Set(values, "serial", disk.serial);
+  Set(values, "vhost_user", disk.vhost_user);
+  Set(values, "socket", disk.vhost_socket);
+  bool no_ring = false;
+  Set(values, "_disable_io_uring", no_ring);
+  disk.io_uring = !no_ring;
   disk.limits = MakeLimits(values);
   return disk;
 }
@@ -191,8 +227,15 @@ NetConfig MakeNet(const OptionValues& values) {
   Set(values, "mac", net.mac);
   Set(values, "id", net.id);
   Set(values, "pci_segment", net.pci_segment);
+  Set(values, "iommu", net.iommu);
   Set(values, "queue_size", net.queue_size);
   Set(values, "mtu", net.mtu);
+  Set(values, "num_queues", net.num_queues);
+  Set(values, "vhost_user", net.vhost_user);
+  Set(values, "socket", net.vhost_socket);
+  if (const auto* fds = values.Get<CpuSet>("fd")) {
+    for (const uint32_t fd : fds->ToVector()) net.fds.push_back(static_cast<int>(fd));
+  }
   net.limits = MakeLimits(values);
   return net;
 }
@@ -202,6 +245,7 @@ DeviceConfig MakeDevice(const OptionValues& values) {
   Set(values, "path", device.path);
   Set(values, "id", device.id);
   Set(values, "pci_segment", device.pci_segment);
+  Set(values, "iommu", device.iommu);
   return device;
 }
 
@@ -236,14 +280,18 @@ void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& err
   if (name == "memory") ApplyMemory(values, config.memory);
   if (name == "memory-zone") config.memory_zones.push_back(MakeZone(values, config.memory));
   if (name == "numa") config.numa.push_back(MakeNumaNode(values, errors));
-  if (name == "platform") Set(values, "num_pci_segments", config.platform.num_pci_segments);
+  if (name == "platform") ApplyPlatform(values, config.platform, errors);
   if (name == "pci-segment") config.pci_segments.push_back(MakePciSegment(values));
   if (name == "sgx-epc") config.sgx_epc.push_back(MakeSgxSection(values));
   if (name == "disk") config.disks.push_back(MakeDisk(values));
   if (name == "net") config.nets.push_back(MakeNet(values));
   if (name == "device") config.devices.push_back(MakeDevice(values));
-  if (name == "rng" && values.word == "off") config.rng.clear();
+  if (name == "rng" && values.word == "off") {
+    config.rng.clear();
+    config.rng_iommu = false;
+  }
   if (name == "rng") Set(values, "src", config.rng);
+  if (name == "rng") Set(values, "iommu", config.rng_iommu);
   if (name == "serial") ApplySerial(values, config.serial, errors);
   if (name == "console") ApplySerial(values, config.console, errors);
   if (name == "vsock") config.vsock = MakeVsock(values);

@@ -111,10 +111,24 @@ void ApplyText(std::string_view name, const std::string& value, CommandLine& lin
     return;
   }
   if (name == "kernel") line.config.kernel = value;
+  if (name == "firmware") line.config.firmware = value;
+  if (name == "igvm") line.config.igvm = value;
+  if (name == "host-data") line.config.host_data = value;
   if (name == "initramfs") line.config.initramfs = value;
   if (name == "cmdline") line.config.cmdline = value;
   if (name == "api-socket") line.api_socket = value.starts_with("path=") ? value.substr(5) : value;
   if (name == "log-file") line.log_file = value;
+  if (name == "seccomp") {
+    if (value == "true") {
+      line.seccomp = SeccompMode::kKill;
+    } else if (value == "log") {
+      line.seccomp = SeccompMode::kLog;
+    } else if (value == "false") {
+      line.seccomp = SeccompMode::kOff;
+    } else {
+      errors.push_back({"InvalidValue", "seccomp", "", value, "unknown mode", "true, false, log", ""});
+    }
+  }
   if (name == "log-level") {
     Result<LogLevel> level = ParseLogLevel(value);
     if (level.has_value()) {
@@ -140,6 +154,27 @@ void ApplyMonitor(const OptionValues& values, CommandLine& line, ConfigErrors& e
     line.event_fd = static_cast<int>(*fd);
   } else {
     line.event_path = *path;
+  }
+}
+
+void ApplyRestore(const OptionValues& values, CommandLine& line, ConfigErrors& errors) {
+  RestoreCommand& restore = line.restore.emplace();
+  constexpr std::string_view kScheme = "file://";
+  const auto* url = values.Get<std::string>("source_url");
+  if (url != nullptr && url->starts_with(std::string(kScheme) + "/") && url->size() > kScheme.size() + 1) {
+    restore.directory = url->substr(kScheme.size());
+  } else if (url != nullptr) {
+    errors.push_back(
+        {"InvalidValue", values.label, "source_url", *url, "not a directory's URL", "file:///DIRECTORY", ""});
+  }
+  if (const auto* prefault = values.Get<bool>("prefault")) restore.prefault = *prefault;
+  if (const auto* resume = values.Get<bool>("resume")) restore.resume = *resume;
+  const auto* mode = values.Get<std::string>("memory_restore_mode");
+  restore.on_demand = mode != nullptr && *mode == "ondemand";
+  if (restore.on_demand && restore.prefault.value_or(false)) {
+    errors.push_back({"InvalidValue", values.label, "prefault", "on",
+                      "memory that comes on demand is not there before", "off",
+                      "use memory_restore_mode=copy"});
   }
 }
 
@@ -189,6 +224,7 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
   for (const OptionValues& values : options) {
     if (values.spec->name == "event-monitor") ApplyMonitor(values, line, errors);
     if (values.spec->name == "jail") ApplyJail(values, line, errors);
+    if (values.spec->name == "restore") ApplyRestore(values, line, errors);
     const auto* path = values.Get<std::string>("path");
     const auto* access = values.Get<std::string>("access");
     if (values.spec->name == "landlock-rules" && path != nullptr && access != nullptr)
@@ -199,8 +235,9 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
 
 // Options that say nothing of a VM.
 bool IsOptionOfProcess(std::string_view name) {
-  constexpr std::string_view kNames[] = {"api-socket", "log-file", "log-level",      "event-monitor", "json",
-                                         "seccomp",    "landlock", "landlock-rules", "jail"};
+  constexpr std::string_view kNames[] = {"api-socket", "log-file", "log-level", "event-monitor",
+                                         "json",       "seccomp",  "landlock",  "landlock-rules",
+                                         "jail",       "restore"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -225,10 +262,19 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
   line.landlock = given("landlock");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
-  line.has_vm = !given("api-socket") || line.action == CommandLine::Action::kCheck ||
+  line.has_vm = (!given("api-socket") && !given("restore")) || line.action == CommandLine::Action::kCheck ||
                 std::any_of(found.begin(), found.end(),
                             [](const auto& entry) { return !IsOptionOfProcess(entry.first->name); });
-  if (line.has_vm) AppendValidation(line.config, errors);
+  if (line.restore && line.has_vm) {
+    errors.push_back({"Conflict", "restore", "", "", "a snapshot has a VM of its own",
+                      "no other options of a VM, and no --check",
+                      "edit config.json in its directory instead"});
+  }
+  if (line.restore && !line.restore->resume && !given("api-socket")) {
+    errors.push_back({"InvalidValue", "restore", "resume", "off", "a VM that stays paused for ever", "on",
+                      "give resume=on, or --api-socket and then vm.resume"});
+  }
+  if (line.has_vm && !line.restore) AppendValidation(line.config, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return line;
 }

@@ -30,6 +30,17 @@ struct JailOptions {
   uint64_t open_files = 2048;
 };
 
+// What happens to system calls that a thread does not need.
+enum class SeccompMode { kOff, kLog, kKill };
+
+// A snapshot to go on from.
+struct RestoreCommand {
+  std::string directory;
+  std::optional<bool> prefault;
+  bool on_demand = false;
+  bool resume = false;
+};
+
 // What the command line of berth-vmm asks for.
 struct CommandLine {
   enum class Action { kRun, kCheck, kHelp, kVersion };
@@ -43,6 +54,8 @@ struct CommandLine {
   std::optional<int> event_fd;
   std::optional<JailOptions> jail;
   bool landlock = false;
+  SeccompMode seccomp = SeccompMode::kLog;
+  std::optional<RestoreCommand> restore;  // then has_vm is false
   std::vector<LandlockRule> landlock_rules;
   LogLevel log_level = LogLevel::kInfo;
   bool json = false;  // errors and the result of --check as JSON

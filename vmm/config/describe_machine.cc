@@ -38,6 +38,10 @@ std::string OnSegment(uint32_t segment) {
   return segment == 0 ? "" : ", PCI segment " + std::to_string(segment);
 }
 
+std::string BehindIommu(bool iommu) {
+  return iommu ? ", behind the IOMMU" : "";
+}
+
 std::string DescribeSerial(const SerialConfig& serial) {
   switch (serial.mode) {
     case SerialConfig::Mode::kOff:
@@ -97,12 +101,25 @@ std::string DescribeNodes(const ResolvedMachine& machine) {
   return text;
 }
 
+std::string DescribeNetBackend(const NetConfig& net) {
+  const uint32_t pairs = NetQueues(net) / 2;
+  const std::string several = pairs > 1 ? ", " + std::to_string(pairs) + " pairs of queues" : "";
+  if (net.vhost_user) return "served at " + net.vhost_socket.value_or("") + several;
+  return (net.fds.empty() ? "tap " + net.tap : "a tap by descriptor " + std::to_string(net.fds[0])) + several;
+}
+
 }  // namespace
 
 std::string DescribeMachine(const VmConfig& config) {
   ResolvedMachine machine = ResolveMachine(config);
-  std::string text = Row("kernel", config.kernel);
+  std::string text;
+  if (!config.kernel.empty()) text += Row("kernel", config.kernel);
   if (config.initramfs) text += Row("initramfs", *config.initramfs);
+  if (config.firmware) text += Row("firmware", *config.firmware);
+  if (config.igvm) text += Row("igvm", *config.igvm);
+  if (config.platform.confidential != ConfidentialKind::kNone) {
+    text += Row("confidential", ConfidentialName(config.platform.confidential));
+  }
   if (!config.cmdline.empty()) text += Row("cmdline", config.cmdline);
   text += Row("vcpus", std::to_string(machine.boot_vcpus) + " at boot, " + std::to_string(machine.max_vcpus) +
                            " at most");
@@ -117,23 +134,37 @@ std::string DescribeMachine(const VmConfig& config) {
   text += DescribeMemory(machine) + DescribeNodes(machine);
   if (machine.segments.size() > 1)
     text += Row("segments", std::to_string(machine.segments.size()) + " PCI segments");
+  if (HasIommu(config)) {
+    const CpuSet& whole = config.platform.iommu_segments;
+    const bool intel = config.platform.iommu_model == IommuModel::kIntel;
+    const std::string bits = config.platform.iommu_address_width
+                                 ? std::to_string(*config.platform.iommu_address_width)
+                                 : (intel ? "48 or 39" : "64");
+    text += Row("iommu", std::string(IommuModelName(config.platform.iommu_model)) + ", addresses of " + bits +
+                             " bits" + (intel ? ", interrupt remapping" : "") +
+                             (whole.empty() ? "" : ", PCI segments " + whole.ToString()));
+  }
   for (const SgxEpcConfig& section : config.sgx_epc)
     text += Row("sgx " + section.id, section.size.ToString() + " of enclave memory");
   for (const DiskConfig& disk : config.disks) {
-    text += Row("disk " + disk.id, disk.path + (disk.readonly ? ", read-only" : "") +
-                                       (disk.direct ? ", direct" : "") + OnSegment(disk.pci_segment));
+    text +=
+        Row("disk " + disk.id, (disk.vhost_user ? "served at " + disk.vhost_socket.value_or("") : disk.path) +
+                                   (disk.readonly ? ", read-only" : "") + (disk.direct ? ", direct" : "") +
+                                   OnSegment(disk.pci_segment) + BehindIommu(disk.iommu));
   }
   for (const NetConfig& net : config.nets)
-    text += Row("net " + net.id,
-                "tap " + net.tap + (net.mac ? ", " + *net.mac : "") + OnSegment(net.pci_segment));
+    text += Row("net " + net.id, DescribeNetBackend(net) + (net.mac ? ", " + *net.mac : "") +
+                                     OnSegment(net.pci_segment) + BehindIommu(net.iommu));
   for (const DeviceConfig& device : config.devices)
-    text += Row("device " + device.id, "host device " + device.path + OnSegment(device.pci_segment));
-  text += Row("rng", config.rng.empty() ? "off" : config.rng);
+    text += Row("device " + device.id,
+                "host device " + device.path + OnSegment(device.pci_segment) + BehindIommu(device.iommu));
+  text += Row("rng", config.rng.empty() ? "off" : config.rng + BehindIommu(config.rng_iommu));
   text += Row("serial", DescribeSerial(config.serial));
   if (config.console.mode != SerialConfig::Mode::kOff) text += Row("console", DescribeSerial(config.console));
   if (config.vsock) {
     text += Row("vsock " + config.vsock->id, "address " + std::to_string(config.vsock->cid) + " at " +
-                                                 config.vsock->socket + OnSegment(config.vsock->pci_segment));
+                                                 config.vsock->socket + OnSegment(config.vsock->pci_segment) +
+                                                 BehindIommu(config.vsock->iommu));
   }
   if (config.balloon) {
     text += Row("balloon", config.balloon->size.ToString() + " at boot" +

@@ -6,6 +6,7 @@
 
 #include "vmm/config/option_values.h"
 #include "vmm/config/validate.h"
+#include "vmm/config/validate_rules.h"
 
 namespace berth::vmm {
 namespace {
@@ -174,15 +175,20 @@ class Reader {
     if (!IsObject("payload", value)) return;
     for (const auto& [name, text] : value.items()) {
       if (text.is_null()) continue;
-      if (name != "kernel" && name != "initramfs" && name != "cmdline") {
+      std::optional<std::string>* target = nullptr;
+      if (name == "initramfs") target = &config.initramfs;
+      if (name == "firmware") target = &config.firmware;
+      if (name == "igvm") target = &config.igvm;
+      if (name == "host_data") target = &config.host_data;
+      if (name != "kernel" && name != "cmdline" && target == nullptr) {
         Report("UnknownOption", "payload", name, text, "unknown option: " + name,
-               "kernel, initramfs, cmdline");
+               "kernel, initramfs, cmdline, firmware, igvm, host_data");
       } else if (!text.is_string()) {
         Report("InvalidValue", name, "", text, "not a text", "text");
       } else if (name == "kernel") {
         config.kernel = text.get<std::string>();
-      } else if (name == "initramfs") {
-        config.initramfs = text.get<std::string>();
+      } else if (target != nullptr) {
+        *target = text.get<std::string>();
       } else {
         config.cmdline = text.get<std::string>();
       }
@@ -352,6 +358,15 @@ Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
   return document;
 }
 
+// A number in a text is not a descriptor of ours.
+void RefuseDescriptors(const std::vector<NetConfig>& nets, size_t first, ConfigErrors& errors) {
+  for (size_t i = first; i < nets.size(); ++i) {
+    if (nets[i].fds.empty()) continue;
+    errors.push_back({"InvalidValue", Label("net", i), "fds", std::to_string(nets[i].fds[0]),
+                      "descriptors do not travel in a text", "", "send them with vm.add-net, by SCM_RIGHTS"});
+  }
+}
+
 ConfigErrors TooLarge() {
   return {SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes")};
 }
@@ -359,7 +374,7 @@ ConfigErrors TooLarge() {
 }  // namespace
 
 ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
-                                        std::string_view text) {
+                                        std::string_view text, const std::vector<int>& fds) {
   CHECK(FindOption(option) != nullptr);
   if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
   ConfigErrors errors;
@@ -367,6 +382,13 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   VmConfig with = config;
   Reader(errors).ReadDevice(FindOption(option)->name, document, with);
+  if (with.nets.size() > config.nets.size()) {
+    RefuseDescriptors(with.nets, config.nets.size(), errors);
+    with.nets.back().fds = fds;
+  } else if (!fds.empty()) {
+    errors.push_back({"InvalidValue", std::string(option), "", std::to_string(fds.size()) + " descriptors",
+                      "takes no descriptors", "", ""});
+  }
   AppendValidation(with, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return with;
@@ -385,6 +407,7 @@ ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   VmConfig config;
   Reader(errors).Read(document, config);
+  RefuseDescriptors(config.nets, 0, errors);
   AppendValidation(config, errors);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return config;

@@ -28,7 +28,7 @@ ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
 // The configuration with one device more: `option` is "disk", "net" or "device", `text` the device as an
 // object of vm.create. The whole is validated; the device is the last of its list, with an id.
 ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
-                                        std::string_view text);
+                                        std::string_view text, const std::vector<int>& fds = {});
 // The id of the device that ConfigWithDevice has added.
 const std::string& LastDeviceId(const VmConfig& with, std::string_view option);
 

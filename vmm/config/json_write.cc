@@ -70,21 +70,34 @@ void AddLimits(const RateLimits& limits, Json& json) {
 }
 
 Json DiskJson(const DiskConfig& disk) {
-  Json json = {{"path", disk.path},
-               {"readonly", disk.readonly},
-               {"direct", disk.direct},
-               {"id", disk.id},
-               {"num_queues", disk.num_queues},
-               {"queue_size", disk.queue_size},
-               {"pci_segment", disk.pci_segment}};
+  Json json = Json::object();
+  if (!disk.path.empty()) json["path"] = disk.path;
+  json["readonly"] = disk.readonly;
+  json["direct"] = disk.direct;
+  json["id"] = disk.id;
+  json["num_queues"] = disk.num_queues;
+  json["queue_size"] = disk.queue_size;
+  json["pci_segment"] = disk.pci_segment;
+  if (disk.iommu) json["iommu"] = true;
+  if (disk.vhost_user) json["vhost_user"] = true;
+  if (disk.vhost_socket) json["vhost_socket"] = *disk.vhost_socket;
+  if (!disk.io_uring) json["disable_io_uring"] = true;
   if (disk.serial) json["serial"] = *disk.serial;
   AddLimits(disk.limits, json);
   return json;
 }
 
 Json NetJson(const NetConfig& net) {
-  Json json = {{"tap", net.tap}, {"id", net.id}, {"pci_segment", net.pci_segment}};
+  Json json = Json::object();
+  if (!net.tap.empty()) json["tap"] = net.tap;
+  json["id"] = net.id;
+  json["pci_segment"] = net.pci_segment;
+  if (net.iommu) json["iommu"] = true;
+  if (net.num_queues) json["num_queues"] = *net.num_queues;
   json["queue_size"] = net.queue_size;
+  if (!net.fds.empty()) json["fds"] = net.fds;
+  if (net.vhost_user) json["vhost_user"] = true;
+  if (net.vhost_socket) json["vhost_socket"] = *net.vhost_socket;
   if (net.mac) json["mac"] = *net.mac;
   if (net.mtu) json["mtu"] = *net.mtu;
   AddLimits(net.limits, json);
@@ -111,8 +124,15 @@ Json SerialJson(const SerialConfig& serial) {
 
 Json ConfigJson(const VmConfig& config) {
   Json json;
-  json["payload"] = {{"kernel", config.kernel}, {"cmdline", config.cmdline}};
+  json["payload"] = Json::object();
+  if (!config.firmware || !config.kernel.empty()) {
+    json["payload"]["kernel"] = config.kernel;
+    json["payload"]["cmdline"] = config.cmdline;
+  }
   if (config.initramfs) json["payload"]["initramfs"] = *config.initramfs;
+  if (config.firmware) json["payload"]["firmware"] = *config.firmware;
+  if (config.igvm) json["payload"]["igvm"] = *config.igvm;
+  if (config.host_data) json["payload"]["host_data"] = *config.host_data;
   json["cpus"] = CpusJson(config.cpus);
   AddBacking(config.memory, json["memory"]);
   json["memory"]["thp"] = config.memory.thp;
@@ -121,6 +141,19 @@ Json ConfigJson(const VmConfig& config) {
   for (const MemoryZoneConfig& zone : config.memory_zones) json["memory"]["zones"].push_back(ZoneJson(zone));
   for (const NumaConfig& node : config.numa) json["numa"].push_back(NumaJson(node));
   json["platform"] = {{"num_pci_segments", config.platform.num_pci_segments}};
+  if (config.platform.iommu_model != IommuModel::kVirtio)
+    json["platform"]["iommu_model"] = IommuModelName(config.platform.iommu_model);
+  if (const auto& width = config.platform.iommu_address_width)
+    json["platform"]["iommu_address_width"] = *width;
+  if (const CpuSet& segments = config.platform.iommu_segments; !segments.empty())
+    json["platform"]["iommu_segments"] = segments.ToVector();
+  if (config.platform.confidential != ConfidentialKind::kNone) {
+    json["platform"]["confidential"] = ConfidentialName(config.platform.confidential);
+  }
+  if (config.platform.quote_socket) json["platform"]["quote_socket"] = *config.platform.quote_socket;
+  if (config.platform.confidential == ConfidentialKind::kSevSnp) {
+    json["platform"]["snp_policy"] = config.platform.snp_policy;
+  }
   for (const PciSegmentConfig& segment : config.pci_segments) {
     json["pci_segments"].push_back({{"pci_segment", segment.segment},
                                     {"mmio32_aperture_weight", segment.mmio32_weight},
@@ -135,8 +168,10 @@ Json ConfigJson(const VmConfig& config) {
   for (const DeviceConfig& device : config.devices) {
     json["devices"].push_back(
         {{"path", device.path}, {"id", device.id}, {"pci_segment", device.pci_segment}});
+    if (device.iommu) json["devices"].back()["iommu"] = true;
   }
   json["rng"] = config.rng.empty() ? Json() : Json({{"src", config.rng}});
+  if (config.rng_iommu && !config.rng.empty()) json["rng"]["iommu"] = true;
   json["serial"] = SerialJson(config.serial);
   json["console"] = SerialJson(config.console);
   if (const auto& balloon = config.balloon) {
@@ -149,6 +184,7 @@ Json ConfigJson(const VmConfig& config) {
                      {"socket", vsock->socket},
                      {"id", vsock->id},
                      {"pci_segment", vsock->pci_segment}};
+    if (vsock->iommu) json["vsock"]["iommu"] = true;
   }
   if (config.pvpanic) json["pvpanic"] = true;
   return json;

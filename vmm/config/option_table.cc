@@ -12,11 +12,9 @@ using enum ValueType;
 using Form = OptionSpec::Form;
 
 // Reasons for refusals.
-constexpr std::string_view kNoIommu = "there is no virtual IOMMU yet";
 constexpr std::string_view kLinuxOnly = "only Linux guests are supported";
 constexpr std::string_view kNoSmbios = "the machine has no SMBIOS tables";
 constexpr std::string_view kNotYet = "not carried out by this version";
-constexpr std::string_view kConfidential = "confidential guests are not carried out by this version";
 
 constexpr KeySpec Refused(std::string_view name, std::string_view json_name, ValueType type,
                           std::string_view reason, std::string_view help = {}) {
@@ -32,7 +30,7 @@ constexpr KeySpec Wide(std::string_view name, std::string_view json_name, std::s
   return {name, json_name, kInteger, help, false, UINT64_MAX};
 }
 constexpr KeySpec kSegmentKey = {"pci_segment", "pci_segment", kInteger, "PCI segment [0]"};
-constexpr KeySpec kIommuKey = Refused("iommu", "iommu", kToggle, kNoIommu);
+constexpr KeySpec kIommuKey = {"iommu", "iommu", kToggle, "behind the virtual IOMMU [off]"};
 constexpr KeySpec kBusDeviceKey = Refused("pci_device_id", "pci_device_id", kInteger, kNotYet);
 
 constexpr KeySpec kCpuKeys[] = {
@@ -88,13 +86,29 @@ constexpr KeySpec kNumaKeys[] = {
 };
 constexpr KeySpec kPlatformKeys[] = {
     {"num_pci_segments", "num_pci_segments", kInteger, "PCI segments, 1 to 96 [1]"},
-    Refused("iommu_segments", "iommu_segments", kIntegerList, kNoIommu),
-    Refused("iommu_address_width", "iommu_address_width", kInteger, kNoIommu),
+    {.name = "iommu_model",
+     .json_name = "iommu_model",
+     .type = kString,
+     .help = "the virtual IOMMU: virtio, there when something is behind it, or intel (VT-d), for all devices "
+             "[virtio]",
+     .allowed_words = "virtio, intel, smmuv3"},
+    {"iommu_segments", "iommu_segments", kIntegerList,
+     "PCI segments whose devices, added later too, are behind the virtual IOMMU: [1,...]"},
+    {"iommu_address_width", "iommu_address_width", kInteger,
+     "bits of the addresses that the virtual IOMMU translates: virtio 32 to 64 [64]; intel 39 or 48 [what "
+     "the host has]"},
     Refused("serial_number", "serial_number", kString, kNoSmbios),
     Refused("uuid", "uuid", kString, kNoSmbios),
     Refused("oem_strings", "oem_strings", kStringList, kNoSmbios),
-    Refused("tdx", "tdx", kToggle, kConfidential),
-    Refused("sev_snp", "sev_snp", kToggle, kConfidential),
+    {.name = "confidential",
+     .json_name = "confidential",
+     .type = kString,
+     .help = "keep the guest's memory from the host: sw-protected (for tests), tdx, sev-snp or virtcca",
+     .allowed_words = "sw-protected, tdx, sev-snp, virtcca"},
+    {"tdx", "tdx", kToggle, "the same as confidential=tdx"},
+    {"sev_snp", "sev_snp", kToggle, "the same as confidential=sev-snp"},
+    {"quote_socket", "quote_socket", kString, "UNIX socket of the quote generation service (TDX)"},
+    Wide("snp_policy", "snp_policy", "guest policy of SEV-SNP [0x30000 = 196608: multi-threading allowed]"),
     Refused("iommufd", "iommufd", kToggle, kNotYet),
     Refused("vfio_p2p_dma", "vfio_p2p_dma", kToggle, kNotYet),
 };
@@ -109,7 +123,7 @@ constexpr KeySpec kSgxKeys[] = {
     {"prefault", "prefault", kToggle, "allocate it before the guest starts [off]"},
 };
 constexpr KeySpec kDiskKeys[] = {
-    Required("path", "path", kString, "raw image file or block device"),
+    {"path", "path", kString, "raw image file or block device"},
     {"readonly", "readonly", kToggle, "the guest cannot write [off]"},
     {"direct", "direct", kToggle, "bypass the host's page cache (O_DIRECT) [off]"},
     {"id", "id", kString, "name of the device [disk0, ...]"},
@@ -118,8 +132,9 @@ constexpr KeySpec kDiskKeys[] = {
     kBusDeviceKey,
     {"num_queues", "num_queues", kInteger, "request queues, each with a thread [1]"},
     {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
-    Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
-    Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
+    {"vhost_user", "vhost_user", kToggle, "served by another process, instead of path [off]"},
+    {"socket", "vhost_socket", kString, "UNIX socket of that process"},
+    {"_disable_io_uring", "disable_io_uring", kToggle, "one request at a time, without io_uring [off]"},
     Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
     Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
     Wide("bw_refill_time", "bw_refill_time", "milliseconds in which bw_size is refilled"),
@@ -132,7 +147,7 @@ constexpr KeySpec kDiskKeys[] = {
     Refused("backing_files", "backing_files", kToggle, "images are raw, not layered"),
 };
 constexpr KeySpec kNetKeys[] = {
-    Required("tap", "tap", kString, "TAP interface, created when it does not exist"),
+    {"tap", "tap", kString, "TAP interface, created when it does not exist"},
     {"mac", "mac", kString, "the guest's Ethernet address [generated]"},
     {"id", "id", kString, "name of the device [net0, ...]"},
     kSegmentKey,
@@ -141,13 +156,14 @@ constexpr KeySpec kNetKeys[] = {
     Refused("ip", "ip", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("mask", "mask", kString, "configure the interface outside: the VMM sets no addresses"),
     Refused("host_mac", "host_mac", kString, "configure the interface outside: the VMM sets no addresses"),
-    Refused("num_queues", "num_queues", kInteger,
-            "one pair of queues; several are not carried out by this version"),
+    {"num_queues", "num_queues", kInteger,
+     "receive and transmit queues together, several pairs with a thread each [2]"},
     {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
-    Refused("vhost_user", "vhost_user", kToggle, kNotYet, "served by another process [off]"),
-    Refused("socket", "vhost_socket", kString, kNotYet, "its UNIX socket"),
-    Refused("vhost_mode", "vhost_mode", kString, kNotYet),
-    Refused("fd", "fds", kIntegerList, kNotYet),
+    {"vhost_user", "vhost_user", kToggle, "served by another process, instead of tap [off]"},
+    {"socket", "vhost_socket", kString, "UNIX socket of that process"},
+    Refused("vhost_mode", "vhost_mode", kString, "the VMM connects to the other process's socket"),
+    {"fd", "fds", kIntegerList,
+     "inherited descriptors of a TAP, instead of tap: one for each pair of queues"},
     {"mtu", "mtu", kInteger, "MTU that the guest is told, 1280 to 65535"},
     Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
     Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
@@ -189,6 +205,16 @@ constexpr KeySpec kVsockKeys[] = {
     kSegmentKey,
     kIommuKey,
 };
+constexpr KeySpec kRestoreKeys[] = {
+    Required("source_url", "source_url", kString, "file:///DIRECTORY with the snapshot"),
+    {"prefault", "prefault", kToggle, "allocate all memory at once [as its zones say]"},
+    {.name = "memory_restore_mode",
+     .json_name = "memory_restore_mode",
+     .type = kString,
+     .help = "copy memory at once, or bring it when it is touched: copy or ondemand [copy]",
+     .allowed_words = "copy, ondemand"},
+    {"resume", "resume", kToggle, "let the guest run; off: it waits for vm.resume [off]"},
+};
 constexpr KeySpec kJailKeys[] = {
     {"uid", "uid", kInteger, "user to become, who must be able to open /dev/kvm, the TAPs and the images"},
     {"gid", "gid", kInteger, "group to become"},
@@ -222,8 +248,15 @@ constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool 
 
 constexpr std::array kOptions = {
     OptionSpec{"kernel", Form::kText, "FILE", "kernel to boot: a bzImage, or a vmlinux with a PVH entry"},
+    OptionSpec{
+        "firmware", Form::kText, "FILE",
+        "firmware instead of a kernel: an ELF file with a PVH entry, or an image that ends at 4 GiB; of a "
+        "confidential guest TDVF, td-shim or OVMF"},
     OptionSpec{"initramfs", Form::kText, "FILE", "initial RAM file system"},
     OptionSpec{"cmdline", Form::kText, "TEXT", "kernel command line"},
+    OptionSpec{"igvm", Form::kText, "FILE", "initial memory of a confidential guest, as an IGVM file"},
+    OptionSpec{"host-data", Form::kText, "HEX",
+               "bytes for the guest's attestation reports: 64 digits (SEV-SNP) or 96 (TDX)"},
     OptionSpec{"cpus", Form::kKeys, "KEYS", "vCPUs", false, kCpuKeys},
     OptionSpec{"memory", Form::kKeys, "KEYS", "guest RAM", false, kMemoryKeys},
     OptionSpec{"memory-zone", Form::kKeys, "KEYS...", "a piece of guest RAM with its own backing", true,
@@ -254,11 +287,15 @@ constexpr std::array kOptions = {
                "confine the process to the files that its options name (Landlock)"},
     OptionSpec{"landlock-rules", Form::kKeys, "KEYS...", "further files, for devices that are added later",
                true, kLandlockKeys},
+    OptionSpec{"seccomp", Form::kText, "MODE",
+               "system calls that a thread does not need: true ends the process, log lets them pass and be "
+               "logged, false allows them [log]"},
+    OptionSpec{"restore", Form::kKeys, "KEYS", "go on from a snapshot, in the place of options of a VM",
+               false, kRestoreKeys},
     OptionSpec{"check", Form::kFlag, "", "validate, print the resolved machine and stop"},
     OptionSpec{"json", Form::kFlag, "", "print errors and the result of --check as JSON"},
     OptionSpec{"help", Form::kFlag, "", "print this text and stop", false, {}, {}, 'h'},
     OptionSpec{"version", Form::kFlag, "", "print the version and stop", false, {}, {}, 'v'},
-    Later("firmware", Form::kText),
     Later("user-device", Form::kKeys, true),
     Later("fs", Form::kKeys, true, "share files over the network or by a disk: there is no virtio-fs device"),
     Later("pmem", Form::kKeys, true, "use --disk: there is no persistent memory device"),
@@ -266,11 +303,7 @@ constexpr std::array kOptions = {
     Later("tpm", Form::kKeys, false, "there is no TPM device"),
     Later("watchdog", Form::kFlag),
     Later("debug-console"),
-    Later("seccomp", Form::kText),
-    Later("restore"),
     Later("rate-limit-group", Form::kKeys, true),
-    Later("igvm", Form::kText, false, kConfidential),
-    Later("host-data", Form::kText, false, kConfidential),
     Later("gdb", Form::kKeys, false, "debug the guest by its serial port (kgdb)"),
 };
 

@@ -38,7 +38,7 @@ std::vector<ResolvedNode> ResolveNodes(const VmConfig& config) {
     ResolvedNode resolved;
     resolved.guest_numa_id = node.guest_numa_id;
     resolved.proximity_domain = static_cast<uint32_t>(nodes.size());
-    resolved.vcpus = node.cpus;
+    resolved.vcpus = CpusOfNode(config, node);
     resolved.zones = node.memory_zones;
     resolved.device = node.device_id;
     for (const NumaConfig& to : sorted)
@@ -108,6 +108,32 @@ std::map<std::string, uint32_t> NodesOfZones(const VmConfig& config) {
     for (const MemoryZoneConfig& zone : EffectiveZones(config)) owner.emplace(zone.id, *first);
   }
   return owner;
+}
+
+CpuSet CpusOfNode(const VmConfig& config, const NumaConfig& node) {
+  const bool named = std::any_of(config.numa.begin(), config.numa.end(),
+                                 [](const NumaConfig& n) { return !n.cpus.empty(); });
+  if (named || FirstNode(config) != node.guest_numa_id) return node.cpus;
+  const uint32_t count = MaxVcpus(config.cpus);
+  return count == 0 ? CpuSet() : CpuSet::Range(0, count - 1);
+}
+
+std::vector<std::string> DevicesBehindIommu(const VmConfig& config) {
+  std::vector<std::string> ids;
+  auto add = [&ids](const auto& device) {
+    if (device.iommu) ids.push_back(device.id);
+  };
+  for (const DiskConfig& disk : config.disks) add(disk);
+  for (const NetConfig& net : config.nets) add(net);
+  for (const DeviceConfig& device : config.devices) add(device);
+  if (config.vsock) add(*config.vsock);
+  if (config.rng_iommu && !config.rng.empty()) ids.push_back("rng0");
+  return ids;
+}
+
+bool HasIommu(const VmConfig& config) {
+  return config.platform.iommu_model == IommuModel::kIntel || !config.platform.iommu_segments.empty() ||
+         !DevicesBehindIommu(config).empty();
 }
 
 ResolvedMachine ResolveMachine(const VmConfig& config) {

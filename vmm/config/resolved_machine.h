@@ -59,11 +59,20 @@ struct ResolvedMachine {
 };
 
 // `config` must be valid (ValidateConfig). RAM that no node names (--memory without zones, nodes without
-// memory_zones) belongs to the node of PCI segment 0.
+// memory_zones) belongs to the node of PCI segment 0, and so do vCPUs that no node names.
 ResolvedMachine ResolveMachine(const VmConfig& config);
 
 // guest_numa_id of each zone that is in a node; the rules are those of ResolveMachine.
 std::map<std::string, uint32_t> NodesOfZones(const VmConfig& config);
+
+// The vCPUs of one of `config`'s nodes, up to the last that can be plugged. Where no node names vCPUs, as in
+// most examples of the memory document, all belong to the node of PCI segment 0.
+CpuSet CpusOfNode(const VmConfig& config, const NumaConfig& node);
+
+// Whether the machine has a virtual IOMMU: one of Intel, or something is behind it, or may come.
+bool HasIommu(const VmConfig& config);
+// The ids of the devices that are behind it.
+std::vector<std::string> DevicesBehindIommu(const VmConfig& config);
 
 // For --check: as text for people, and as JSON {vcpus, memory_zones, memory_regions, numa_nodes, devices}.
 std::string DescribeMachine(const VmConfig& config);

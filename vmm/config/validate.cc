@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate_rules.h"
 
 namespace berth::vmm {
@@ -53,6 +54,7 @@ ConfigErrors ValidateConfig(const VmConfig& config) {
   CheckPlatform(config, errors);
   CheckNuma(config, errors);
   CheckDevices(config, errors);
+  CheckConfidential(config, errors);
   CheckIdentifiers(config, errors);
   return errors;
 }
@@ -62,6 +64,34 @@ void AppendValidation(const VmConfig& config, ConfigErrors& errors) {
   for (ConfigError& error : ValidateConfig(config)) {
     if (!FollowsFrom(known, error)) errors.push_back(std::move(error));
   }
+}
+
+const char* IommuModelName(IommuModel model) {
+  switch (model) {
+    case IommuModel::kVirtio:
+      return "virtio";
+    case IommuModel::kIntel:
+      return "intel";
+    case IommuModel::kSmmuv3:
+      return "smmuv3";
+  }
+  return "";
+}
+
+const char* ConfidentialName(ConfidentialKind kind) {
+  switch (kind) {
+    case ConfidentialKind::kNone:
+      return "none";
+    case ConfidentialKind::kSwProtected:
+      return "sw-protected";
+    case ConfidentialKind::kTdx:
+      return "tdx";
+    case ConfidentialKind::kSevSnp:
+      return "sev-snp";
+    case ConfidentialKind::kVirtcca:
+      return "virtcca";
+  }
+  return "";
 }
 
 uint32_t MaxVcpus(const CpusConfig& cpus) {
@@ -86,6 +116,10 @@ std::vector<MemoryZoneConfig> EffectiveZones(const VmConfig& config) {
   return {zone};
 }
 
+uint32_t NetQueues(const NetConfig& net) {
+  return net.num_queues.value_or(2 * std::max<uint32_t>(1, static_cast<uint32_t>(net.fds.size())));
+}
+
 std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   std::vector<std::string> ids;
   for (const DiskConfig& disk : config.disks) ids.push_back(disk.id);
@@ -94,6 +128,7 @@ std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   if (config.vsock) ids.push_back(config.vsock->id);
   if (!config.rng.empty()) ids.push_back("rng0");
   if (config.balloon) ids.push_back("balloon0");
+  if (HasIommu(config)) ids.push_back("iommu0");
   if (config.pvpanic) ids.push_back("pvpanic0");
   if (config.console.mode != SerialConfig::Mode::kOff) ids.push_back("console0");
   return ids;

@@ -35,6 +35,9 @@ uint32_t MaxVcpus(const CpusConfig& cpus);
 // The zones that RAM is made of: those given, else the one that --memory describes.
 std::vector<MemoryZoneConfig> EffectiveZones(const VmConfig& config);
 
+// Receive and transmit queues of a network device together: as given, or a pair for each descriptor.
+uint32_t NetQueues(const NetConfig& net);
+
 // Every name that a device on a PCI bus has: disks, networks and those that exist once ("rng0", ...).
 std::vector<std::string> PciDeviceIds(const VmConfig& config);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cctype>
 #include <map>
@@ -11,6 +12,8 @@ namespace {
 
 constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
 constexpr uint32_t kMaxDiskQueues = 64;
+constexpr uint32_t kMaxNetPairs = 32;
+constexpr size_t kMaxSocketPath = 107;  // sun_path, without the final zero
 constexpr size_t kMaxSerial = 20;
 constexpr uint32_t kMinMtu = 1280;  // what IPv6 needs
 constexpr uint32_t kMinPhysBits = 36;
@@ -46,7 +49,6 @@ void CheckPath(const std::string& path, const std::string& label, const char* ke
 
 void CheckSerial(const SerialConfig& serial, const char* option, ConfigErrors& errors) {
   using Mode = SerialConfig::Mode;
-  constexpr size_t kMaxSocketPath = 107;  // sun_path, without the final zero
   bool with_path = serial.mode == Mode::kFile || serial.mode == Mode::kSocket;
   const char* key = serial.mode == Mode::kFile ? "file" : "socket";
   if (with_path && serial.path.empty()) {
@@ -60,15 +62,15 @@ void CheckSerial(const SerialConfig& serial, const char* option, ConfigErrors& e
 }
 
 void CheckVsock(const VsockConfig& vsock, ConfigErrors& errors) {
-  constexpr uint32_t kFirstCid = 3;            // 0 to 2 are the hypervisor, the local host and the host
-  constexpr size_t kMaxSocketPath = 107 - 11;  // "_4294967295" is appended
+  constexpr uint32_t kFirstCid = 3;                 // 0 to 2 are the hypervisor, the local host and the host
+  constexpr size_t kLongest = kMaxSocketPath - 11;  // "_4294967295" is appended
   if (vsock.cid < kFirstCid || vsock.cid == UINT32_MAX) {
     errors.push_back({"InvalidCid", "vsock", "cid", std::to_string(vsock.cid), "a reserved address",
                       "3 to 4294967294", ""});
   }
-  if (vsock.socket.size() > kMaxSocketPath) {
+  if (vsock.socket.size() > kLongest) {
     errors.push_back({"InvalidValue", "vsock", "socket", vsock.socket, "path of a socket is too long",
-                      "up to " + std::to_string(kMaxSocketPath) + " bytes", ""});
+                      "up to " + std::to_string(kLongest) + " bytes", ""});
   }
   CheckPath(vsock.socket, "vsock", "socket", errors);
 }
@@ -114,9 +116,67 @@ void CheckQueue(uint32_t size, const RateLimits& limits, const std::string& labe
   }
 }
 
-void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
+// vhost_user and socket of a disk or a network device. `sockets`: of those before it.
+template <class Device>
+void CheckVhostUser(const Device& device, bool shared, const std::string& label,
+                    std::map<std::string, std::string>& sockets, ConfigErrors& errors) {
+  if (device.vhost_user != device.vhost_socket.has_value()) {
+    errors.push_back({device.vhost_user ? "MissingKey" : "InvalidValue", label,
+                      device.vhost_user ? "socket" : "vhost_user", device.vhost_socket.value_or(""),
+                      "vhost_user=on and socket go together", "", ""});
+  }
+  if (!device.vhost_user) return;
+  if (!shared) {
+    errors.push_back(
+        {"VhostUserRequiresSharedMemory", label, "vhost_user", "on",
+         "the device is driven by another process, which needs access to the guest's RAM, and that "
+         "is private to the VMM",
+         "", "give --memory shared=on (with zones, shared=on for each of them), or hugepages=on"});
+  }
+  if (device.iommu) {
+    errors.push_back({"InvalidValue", label, "iommu", "on",
+                      "the process that drives the device would not follow what the virtual IOMMU translates",
+                      "", "leave iommu=on or vhost_user=on away"});
+  }
+  if (!device.vhost_socket) return;
+  const std::string& socket = *device.vhost_socket;
+  CheckPath(socket, label, "socket", errors);
+  if (socket.empty() || socket.size() > kMaxSocketPath) {
+    errors.push_back({"InvalidValue", label, "socket", socket, "not a path of a socket",
+                      "1 to " + std::to_string(kMaxSocketPath) + " bytes", ""});
+  }
+  if (auto [previous, fresh] = sockets.try_emplace(socket, label); !fresh) {
+    errors.push_back({"DuplicateDevicePath", label, "socket", socket,
+                      "used by " + previous->second + " already", "", "one socket for each device"});
+  }
+  if (device.limits != RateLimits()) {
+    errors.push_back({"InvalidRateLimit", label, "vhost_user", "on",
+                      "requests that another process carries out cannot be limited here", "",
+                      "limit them there"});
+  }
+}
+
+// What the VMM cannot have a say in, and where the disk is.
+void CheckDiskBackend(const DiskConfig& disk, const std::string& label, ConfigErrors& errors) {
+  if (disk.vhost_user == disk.path.empty()) {
+    const bool own = disk.vhost_user && (disk.readonly || disk.direct || disk.serial || !disk.io_uring);
+    if (!own) return;
+    errors.push_back({"InvalidValue", label, "vhost_user", "on",
+                      "readonly, direct, serial and _disable_io_uring are up to the other process", "",
+                      "leave them out"});
+    return;
+  }
+  errors.push_back({disk.vhost_user ? "InvalidValue" : "MissingKey", label, "path", disk.path,
+                    disk.vhost_user ? "path and vhost_user exclude each other" : "required key is missing",
+                    "", "raw image file or block device, or vhost_user=on with a socket"});
+}
+
+void CheckDisks(const std::vector<DiskConfig>& disks, bool shared,
+                std::map<std::string, std::string>& sockets, ConfigErrors& errors) {
   std::map<std::string, size_t> first;
   for (size_t i = 0; i < disks.size(); ++i) {
+    CheckDiskBackend(disks[i], Label("disk", i), errors);
+    CheckVhostUser(disks[i], shared, Label("disk", i), sockets, errors);
     CheckPath(disks[i].path, Label("disk", i), "path", errors);
     CheckQueue(disks[i].queue_size, disks[i].limits, Label("disk", i), errors);
     if (disks[i].num_queues == 0 || disks[i].num_queues > kMaxDiskQueues) {
@@ -128,6 +188,7 @@ void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
                         "too long for a serial number", "up to " + std::to_string(kMaxSerial) + " bytes",
                         ""});
     }
+    if (disks[i].path.empty()) continue;
     auto [previous, fresh] = first.try_emplace(disks[i].path, i);
     if (fresh || (disks[i].readonly && disks[previous->second].readonly)) continue;
     errors.push_back({"DuplicateDevicePath", Label("disk", i), "path", disks[i].path,
@@ -136,8 +197,48 @@ void CheckDisks(const std::vector<DiskConfig>& disks, ConfigErrors& errors) {
   }
 }
 
-void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
-  std::map<std::string, size_t> taps;
+void CheckNetQueues(const NetConfig& net, const std::string& label, ConfigErrors& errors) {
+  const uint32_t queues = NetQueues(net);
+  if (queues < 2 || queues % 2 != 0 || queues / 2 > kMaxNetPairs) {
+    errors.push_back({"TooManyQueues", label, "num_queues", std::to_string(queues),
+                      "receive and transmit queues come in pairs",
+                      "even numbers from 2 to " + std::to_string(2 * kMaxNetPairs), ""});
+  } else if (!net.fds.empty() && queues != 2 * net.fds.size()) {
+    errors.push_back({"VnetQueueFdMismatch", label, "num_queues", std::to_string(queues),
+                      std::to_string(net.fds.size()) + " descriptors for " + std::to_string(queues / 2) +
+                          " pairs of queues",
+                      std::to_string(2 * net.fds.size()), ""});
+  }
+}
+
+// One of tap, descriptors and another process.
+void CheckNetBackend(const NetConfig& net, const std::string& label, std::map<std::string, std::string>& taps,
+                     ConfigErrors& errors) {
+  const int backends = (net.tap.empty() ? 0 : 1) + (net.fds.empty() ? 0 : 1) + (net.vhost_user ? 1 : 0);
+  if (backends != 1) {
+    errors.push_back(
+        {backends == 0 ? "MissingKey" : "InvalidValue", label, "tap", net.tap,
+         backends == 0 ? "required key is missing" : "tap, fd and vhost_user exclude each other", "",
+         "TAP interface, created when it does not exist; or fd, or vhost_user=on with a socket"});
+  }
+  for (const int fd : net.fds) {
+    if (fd > 2) continue;
+    errors.push_back({"InvalidValue", label, "fd", std::to_string(fd), "descriptors 0 to 2 are reserved",
+                      "3 and above", ""});
+  }
+  if (net.tap.empty()) return;
+  if (!IsInterfaceName(net.tap)) {
+    errors.push_back({"InvalidValue", label, "tap", net.tap, "not an interface name",
+                      "1 to 15 characters without blank, '/', ':' and '%'", ""});
+  } else if (auto [previous, fresh] = taps.try_emplace(net.tap, label); !fresh) {
+    errors.push_back({"DuplicateDevicePath", label, "tap", net.tap,
+                      "used by " + previous->second + " already", "", "one TAP for each device"});
+  }
+}
+
+void CheckNets(const std::vector<NetConfig>& nets, bool shared, std::map<std::string, std::string>& sockets,
+               ConfigErrors& errors) {
+  std::map<std::string, std::string> taps;
   std::map<std::string, size_t> macs;
   for (size_t i = 0; i < nets.size(); ++i) {
     const NetConfig& net = nets[i];
@@ -146,14 +247,9 @@ void CheckNets(const std::vector<NetConfig>& nets, ConfigErrors& errors) {
       errors.push_back({"InvalidMtu", Label("net", i), "mtu", std::to_string(*net.mtu), "MTU out of range",
                         std::to_string(kMinMtu) + " to 65535", ""});
     }
-    if (!IsInterfaceName(net.tap)) {
-      errors.push_back({"InvalidValue", Label("net", i), "tap", net.tap, "not an interface name",
-                        "1 to 15 characters without blank, '/', ':' and '%'", ""});
-    } else if (auto [previous, fresh] = taps.try_emplace(net.tap, i); !fresh) {
-      errors.push_back({"DuplicateDevicePath", Label("net", i), "tap", net.tap,
-                        "used by " + Label("net", previous->second) + " already", "",
-                        "one TAP for each device"});
-    }
+    CheckNetQueues(net, Label("net", i), errors);
+    CheckNetBackend(net, Label("net", i), taps, errors);
+    CheckVhostUser(net, shared, Label("net", i), sockets, errors);
     if (!net.mac) continue;
     std::string mac = *net.mac;
     for (char& c : mac) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -225,8 +321,19 @@ Result<PciAddress> HostAddress(const DeviceConfig& device) {
 }
 
 void CheckBoot(const VmConfig& config, ConfigErrors& errors) {
-  if (config.kernel.empty()) {
+  const bool confidential = config.platform.confidential != ConfidentialKind::kNone;
+  if (config.kernel.empty() && !config.firmware && !(config.igvm && confidential)) {
     errors.push_back({"KernelMissing", "kernel", "", "", "no kernel to boot", "path of a bzImage", ""});
+  }
+  if (config.firmware && !confidential) {
+    CheckPath(*config.firmware, "firmware", "", errors);
+    for (const auto& [name, given] :
+         {std::pair("kernel", !config.kernel.empty()), std::pair("initramfs", config.initramfs.has_value()),
+          std::pair("cmdline", !config.cmdline.empty())}) {
+      if (!given) continue;
+      errors.push_back({"InvalidValue", name, "", "", "firmware finds by itself what it starts", "",
+                        "leave out --firmware or --" + std::string(name)});
+    }
   }
   CheckPath(config.kernel, "kernel", "", errors);
   if (config.initramfs) CheckPath(*config.initramfs, "initramfs", "", errors);
@@ -282,14 +389,23 @@ void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
   }
   CheckBalloon(config, errors);
   if (config.vsock) CheckVsock(*config.vsock, errors);
-  CheckDisks(config.disks, errors);
-  CheckNets(config.nets, errors);
+  const std::vector<MemoryZoneConfig> zones = EffectiveZones(config);
+  const bool shared = std::all_of(zones.begin(), zones.end(),
+                                  [](const MemoryZoneConfig& zone) { return zone.shared || zone.hugepages; });
+  std::map<std::string, std::string> sockets;
+  CheckDisks(config.disks, shared, sockets, errors);
+  CheckNets(config.nets, shared, sockets, errors);
   CheckAssignedDevices(config.devices, errors);
   CheckPath(config.rng, "rng", "src", errors);
 }
 
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
   std::map<std::string, std::string> taken;  // id -> label of its first owner
+  // Devices that there is one of have fixed names.
+  if (!config.rng.empty()) taken.emplace("rng0", "rng");
+  if (config.balloon) taken.emplace("balloon0", "balloon");
+  if (config.console.mode != SerialConfig::Mode::kOff) taken.emplace("console0", "console");
+  if (config.pvpanic) taken.emplace("pvpanic0", "pvpanic");
   auto check = [&](const std::string& id, const char* option, size_t index) {
     std::string label = Label(option, index);
     if (id.empty() || id.starts_with("__") || id.find('\0') != std::string::npos) {

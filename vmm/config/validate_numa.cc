@@ -28,12 +28,6 @@ class NumaCheck {
     for (size_t i = 0; i < config_.numa.size(); ++i) {
       const NumaConfig& node = config_.numa[i];
       if (node.device_id) CheckDeviceNode(node, Label("numa", i));
-      if (node.cpus.empty() && node.memory_zones.empty() && node.sgx_epc_sections.empty() &&
-          !node.device_id) {
-        errors_.push_back({"EmptyNumaNode", Label("numa", i), "guest_numa_id",
-                           std::to_string(node.guest_numa_id), "a node without CPUs and memory", "",
-                           "give cpus, memory_zones or device_id"});
-      }
       CheckDistances(node, Label("numa", i));
     }
     CheckVcpus();
@@ -154,8 +148,8 @@ class NumaCheck {
       }
       assigned |= cpus;
     }
-    CpuSet missing = max == 0 ? CpuSet() : CpuSet::Range(0, max - 1) - assigned;
-    // Without any cpus= the guest's CPUs would all be outside of its topology.
+    // Without any cpus= all belong to the first node (CpusOfNode).
+    CpuSet missing = max == 0 || assigned.empty() ? CpuSet() : CpuSet::Range(0, max - 1) - assigned;
     if (!missing.empty()) {
       errors_.push_back({"VcpuUnassigned", "numa", "cpus", missing.ToString(), "vCPUs that belong to no node",
                          "", "name each vCPU in one node"});

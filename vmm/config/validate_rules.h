@@ -15,6 +15,8 @@ void CheckPlatform(const VmConfig& config, ConfigErrors& errors);
 void CheckPciSegment(const VmConfig& config, uint32_t segment, const std::string& label,
                      ConfigErrors& errors);
 void CheckDevices(const VmConfig& config, ConfigErrors& errors);
+// What a confidential guest needs, and what it cannot have.
+void CheckConfidential(const VmConfig& config, ConfigErrors& errors);
 // Zones and devices share one name space.
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors);
 

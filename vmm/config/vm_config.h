@@ -82,8 +82,27 @@ struct NumaConfig {
   friend bool operator==(const NumaConfig&, const NumaConfig&) = default;
 };
 
+// How the guest's memory is kept from the host.
+enum class ConfidentialKind { kNone, kSwProtected, kTdx, kSevSnp, kVirtcca };
+// "none", "sw-protected", "tdx", "sev-snp", "virtcca": the words of --platform confidential.
+const char* ConfidentialName(ConfidentialKind kind);
+
+// The virtual IOMMU's model. An Arm SMMUv3 is known so that it can be refused with the reason.
+enum class IommuModel { kVirtio, kIntel, kSmmuv3 };
+// "virtio", "intel", "smmuv3": the words of --platform iommu_model.
+const char* IommuModelName(IommuModel model);
+
 struct PlatformConfig {
   uint32_t num_pci_segments = 1;
+  IommuModel iommu_model = IommuModel::kVirtio;
+  CpuSet iommu_segments = {};  // all of whose devices are behind the virtual IOMMU
+  // Bits of the addresses that it translates; none: 64 of virtio, of Intel 48 where the host has as many,
+  // or 39.
+  std::optional<uint32_t> iommu_address_width = std::nullopt;
+  ConfidentialKind confidential = ConfidentialKind::kNone;
+  std::optional<std::string> quote_socket = std::nullopt;  // of the service that signs reports (TDX)
+  // What an SEV-SNP guest's owner allows; by default simultaneous multi-threading, and nothing else.
+  uint64_t snp_policy = 0x30000;
 
   friend bool operator==(const PlatformConfig&, const PlatformConfig&) = default;
 };
@@ -121,30 +140,37 @@ struct RateLimits {
 };
 
 struct DiskConfig {
-  std::string path;
+  std::string path;  // empty when another process serves the disk
   bool readonly = false;
   bool direct = false;  // O_DIRECT
   std::string id;       // generated when empty ("disk0", ...)
   uint32_t num_queues = 1;
   uint32_t queue_size = 256;
-  std::optional<std::string> vhost_socket = std::nullopt;  // vhost-user: served by another process
+  bool vhost_user = false;  // served by another process
+  std::optional<std::string> vhost_socket = std::nullopt;
+  bool io_uring = true;  // where the kernel has it
   RateLimits limits = {};
   std::optional<std::string> serial = std::nullopt;  // what the guest reads; the id otherwise
   uint32_t pci_segment = 0;
+  bool iommu = false;  // behind the virtual IOMMU
 
   friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
 
+// One of `tap`, `fds` and `vhost_user`.
 struct NetConfig {
-  std::string tap;  // existing or to be created
+  std::string tap = {};  // existing or to be created
   std::optional<std::string> mac;
   std::string id;
-  uint32_t num_queues = 2;  // receive and transmit queues together
+  std::vector<int> fds = {};  // of a TAP, one for each pair of queues, opened by somebody else
+  std::optional<uint32_t> num_queues = std::nullopt;  // receive and transmit queues together
   uint32_t queue_size = 256;
+  bool vhost_user = false;
   std::optional<std::string> vhost_socket = std::nullopt;
   std::optional<uint32_t> mtu = std::nullopt;
   RateLimits limits = {};
   uint32_t pci_segment = 0;
+  bool iommu = false;
 
   friend bool operator==(const NetConfig&, const NetConfig&) = default;
 };
@@ -154,6 +180,7 @@ struct DeviceConfig {
   std::string path;  // "/sys/bus/pci/devices/0000:21:10.0", perhaps with a slash at its end
   std::string id;    // generated when empty ("device0", ...)
   uint32_t pci_segment = 0;
+  bool iommu = false;
 
   friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
 };
@@ -181,12 +208,17 @@ struct VsockConfig {
   std::string socket;
   std::string id;
   uint32_t pci_segment = 0;
+  bool iommu = false;
 
   friend bool operator==(const VsockConfig&, const VsockConfig&) = default;
 };
 
 struct VmConfig {
-  std::string kernel;
+  std::string kernel;  // may be empty where there is firmware
+  std::optional<std::string> firmware =
+      std::nullopt;  // instead of a kernel; TDVF or td-shim (TDX), OVMF (SEV-SNP)
+  std::optional<std::string> igvm = std::nullopt;       // instead of it (SEV-SNP)
+  std::optional<std::string> host_data = std::nullopt;  // hexadecimal; goes into the guest's reports
   std::optional<std::string> initramfs;
   std::string cmdline;
   CpusConfig cpus;
@@ -200,6 +232,7 @@ struct VmConfig {
   std::vector<NetConfig> nets;
   std::vector<DeviceConfig> devices;
   std::string rng = "/dev/urandom";  // empty: no device
+  bool rng_iommu = false;
   SerialConfig serial;
   SerialConfig console = {SerialConfig::Mode::kOff, ""};
   std::optional<BalloonConfig> balloon;

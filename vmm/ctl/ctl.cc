@@ -47,9 +47,13 @@ std::string HelpText() {
       "  resize [--cpus N] [--memory SIZE] [--balloon SIZE] [--timeout MS]\n"
       "  resize-zone --id ID --size SIZE [--timeout MS]\n"
       "  resize-disk --disk ID --size SIZE\n"
-      "  add-disk KEYS, add-net KEYS          as the options --disk and --net of berth-vmm\n"
+      "  add-disk KEYS, add-net KEYS          as the options --disk and --net of berth-vmm; the descriptors "
+      "of\n"
+      "                                       fd=[N,...] are this program's, and travel with the request\n"
       "  remove-device ID [--timeout MS]\n"
-      "  coredump file:///PATH\n"
+      "  coredump file:///PATH, snapshot file:///DIRECTORY\n"
+      "  restore file:///DIRECTORY [--prefault on|off] [--memory-restore-mode Copy|OnDemand] [--resume "
+      "on|off]\n"
       "  or the request's JSON object itself\n";
   return text;
 }
@@ -100,7 +104,8 @@ int Call(const Request& request, const ApiVerb& verb, std::ostream& out, std::os
     err << "berth-vmmctl: " << verb.name << ": " << arguments.error().message() << " (see --help)\n";
     return kUsage;
   }
-  Result<HttpResponse> response = CallApi(request.socket, verb.method, verb.name, kTimeout, *arguments);
+  const std::vector<int> fds = TakeDescriptors(verb.name, *arguments);
+  Result<HttpResponse> response = CallApi(request.socket, verb.method, verb.name, kTimeout, *arguments, fds);
   if (!response.has_value()) {
     err << "berth-vmmctl: " << response.error().ToString() << "\n";
     return kFailed;

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-enum class Kind { kText, kNumber, kSize };
+enum class Kind { kText, kNumber, kSize, kToggle };
 struct Flag {
   std::string_view name;   // "--cpus"
   std::string_view field;  // of the body
@@ -41,6 +41,12 @@ const std::vector<VerbSpec>& Specs() {
        {{"--disk", "id", Kind::kText, true}, {"--size", "desired_size", Kind::kSize, true}}},
       {"vm.remove-device", {kTimeout}, "id"},
       {"vm.coredump", {}, "destination_url"},
+      {"vm.snapshot", {}, "destination_url"},
+      {"vm.restore",
+       {{"--prefault", "prefault", Kind::kToggle},
+        {"--memory-restore-mode", "memory_restore_mode", Kind::kText},
+        {"--resume", "resume", Kind::kToggle}},
+       "source_url"},
   };
   return specs;
 }
@@ -52,6 +58,11 @@ Result<Json> Value(const Flag& flag, const std::string& text) {
     Result<ByteSize> size = ByteSize::Parse(text);
     if (!size.has_value()) return std::move(size).error().WithContext(name);
     return Json(size->bytes());
+  }
+  if (flag.kind == Kind::kToggle) {
+    if (text == "on" || text == "true") return Json(true);
+    if (text == "off" || text == "false") return Json(false);
+    return InvalidArgument(name + ": '" + text + "' is not on or off");
   }
   uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -120,6 +131,20 @@ Result<std::string> VerbBody(std::string_view verb, const std::vector<std::strin
   }
   if (arguments.empty()) return std::string();
   return InvalidArgument(std::string(verb) + " takes no arguments, not " + arguments[0]);
+}
+
+std::vector<int> TakeDescriptors(std::string_view verb, std::string& body) {
+  if (verb != "vm.add-net") return {};
+  Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("fds") || !json["fds"].is_array()) return {};
+  std::vector<int> fds;
+  for (const Json& fd : json["fds"]) {
+    if (!fd.is_number_unsigned()) return {};
+    fds.push_back(fd.get<int>());
+  }
+  json.erase("fds");
+  body = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return fds;
 }
 
 }  // namespace berth::vmm

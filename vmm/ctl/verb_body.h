@@ -20,4 +20,8 @@ namespace berth::vmm {
 // what is wrong.
 Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments);
 
+// Takes the numbers of descriptors out of the body of vm.add-net (fd=[3,4]): they travel beside it. Empty for
+// other verbs and bodies.
+std::vector<int> TakeDescriptors(std::string_view verb, std::string& body);
+
 }  // namespace berth::vmm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace berth::vmm {
@@ -34,6 +35,26 @@ void CpuHotplug::RequestRemoval(uint32_t vcpu) {
 bool CpuHotplug::enabled(uint32_t vcpu) const {
   std::lock_guard lock(mutex_);
   return vcpus_.at(vcpu).enabled;
+}
+
+void CpuHotplug::Save(StateWriter& out) const {
+  std::lock_guard lock(mutex_);
+  out.Put(static_cast<uint32_t>(vcpus_.size()));
+  for (const State& state : vcpus_) {
+    for (bool flag : {state.enabled, state.inserting, state.removing}) out.Put(flag);
+  }
+  out.Put(selected_);
+}
+
+void CpuHotplug::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  if (in.Get<uint32_t>() != vcpus_.size()) {
+    return in.Fail(InvalidArgument("another number of vCPUs than " + std::to_string(vcpus_.size())));
+  }
+  for (State& state : vcpus_) {
+    for (bool* flag : {&state.enabled, &state.inserting, &state.removing}) in.Get(*flag);
+  }
+  in.Get(selected_);
 }
 
 void CpuHotplug::Read(uint64_t offset, std::span<uint8_t> data) {

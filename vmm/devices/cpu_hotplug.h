@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "vmm/bus/device.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 namespace berth::vmm {
 
@@ -23,6 +25,8 @@ class CpuHotplug : public BusDevice {
   void Insert(uint32_t vcpu);
   void RequestRemoval(uint32_t vcpu);
   bool enabled(uint32_t vcpu) const;
+  void Save(StateWriter& out) const;
+  void Load(StateReader& in);
 
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;

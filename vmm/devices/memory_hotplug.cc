@@ -43,6 +43,22 @@ uint32_t MemoryHotplug::pending() const {
       std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.inserting; }));
 }
 
+void MemoryHotplug::Save(StateWriter& out) const {
+  std::lock_guard lock(mutex_);
+  out.Put(static_cast<uint32_t>(slots_.size()));
+  for (const Slot& slot : slots_) out.Put(slot.inserting);
+  out.Put(selected_);
+}
+
+void MemoryHotplug::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  if (in.Get<uint32_t>() != slots_.size()) {
+    return in.Fail(InvalidArgument("another number of memory pieces than " + std::to_string(slots_.size())));
+  }
+  for (Slot& slot : slots_) in.Get(slot.inserting);
+  in.Get(selected_);
+}
+
 void MemoryHotplug::Read(uint64_t offset, std::span<uint8_t> data) {
   std::fill(data.begin(), data.end(), uint8_t{0});
   std::lock_guard lock(mutex_);

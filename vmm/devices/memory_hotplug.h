@@ -7,6 +7,8 @@
 
 #include "common/status.h"
 #include "vmm/bus/device.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 namespace berth::vmm {
 
@@ -30,6 +32,9 @@ class MemoryHotplug : public BusDevice {
   uint32_t free_slots() const;
   // Pieces that the guest has not looked at yet.
   uint32_t pending() const;
+  // The pieces themselves are those that it was made with.
+  void Save(StateWriter& out) const;
+  void Load(StateReader& in);
 
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace berth::vmm {
@@ -25,6 +26,29 @@ void PciHotplug::Insert(uint32_t segment, uint32_t slot) {
 void PciHotplug::RequestRemoval(uint32_t segment, uint32_t slot) {
   std::lock_guard lock(mutex_);
   segments_.at(segment).down |= 1u << slot;
+}
+
+void PciHotplug::Save(StateWriter& out) const {
+  std::lock_guard lock(mutex_);
+  out.Put(static_cast<uint32_t>(segments_.size()));
+  for (const Pending& pending : segments_) {
+    out.Put(pending.up);
+    out.Put(pending.down);
+  }
+  out.Put(selected_);
+}
+
+void PciHotplug::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  if (in.Get<uint32_t>() != segments_.size()) {
+    return in.Fail(
+        InvalidArgument("another number of PCI segments than " + std::to_string(segments_.size())));
+  }
+  for (Pending& pending : segments_) {
+    in.Get(pending.up);
+    in.Get(pending.down);
+  }
+  in.Get(selected_);
 }
 
 void PciHotplug::Read(uint64_t offset, std::span<uint8_t> data) {

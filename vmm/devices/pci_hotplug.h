@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "vmm/bus/device.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 namespace berth::vmm {
 
@@ -24,6 +26,8 @@ class PciHotplug : public BusDevice {
   // To be followed by a notification of the guest.
   void Insert(uint32_t segment, uint32_t slot);
   void RequestRemoval(uint32_t segment, uint32_t slot);
+  void Save(StateWriter& out) const;
+  void Load(StateReader& in);
 
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;
@@ -35,7 +39,7 @@ class PciHotplug : public BusDevice {
   };
 
   const std::function<void(uint32_t, uint32_t)> on_eject_;
-  std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards what follows
   std::vector<Pending> segments_;
   uint32_t selected_ = 0;
 };

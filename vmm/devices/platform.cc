@@ -58,12 +58,24 @@ void GedNotifier::Read(uint64_t, std::span<uint8_t> data) {
 }
 
 void PmTimer::Read(uint64_t offset, std::span<uint8_t> data) {
-  const uint64_t now = nanoseconds_();
+  const uint64_t now = nanoseconds_() + offset_;
   const uint64_t seconds = now / 1000000000;
   const uint64_t rest = now % 1000000000;
   const uint64_t ticks = seconds * layout::kPmTimerHz + rest * layout::kPmTimerHz / 1000000000;
   const uint64_t value = (ticks & 0xffffffff) >> 8 * std::min<uint64_t>(offset, 7);
   std::memcpy(data.data(), &value, std::min(data.size(), sizeof value));
+}
+
+void Rtc::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.Put(index_);
+  out.PutBytes(memory_);
+}
+
+void Rtc::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  index_ = in.Get<uint8_t>() & 0x7f;
+  in.GetExactly(memory_);
 }
 
 uint8_t Rtc::ReadRegister() const {

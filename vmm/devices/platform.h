@@ -11,6 +11,8 @@
 
 #include "vmm/bus/device.h"
 #include "vmm/bus/interrupts.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 // The small devices of the platform. Their places stand in vmm/bus/layout.h.
 namespace berth::vmm {
@@ -49,6 +51,8 @@ class GedNotifier : public BusDevice {
   explicit GedNotifier(std::unique_ptr<IrqLine> irq) : irq_(std::move(irq)) {}
   // Sets bits and interrupts the guest, for example Notify(layout::kGedPowerButton).
   void Notify(uint8_t bits);
+  void Save(StateWriter& out) { out.Put(pending_.load()); }
+  void Load(StateReader& in) { pending_ = in.Get<uint8_t>(); }
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t, std::span<const uint8_t>) override {}
 
@@ -64,9 +68,13 @@ class PmTimer : public BusDevice {
   explicit PmTimer(std::function<uint64_t()> nanoseconds) : nanoseconds_(std::move(nanoseconds)) {}
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t, std::span<const uint8_t>) override {}
+  // A loaded timer goes on from where the saved one was.
+  void Save(StateWriter& out) { out.Put(nanoseconds_() + offset_); }
+  void Load(StateReader& in) { offset_ = in.Get<uint64_t>() - nanoseconds_(); }
 
  private:
   std::function<uint64_t()> nanoseconds_;
+  uint64_t offset_ = 0;  // added to them, modulo 2^64
 };
 
 // MC146818 real-time clock: time of day in UTC, BCD, 24 hours, with the century at 0x32; the other 128 bytes
@@ -76,6 +84,8 @@ class Rtc : public BusDevice {
  public:
   // `now`: seconds since 1970 in UTC, thread-safe.
   explicit Rtc(std::function<time_t()> now) : now_(std::move(now)) {}
+  void Save(StateWriter& out);
+  void Load(StateReader& in);
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;
 

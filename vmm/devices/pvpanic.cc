@@ -26,7 +26,7 @@ class Register : public BusDevice {
   std::function<void(GuestPanic)> on_panic_;
 };
 
-class Pvpanic : public PciFunction {
+class Pvpanic : public PciFunction, private Stateful {
  public:
   explicit Pvpanic(std::function<void(GuestPanic)> on_panic)
       : bar_(std::make_shared<Register>(std::move(on_panic))) {
@@ -37,6 +37,12 @@ class Pvpanic : public PciFunction {
   void WriteConfig(uint32_t offset, std::span<const uint8_t> data) override { config_.Write(offset, data); }
   std::shared_ptr<BusDevice> BarDevice(uint32_t) override { return bar_; }
   void BarMoved(uint32_t, std::optional<uint64_t>) override {}
+  Stateful* stateful() override { return this; }
+
+  Status Suspend() override { return OkStatus(); }
+  void Resume() override {}
+  void Save(StateWriter& out) override { config_.Save(out); }
+  void Load(StateReader& in) override { config_.Load(in); }
 
  private:
   std::shared_ptr<Register> bar_;

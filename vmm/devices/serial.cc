@@ -1,6 +1,7 @@
 #include "vmm/devices/serial.h"
 
 #include <utility>
+#include <vector>
 
 namespace berth::vmm {
 namespace {
@@ -51,6 +52,29 @@ void Serial::Read(uint64_t offset, std::span<uint8_t> data) {
 void Serial::Write(uint64_t offset, std::span<const uint8_t> data) {
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < data.size(); ++i) WriteRegister(offset + i, data[i]);
+}
+
+void Serial::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.PutBytes(std::vector<uint8_t>(input_.begin(), input_.end()));
+  for (bool flag : {overrun_, transmit_pending_, line_high_, fifo_enabled_}) out.Put(flag);
+  for (uint8_t value : {interrupt_enable_, line_control_, modem_control_, scratch_}) out.Put(value);
+  out.Put(divisor_);
+}
+
+void Serial::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  const std::span<const uint8_t> input = in.GetBytes(kInputLimit);
+  input_.assign(input.begin(), input.end());
+  for (bool* flag : {&overrun_, &transmit_pending_, &line_high_, &fifo_enabled_}) in.Get(*flag);
+  for (uint8_t* value : {&interrupt_enable_, &line_control_, &modem_control_, &scratch_}) in.Get(*value);
+  interrupt_enable_ &= kEnableDefined;
+  modem_control_ &= kModemControlDefined;
+  in.Get(divisor_);
+  if (!in.ok()) return;
+  // The far end, a new one, has been asked for nothing yet.
+  input_refused_ = true;
+  UpdateLine();
 }
 
 size_t Serial::Receive(std::span<const uint8_t> data) {

@@ -8,6 +8,8 @@
 
 #include "vmm/bus/device.h"
 #include "vmm/bus/interrupts.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 
 namespace berth::vmm {
 
@@ -34,6 +36,9 @@ class Serial : public BusDevice {
 
   void Read(uint64_t offset, std::span<uint8_t> data) override;
   void Write(uint64_t offset, std::span<const uint8_t> data) override;
+
+  void Save(StateWriter& out);
+  void Load(StateReader& in);
 
   // Input for the guest. Returns how many bytes were taken; when fewer than given, SerialSink::InputRoom
   // tells when to go on.

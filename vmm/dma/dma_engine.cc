@@ -197,6 +197,11 @@ std::vector<DmaRun> DmaEngine::Mapped() const {
   return table_.runs();
 }
 
+std::vector<DmaRun> DmaEngine::MappedIn(uint64_t iova, uint64_t size) const {
+  std::lock_guard lock(mutex_);
+  return table_.Overlapping(iova, size);
+}
+
 uint64_t DmaEngine::mapped_bytes() const {
   std::lock_guard lock(mutex_);
   return table_.bytes();

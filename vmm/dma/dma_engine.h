@@ -48,6 +48,8 @@ class DmaEngine {
   Status Unmap(uint64_t iova, uint64_t size, PartialUnmap partial = PartialUnmap::kRefuse);
 
   std::vector<DmaRun> Mapped() const;
+  // The mappings that have at least one byte in the range, by address.
+  std::vector<DmaRun> MappedIn(uint64_t iova, uint64_t size) const;
   uint64_t mapped_bytes() const;
   std::optional<DmaRun> Find(uint64_t iova) const;
   // The first mapping that ends behind `iova`.

@@ -15,6 +15,7 @@ struct DmaRun {
   uint64_t iova = 0;
   uint64_t size = 0;
   uint8_t* host = nullptr;
+  bool readable = true;  // by devices
   bool writable = true;
   Kind kind = Kind::kMemory;
   // 0, or a power of two: parts that begin and end at multiples of it may be unmapped alone later. Mappings

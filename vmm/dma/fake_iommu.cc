@@ -22,13 +22,6 @@ struct FakeIommu::State {
     }
     return std::exchange(failure, std::nullopt)->second;
   }
-  uint64_t PinnedBytes() const {
-    uint64_t sum = 0;
-    for (const auto& [iova, mapping] : mappings) {
-      if (mapping.kind == DmaRun::Kind::kMemory) sum += mapping.size;
-    }
-    return sum;
-  }
   // The mapping that holds `iova`.
   std::map<uint64_t, Mapping>::iterator Find(uint64_t iova) {
     auto it = mappings.upper_bound(iova);
@@ -44,6 +37,7 @@ struct FakeIommu::State {
   const Options options;
   std::mutex mutex;  // guards what follows
   std::map<uint64_t, Mapping> mappings;
+  uint64_t pinned_bytes = 0;  // of mappings of memory
   std::optional<std::pair<uint32_t, int>> failure;
   uint64_t calls = 0;
   uint64_t faults = 0;
@@ -91,6 +85,7 @@ class Backend final : public DmaBackend {
     if (int error = s.NextFailure(); error != 0) return error;
     const uint64_t bits = run.iova | run.size | reinterpret_cast<uintptr_t>(run.host);
     if (run.size == 0 || bits % s.options.page_size != 0 || run.iova > UINT64_MAX - run.size) return EINVAL;
+    if (!run.readable && !run.writable) return EINVAL;
     auto next = s.mappings.upper_bound(run.iova);
     if (s.Find(run.iova) != s.mappings.end()) return EEXIST;
     if (next != s.mappings.end() && next->first < run.end()) return EEXIST;
@@ -99,10 +94,11 @@ class Backend final : public DmaBackend {
     if (!type1 && run.kind == DmaRun::Kind::kDevice) return EFAULT;
     auto allowed = [&run](const IovaRange& r) { return run.iova >= r.first && run.end() - 1 <= r.last; };
     if (std::none_of(s.options.ranges.begin(), s.options.ranges.end(), allowed)) return EINVAL;
-    if (run.kind == DmaRun::Kind::kMemory && run.size > s.options.memlock_bytes - s.PinnedBytes()) {
-      return ENOMEM;
+    if (run.kind == DmaRun::Kind::kMemory) {
+      if (run.size > s.options.memlock_bytes - s.pinned_bytes) return ENOMEM;
+      s.pinned_bytes += run.size;
     }
-    s.mappings[run.iova] = {run.size, run.host, run.writable, run.kind};
+    s.mappings[run.iova] = {run.size, run.host, run.readable, run.writable, run.kind};
     return 0;
   }
 
@@ -134,6 +130,9 @@ class Backend final : public DmaBackend {
     auto first = state_->mappings.lower_bound(iova);
     auto last = state_->mappings.lower_bound(end);
     const bool any = first != last;
+    for (auto it = first; it != last; ++it) {
+      if (it->second.kind == DmaRun::Kind::kMemory) state_->pinned_bytes -= it->second.size;
+    }
     state_->mappings.erase(first, last);
     return any;
   }
@@ -174,7 +173,7 @@ void FakeIommu::ForgetFailures() {
 uint8_t* FakeIommu::Translate(uint64_t iova, bool write) {
   std::lock_guard lock(state_->mutex);
   auto it = state_->Find(iova);
-  if (it == state_->mappings.end() || (write && !it->second.writable)) {
+  if (it == state_->mappings.end() || !(write ? it->second.writable : it->second.readable)) {
     ++state_->faults;
     return nullptr;
   }

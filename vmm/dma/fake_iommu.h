@@ -31,6 +31,7 @@ class FakeIommu {
   struct Mapping {
     uint64_t size;
     uint8_t* host;
+    bool readable;
     bool writable;
     DmaRun::Kind kind;
   };

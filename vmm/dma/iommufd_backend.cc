@@ -44,7 +44,8 @@ class IommufdBackend final : public DmaBackend {
   Status Map(const DmaRun& run) override {
     abi::IommuIoasMap map{};
     map.size = sizeof map;
-    map.flags = abi::kMapFixedIova | abi::kMapReadable | (run.writable ? abi::kMapWriteable : 0);
+    map.flags =
+        abi::kMapFixedIova | (run.readable ? abi::kMapReadable : 0) | (run.writable ? abi::kMapWriteable : 0);
     map.ioas_id = ioas_;
     map.user_va = reinterpret_cast<uintptr_t>(run.host);
     map.length = run.size;

@@ -14,8 +14,8 @@ std::vector<DmaRun> JoinRuns(std::vector<DmaRun> runs) {
     if (!joined.empty()) {
       DmaRun& last = joined.back();
       const bool continues = last.end() == run.iova && last.host + last.size == run.host;
-      if (continues && last.writable == run.writable && last.kind == run.kind &&
-          last.granule == run.granule) {
+      if (continues && last.readable == run.readable && last.writable == run.writable &&
+          last.kind == run.kind && last.granule == run.granule) {
         last.size += run.size;
         continue;
       }

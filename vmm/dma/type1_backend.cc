@@ -39,7 +39,7 @@ class Type1Backend final : public DmaBackend {
   Status Map(const DmaRun& run) override {
     vfio_iommu_type1_dma_map map{};
     map.argsz = sizeof map;
-    map.flags = VFIO_DMA_MAP_FLAG_READ | (run.writable ? VFIO_DMA_MAP_FLAG_WRITE : 0);
+    map.flags = (run.readable ? VFIO_DMA_MAP_FLAG_READ : 0) | (run.writable ? VFIO_DMA_MAP_FLAG_WRITE : 0);
     map.vaddr = reinterpret_cast<uintptr_t>(run.host);
     map.iova = run.iova;
     map.size = run.size;

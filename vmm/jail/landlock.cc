@@ -57,6 +57,8 @@ uint64_t AccessOf(PathRule::Use use) {
       return kReadDir | kMakeSock | kRemoveFile | kWriteFile | kReadFile;
     case PathRule::Use::kTemporary:
       return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile;
+    case PathRule::Use::kTree:
+      return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile | kMakeDir | kRemoveDir;
   }
   CHECK(false);
 }
@@ -111,11 +113,13 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
       {"/dev/kvm", Use::kReadWrite},  {"/dev/net/tun", Use::kReadWrite},
       {"/dev/vfio", Use::kReadWrite}, {"/dev/iommu", Use::kReadWrite},
       {"/dev/null", Use::kReadWrite}, {"/proc", Use::kRead},
-      {"/sys", Use::kRead},
+      {"/sys", Use::kRead},           {"/dev/userfaultfd", Use::kReadWrite},
   };
   const VmConfig& config = line.config;
-  if (line.has_vm) {
-    rules.push_back({config.kernel, Use::kRead});
+  if (line.has_vm || line.restore) {
+    if (!config.kernel.empty()) rules.push_back({config.kernel, Use::kRead});
+    if (config.firmware) rules.push_back({*config.firmware, Use::kRead});
+    if (config.igvm) rules.push_back({*config.igvm, Use::kRead});
     if (config.initramfs) rules.push_back({*config.initramfs, Use::kRead});
   }
   for (const MemoryZoneConfig& zone : config.memory_zones) {
@@ -123,8 +127,10 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
     rules.push_back(
         {*zone.file, IsFolder(*zone.file) ? Use::kTemporary : Use::kReadWrite, !IsFolder(*zone.file)});
   }
-  for (const DiskConfig& disk : config.disks)
-    rules.push_back({disk.path, disk.readonly ? Use::kRead : Use::kReadWrite});
+  // Connecting to a socket is not restricted by Landlock.
+  for (const DiskConfig& disk : config.disks) {
+    if (!disk.vhost_user) rules.push_back({disk.path, disk.readonly ? Use::kRead : Use::kReadWrite});
+  }
   if (!config.rng.empty()) rules.push_back({config.rng, Use::kRead});
   AddPort(config.serial, rules);
   AddPort(config.console, rules);
@@ -132,8 +138,12 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
   if (line.api_socket) rules.push_back({FolderOf(*line.api_socket), Use::kSockets});
   if (line.event_path) rules.push_back({*line.event_path, Use::kReadWrite, true});
   if (line.log_file) rules.push_back({*line.log_file, Use::kReadWrite, true});
-  for (const LandlockRule& rule : line.landlock_rules)
-    rules.push_back({rule.path, rule.write ? Use::kReadWrite : Use::kRead});
+  if (line.restore) rules.push_back({line.restore->directory, Use::kRead});
+  // In a folder that may be written to, files and folders may be made as well: core files and snapshots.
+  for (const LandlockRule& rule : line.landlock_rules) {
+    const Use write = IsFolder(rule.path) ? Use::kTree : Use::kReadWrite;
+    rules.push_back({rule.path, rule.write ? write : Use::kRead});
+  }
   return rules;
 }
 

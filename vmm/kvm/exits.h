@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <variant>
@@ -34,7 +35,33 @@ struct HaltExit {};
 struct ShutdownExit {};
 
 struct SystemEventExit {
-  uint32_t type = 0;  // KVM_SYSTEM_EVENT_*
+  uint32_t type = 0;             // KVM_SYSTEM_EVENT_*
+  std::vector<uint64_t> data{};  // of some types, registers of the guest
+};
+
+// A hypercall that KVM leaves to us (KvmVm::EnableMapGpaExits). `*result` reaches the guest with the next
+// Run.
+struct HypercallExit {
+  uint64_t number = 0;  // KVM_HC_*
+  std::array<uint64_t, 6> arguments{};
+  uint64_t* result = nullptr;
+};
+
+// The guest touched memory as the other kind, private or shared, than it is. It tries again with the next
+// Run.
+struct MemoryFaultExit {
+  uint64_t gpa = 0;
+  uint64_t size = 0;
+  bool is_private = false;  // what the guest meant
+  bool poisoned = false;    // the page has a memory error
+};
+
+// A TDVMCALL of a TDX guest that KVM leaves to us. `*result` (a status code of the GHCI) and what is written
+// to `data` reach the guest with the next Run.
+struct TdxExit {
+  uint64_t number = 0;  // sub-function
+  std::span<uint64_t> data{};
+  uint64_t* result = nullptr;
 };
 
 // The processor refused to enter the guest.
@@ -55,7 +82,8 @@ struct OtherExit {
   uint32_t reason = 0;  // KVM_EXIT_*
 };
 
-using VcpuExit = std::variant<PortExit, MmioExit, EoiExit, HaltExit, ShutdownExit, SystemEventExit,
-                              EntryFailureExit, InternalErrorExit, InterruptedExit, OtherExit>;
+using VcpuExit =
+    std::variant<PortExit, MmioExit, EoiExit, HaltExit, ShutdownExit, SystemEventExit, EntryFailureExit,
+                 InternalErrorExit, InterruptedExit, HypercallExit, MemoryFaultExit, TdxExit, OtherExit>;
 
 }  // namespace berth::vmm

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "vmm/kvm/fake_platform.h"
 #include "vmm/kvm/kvm.h"
 
 namespace berth::vmm {
@@ -39,7 +40,16 @@ enum class KvmCall {
   kGetLapic,
   kSetLapic,
   kTscKhz,
+  kSave,
+  kRestore,
+  kGetClock,
+  kSetClock,
   kRun,
+  kCreateGuestMemfd,
+  kSetPrivate,
+  kEnableMapGpaExits,
+  kVmCommand,
+  kVcpuCommand,
 };
 
 // One exit of a scripted guest. `data` is what the guest writes, or where the answer to its read lands: it is
@@ -52,11 +62,23 @@ struct ScriptedExit {
   static ScriptedExit In(uint16_t port, size_t bytes, uint8_t size = 1);
   static ScriptedExit MmioWrite(uint64_t address, std::vector<uint8_t> data);
   static ScriptedExit MmioRead(uint64_t address, size_t bytes);
+  // KVM_HC_MAP_GPA_RANGE; its result, as 8 bytes, is recorded like data.
+  static ScriptedExit MapGpa(uint64_t gpa, uint64_t pages, bool encrypted);
+  static ScriptedExit MemoryFault(uint64_t gpa, uint64_t size, bool is_private);
+  // The result is recorded as 8 bytes; `data` has up to five values.
+  static ScriptedExit TdVmCall(uint64_t number, std::vector<uint64_t> data);
 };
 
 // What a fake VM holds, for tests to look at. Guarded by the FakeKvm's mutex while vCPUs run.
 struct FakeVm {
+  VmType type = VmType::kDefault;
   std::map<uint32_t, MemorySlot> slots;
+  std::map<uint64_t, uint64_t> private_ranges;  // start -> end, none touches another
+  std::vector<uint64_t> guest_memfd_inodes;
+  bool map_gpa_exits = false;
+  // Whether all of the range is private, or none of it.
+  bool IsPrivate(uint64_t gpa, uint64_t size) const;
+  bool IsShared(uint64_t gpa, uint64_t size) const;
   std::optional<uint32_t> split_irqchip_pins;
   bool x2apic_ids = false;
   std::vector<GsiRoute> routes;
@@ -71,11 +93,15 @@ struct FakeVm {
   };
   std::vector<IoEvent> io_events;
   std::vector<int> vfio_files;
+  uint64_t clock = 0;
   struct Vcpu {
     std::vector<kvm_cpuid_entry2> cpuid;
     std::vector<kvm_msr_entry> msrs;
     VcpuState state{};
     kvm_lapic_state lapic{};
+    kvm_mp_state mp_state{};
+    std::vector<uint8_t> xsave;
+    kvm_vcpu_events events{};
     std::vector<std::vector<uint8_t>> completed;  // data of each served port or MMIO exit
   };
   std::map<uint32_t, Vcpu> vcpus;
@@ -94,6 +120,8 @@ class FakeKvm final : public Kvm {
   // As when the kernel finds a bug in its own state: every later call on existing VMs fails with EIO.
   void KillVms();
   void SetCapabilities(const KvmCapabilities& capabilities);
+  // What stands behind VMs of its type from now on; makes the type known.
+  void AddPlatform(std::shared_ptr<FakePlatform> platform);
   void SetSupportedCpuid(std::vector<kvm_cpuid_entry2> leaves);
   // Exits of the vCPU with this id in the next VM that is created, or the newest that exists.
   void Script(uint32_t vcpu, std::vector<ScriptedExit> exits);
@@ -104,7 +132,7 @@ class FakeKvm final : public Kvm {
 
   Result<KvmCapabilities> Probe() override;
   Result<std::vector<kvm_cpuid_entry2>> SupportedCpuid() override;
-  Result<std::unique_ptr<KvmVm>> CreateVm() override;
+  Result<std::unique_ptr<KvmVm>> CreateVm(VmType type = VmType::kDefault) override;
 
   struct State;
 

@@ -25,8 +25,17 @@ static_assert(sizeof(kvm_irq_routing_entry) == 48);
 
 inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, KvmTableHeader);
 inline constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, KvmTableHeader);
+inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, KvmTableHeader);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, KvmTableHeader);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, KvmTableHeader);
+// Of structures whose number has the size of their fixed part.
+inline constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, uint32_t);
+inline constexpr unsigned long kGetNestedState = _IOWR(KVMIO, 0xbe, uint8_t[128]);
+inline constexpr unsigned long kSetNestedState = _IOW(KVMIO, 0xbf, uint8_t[128]);
+// The kernel copies as much as the processor's extended state takes, whatever the structure says.
+inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, uint8_t[4096]);
+inline constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, uint8_t[4096]);
+inline constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, uint8_t[4096]);
 
 // Header and entries as the kernel wants them.
 template <class T>

@@ -1,6 +1,7 @@
 #include "vmm/kvm/linux_kvm.h"
 
 #include <fcntl.h>
+#include <linux/kvm_para.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "common/unique_fd.h"
+#include "vmm/kvm/confidential_abi.h"
 #include "vmm/kvm/kvm_tables.h"
 #include "vmm/kvm/linux_vcpu.h"
 
@@ -51,9 +53,11 @@ constexpr Requirement kRequired[] = {
 
 class LinuxVm final : public KvmVm {
  public:
-  LinuxVm(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}
+  LinuxVm(UniqueFd fd, const LinuxVcpuSizes& sizes, std::shared_ptr<const std::vector<uint32_t>> msrs)
+      : fd_(std::move(fd)), sizes_(sizes), msrs_(std::move(msrs)) {}
 
   Status SetMemorySlot(const MemorySlot& slot) override {
+    if (slot.guest_memfd >= 0) return SetPrivateSlot(slot);
     kvm_userspace_memory_region region{};
     region.slot = slot.slot;
     region.flags = slot.readonly ? KVM_MEM_READONLY : 0;
@@ -110,6 +114,17 @@ class LinuxVm final : public KvmVm {
     return IoEvent(address, size, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
   }
 
+  Result<uint64_t> GetClock() override {
+    kvm_clock_data clock{};
+    TRY(Call(KVM_GET_CLOCK, &clock, "KVM_GET_CLOCK"));
+    return clock.clock;
+  }
+  Status SetClock(uint64_t nanoseconds) override {
+    kvm_clock_data clock{};
+    clock.clock = nanoseconds;
+    return Call(KVM_SET_CLOCK, &clock, "KVM_SET_CLOCK");
+  }
+
   Status AddVfioFile(int file) override {
     std::lock_guard lock(vfio_mutex_);
     if (!vfio_.valid()) {
@@ -128,10 +143,52 @@ class LinuxVm final : public KvmVm {
   Result<std::unique_ptr<KvmVcpu>> CreateVcpu(uint32_t id) override {
     UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id)));
     if (!fd.valid()) return ErrnoStatus("KVM_CREATE_VCPU " + std::to_string(id), errno);
-    return OpenLinuxVcpu(std::move(fd), run_size_);
+    LinuxVcpuSizes sizes = sizes_;
+    // How large it is is the VM's to tell: features of the processor may be kept from a guest.
+    const int xsave = Ioctl(fd_.get(), KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+    if (xsave > static_cast<int>(sizes.xsave)) sizes.xsave = static_cast<size_t>(xsave);
+    return OpenLinuxVcpu(std::move(fd), sizes, msrs_);
+  }
+
+  Result<UniqueFd> CreateGuestMemfd(uint64_t size) override {
+    abi::CreateGuestMemfd create{};
+    create.size = size;
+    UniqueFd fd(Ioctl(fd_.get(), abi::kCreateGuestMemfd, &create));
+    if (!fd.valid()) return ErrnoStatus("KVM_CREATE_GUEST_MEMFD", errno);
+    return fd;
+  }
+
+  Status SetPrivate(Gpa gpa, uint64_t size, bool is_private) override {
+    abi::MemoryAttributes attributes{};
+    attributes.address = Raw(gpa);
+    attributes.size = size;
+    attributes.attributes = is_private ? abi::kAttributePrivate : 0;
+    return Call(abi::kSetMemoryAttributes, &attributes, "KVM_SET_MEMORY_ATTRIBUTES");
+  }
+
+  Status EnableMapGpaExits() override {
+    return Enable(KVM_CAP_EXIT_HYPERCALL, 1 << KVM_HC_MAP_GPA_RANGE, "KVM_CAP_EXIT_HYPERCALL");
+  }
+
+  // Not by Ioctl: a command that a signal interrupted may have done a part, and the caller goes on from
+  // there.
+  int LaunchCommand(unsigned long request, void* argument) override {
+    return ::ioctl(fd_.get(), request, argument) < 0 ? errno : 0;
   }
 
  private:
+  Status SetPrivateSlot(const MemorySlot& slot) {
+    abi::UserspaceMemoryRegion2 region{};
+    region.slot = slot.slot;
+    region.flags = abi::kMemGuestMemfd | (slot.readonly ? KVM_MEM_READONLY : 0);
+    region.guest_phys_addr = Raw(slot.gpa);
+    region.memory_size = slot.size;
+    region.userspace_addr = reinterpret_cast<uintptr_t>(slot.host);
+    region.guest_memfd_offset = slot.guest_memfd_offset;
+    region.guest_memfd = static_cast<uint32_t>(slot.guest_memfd);
+    return Call(abi::kSetUserMemoryRegion2, &region, "KVM_SET_USER_MEMORY_REGION2");
+  }
+
   template <class T>
   Status Call(unsigned long request, T argument, const char* name) {
     if (Ioctl(fd_.get(), request, argument) < 0) return ErrnoStatus(name, errno);
@@ -172,7 +229,8 @@ class LinuxVm final : public KvmVm {
   }
 
   UniqueFd fd_;
-  size_t run_size_;
+  const LinuxVcpuSizes sizes_;
+  const std::shared_ptr<const std::vector<uint32_t>> msrs_;
   std::mutex vfio_mutex_;  // guards vfio_
   UniqueFd vfio_;          // KVM's device for VFIO files, made with the first
 };
@@ -198,6 +256,12 @@ class LinuxKvm final : public Kvm {
     found.max_memory_slots = static_cast<uint32_t>(std::max(Check(KVM_CAP_NR_MEMSLOTS), 32));
     found.tsc_deadline_timer = Check(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
     found.x2apic_api = Check(KVM_CAP_X2APIC_API) > 0;
+    found.vm_types = Mask(abi::kCapVmTypes);
+    found.memory_attributes = Mask(abi::kCapMemoryAttributes);
+    found.exit_hypercalls = Mask(KVM_CAP_EXIT_HYPERCALL);
+    found.guest_memfd = Check(abi::kCapGuestMemfd) > 0;
+    found.memory_fault_exits = Check(abi::kCapMemoryFaultInfo) > 0;
+    found.user_memory2 = Check(abi::kCapUserMemory2) > 0;
     return found;
   }
 
@@ -211,16 +275,41 @@ class LinuxKvm final : public Kvm {
     return Internal("KVM_GET_SUPPORTED_CPUID gives more than 1024 leaves");
   }
 
-  Result<std::unique_ptr<KvmVm>> CreateVm() override {
+  Result<std::unique_ptr<KvmVm>> CreateVm(VmType type) override {
     int run_size = Ioctl(fd_.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
     if (run_size < static_cast<int>(sizeof(kvm_run))) return ErrnoStatus("KVM_GET_VCPU_MMAP_SIZE", errno);
-    UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VM, 0UL));
-    if (!fd.valid()) return ErrnoStatus("KVM_CREATE_VM", errno);
-    return std::unique_ptr<KvmVm>(std::make_unique<LinuxVm>(std::move(fd), static_cast<size_t>(run_size)));
+    UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VM, static_cast<unsigned long>(type)));
+    if (!fd.valid()) {
+      int error = errno;
+      const auto number = std::to_string(static_cast<uint64_t>(type));
+      return ErrnoStatus(type == VmType::kDefault ? "KVM_CREATE_VM" : "KVM_CREATE_VM of type " + number,
+                         error);
+    }
+    LinuxVcpuSizes sizes;
+    sizes.run = static_cast<size_t>(run_size);
+    sizes.nested = static_cast<size_t>(std::max(Check(KVM_CAP_NESTED_STATE), 0));
+    TRY_ASSIGN(auto msrs, MsrIndices());
+    return std::unique_ptr<KvmVm>(std::make_unique<LinuxVm>(std::move(fd), sizes, std::move(msrs)));
   }
 
  private:
+  // The registers that KVM_GET_MSRS knows.
+  Result<std::shared_ptr<const std::vector<uint32_t>>> MsrIndices() {
+    for (uint32_t room = 256; room <= 4096; room *= 2) {
+      auto list = std::make_shared<std::vector<uint32_t>>(room + 1);
+      list->front() = room;
+      if (Ioctl(fd_.get(), kGetMsrIndexList, list->data()) == 0) {
+        const uint32_t count = std::min(list->front(), room);
+        list->erase(list->begin());
+        list->resize(count);
+        return std::shared_ptr<const std::vector<uint32_t>>(std::move(list));
+      }
+      if (errno != E2BIG) return ErrnoStatus("KVM_GET_MSR_INDEX_LIST", errno);
+    }
+    return Internal("KVM_GET_MSR_INDEX_LIST gives more than 4096 registers");
+  }
   int Check(int capability) { return Ioctl(fd_.get(), KVM_CHECK_EXTENSION, capability); }
+  uint64_t Mask(int capability) { return static_cast<uint64_t>(std::max(Check(capability), 0)); }
 
   UniqueFd fd_;
 };

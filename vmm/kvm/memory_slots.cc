@@ -4,7 +4,8 @@
 
 namespace berth::vmm {
 
-Result<uint32_t> MemorySlots::Add(Gpa gpa, uint64_t size, uint8_t* host, bool readonly) {
+Result<uint32_t> MemorySlots::Add(Gpa gpa, uint64_t size, uint8_t* host, bool readonly, int guest_memfd,
+                                  uint64_t offset) {
   std::lock_guard lock(mutex_);
   uint32_t number = 0;  // the lowest that is free
   for (const auto& [taken, slot] : slots_) {
@@ -14,7 +15,7 @@ Result<uint32_t> MemorySlots::Add(Gpa gpa, uint64_t size, uint8_t* host, bool re
   if (number >= count_) {
     return ResourceExhausted("all of KVM's " + std::to_string(count_) + " memory slots are taken");
   }
-  const MemorySlot slot{number, gpa, size, host, readonly};
+  const MemorySlot slot{number, gpa, size, host, readonly, guest_memfd, offset};
   TRY(vm_.SetMemorySlot(slot));
   slots_.emplace(number, slot);
   return number;

@@ -18,8 +18,9 @@ class MemorySlots {
   MemorySlots& operator=(const MemorySlots&) = delete;
 
   // Makes [gpa, gpa + size) the memory at `host`. Returns the slot. kResourceExhausted when none is free,
-  // else KVM's error.
-  Result<uint32_t> Add(Gpa gpa, uint64_t size, uint8_t* host, bool readonly = false);
+  // else KVM's error. `guest_memfd`: where its private pages come from, from `offset` on; -1: it has none.
+  Result<uint32_t> Add(Gpa gpa, uint64_t size, uint8_t* host, bool readonly = false, int guest_memfd = -1,
+                       uint64_t offset = 0);
   // kNotFound for a slot that Add has not returned.
   Status Remove(uint32_t slot);
   uint32_t used() const;

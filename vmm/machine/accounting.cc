@@ -4,7 +4,9 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
+
+#include "common/words.h"
+#include "vmm/config/resolved_machine.h"
 
 namespace berth::vmm {
 namespace {
@@ -25,23 +27,22 @@ struct Mapping {
   std::map<uint32_t, uint64_t> pages;
 };
 
-std::optional<Mapping> ReadLine(const std::string& line) {
-  std::istringstream words(line);
-  std::string word;
-  if (!(words >> word)) return std::nullopt;
-  const auto address = Number(word, 16);
+std::optional<Mapping> ReadLine(std::string_view line) {
+  const auto first = NextWord(line);
+  if (!first) return std::nullopt;
+  const auto address = Number(*first, 16);
   if (!address) return std::nullopt;
   Mapping mapping;
   mapping.address = *address;
   constexpr std::string_view kPageSize = "kernelpagesize_kB=";
-  while (words >> word) {
-    const size_t equals = word.find('=');
-    if (equals == std::string::npos) continue;
-    const auto value = Number(std::string_view(word).substr(equals + 1));
+  while (const auto word = NextWord(line)) {
+    const size_t equals = word->find('=');
+    if (equals == std::string_view::npos) continue;
+    const auto value = Number(word->substr(equals + 1));
     if (!value) continue;
-    if (word.starts_with(kPageSize)) mapping.page_size = *value << 10;
-    if (word[0] != 'N') continue;
-    if (const auto node = Number(std::string_view(word).substr(1, equals - 1))) {
+    if (word->starts_with(kPageSize)) mapping.page_size = *value << 10;
+    if (word->front() != 'N') continue;
+    if (const auto node = Number(word->substr(1, equals - 1))) {
       mapping.pages[static_cast<uint32_t>(*node)] += *value;
     }
   }
@@ -52,9 +53,8 @@ std::optional<Mapping> ReadLine(const std::string& line) {
 
 MemoryAccount CountMemory(std::string_view numa_maps, const std::vector<MemoryRegionFacts>& regions) {
   MemoryAccount account;
-  std::istringstream lines{std::string(numa_maps)};
-  for (std::string line; std::getline(lines, line);) {
-    const std::optional<Mapping> mapping = ReadLine(line);
+  while (const auto line = NextLine(numa_maps)) {
+    const std::optional<Mapping> mapping = ReadLine(*line);
     if (!mapping) continue;
     auto region = std::find_if(regions.begin(), regions.end(), [&](const MemoryRegionFacts& candidate) {
       return mapping->address >= candidate.host_address &&
@@ -76,7 +76,48 @@ MemoryAccount CountMemory(std::string_view numa_maps, const std::vector<MemoryRe
   return account;
 }
 
-std::string AccountJson(const MemoryAccount& account) {
+namespace {
+
+Json NodesJson(const std::map<uint32_t, uint64_t>& nodes) {
+  Json list = Json::array();
+  for (const auto& [node, bytes] : nodes) list.push_back({{"node", node}, {"bytes", bytes}});
+  return list;
+}
+
+Json ConfidentialJson(const PrivateAccount& account, const ConfidentialFacts& facts) {
+  Json json = {{"private", facts.private_bytes}, {"shared", facts.shared_bytes}};
+  if (account.unknown.empty()) {
+    json["private_nodes"] = NodesJson(account.nodes);
+  } else {
+    json["private_nodes_unknown"] = account.unknown;
+  }
+  json["swiotlb"] = {{"bytes", facts.bounce_bytes},
+                     {"node", facts.bounce_node ? Json(*facts.bounce_node) : Json()}};
+  return json;
+}
+
+// The proof for private memory; adds to `mismatches`.
+Json PrivateJson(const PrivateAccount& account, const ConfidentialFacts& facts,
+                 std::vector<std::string>& mismatches) {
+  if (!account.unknown.empty()) return {{"known", false}, {"reason", account.unknown}};
+  uint64_t anywhere = facts.private_bytes;
+  for (const auto& [node, bytes] : facts.private_by_node) anywhere -= std::min(anywhere, bytes);
+  for (const auto& [node, bytes] : account.nodes) {
+    const auto bound = facts.private_by_node.find(node);
+    const uint64_t wanted = bound == facts.private_by_node.end() ? 0 : bound->second;
+    if (bytes <= wanted + anywhere + account.slack) continue;
+    mismatches.push_back("host node " + std::to_string(node) + " has " + std::to_string(bytes) +
+                         " bytes of private memory, its zones have " + std::to_string(wanted));
+  }
+  return {{"known", true},
+          {"nodes", NodesJson(account.nodes)},
+          {"wanted", NodesJson(facts.private_by_node)},
+          {"anywhere", anywhere}};
+}
+
+}  // namespace
+
+std::string AccountJson(const MemoryAccount& account, const VmFacts& facts) {
   Json json = {{"nodes", Json::array()}};
   NodeBytes total;
   for (const auto& [node, bytes] : account.nodes) {
@@ -89,6 +130,9 @@ std::string AccountJson(const MemoryAccount& account) {
     total.vmm += bytes.vmm;
   }
   json["total"] = {{"guest_ram", total.guest_ram}, {"guest_huge", total.guest_huge}, {"vmm", total.vmm}};
+  if (account.confidential && facts.confidential) {
+    json["confidential"] = ConfidentialJson(*account.confidential, *facts.confidential);
+  }
   return json.dump();
 }
 
@@ -119,7 +163,7 @@ std::string PlacementJson(const VmConfig& config, const VmFacts& facts, const Me
     const CpuSet cpus = allowed(vcpu.tid);
     Json entry = {{"id", vcpu.id}, {"tid", vcpu.tid}, {"allowed_cpus", cpus.ToString()}};
     for (const NumaConfig& node : config.numa) {
-      if (!node.cpus.Contains(vcpu.id)) continue;
+      if (!CpusOfNode(config, node).Contains(vcpu.id)) continue;
       entry["guest_numa_id"] = node.guest_numa_id;
       for (const std::string& zone : node.memory_zones) {
         const auto host = wanted[zone];
@@ -133,6 +177,9 @@ std::string PlacementJson(const VmConfig& config, const VmFacts& facts, const Me
       }
     }
     json["vcpus"].push_back(std::move(entry));
+  }
+  if (account.confidential && facts.confidential) {
+    json["private"] = PrivateJson(*account.confidential, *facts.confidential, mismatches);
   }
   json["placed"] = mismatches.empty();
   json["mismatches"] = mismatches;

@@ -7,6 +7,7 @@
 #include "vmm/bus/layout.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate.h"
+#include "vmm/machine/intel_iommu.h"
 
 namespace berth::vmm {
 namespace {
@@ -65,6 +66,26 @@ void AddMemory(const VmConfig& config, const GuestMemory& memory, const HostPerf
   }
 }
 
+// Who is behind the virtual IOMMU: each device that is said to be, and whatever is or comes into the segments
+// that are its own.
+acpi::AcpiIommu DescribeIommu(const VmConfig& config, const PciPlace& own, const DevicePlaces& places) {
+  acpi::AcpiIommu iommu;
+  iommu.segment = static_cast<uint16_t>(own.segment);
+  iommu.slot = static_cast<uint8_t>(own.slot);
+  constexpr uint16_t kLastOfBus = 0xff;
+  const CpuSet& whole = config.platform.iommu_segments;
+  for (uint32_t segment : whole.ToVector()) {
+    iommu.endpoints.push_back({static_cast<uint16_t>(segment), 0, kLastOfBus});
+  }
+  for (const std::string& id : DevicesBehindIommu(config)) {
+    auto place = places.find(id);
+    if (place == places.end() || whole.Contains(place->second.segment)) continue;
+    const uint16_t function = place->second.function();
+    iommu.endpoints.push_back({static_cast<uint16_t>(place->second.segment), function, function});
+  }
+  return iommu;
+}
+
 }  // namespace
 
 std::vector<SegmentWindows> WindowsFor(const VmConfig& config, const GuestMemory& memory,
@@ -100,7 +121,7 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
     vcpu.apic_id = topology.vcpus[id].apic_id;
     vcpu.present = id < config.cpus.boot;
     for (const NumaConfig& node : config.numa) {
-      if (node.cpus.Contains(id)) vcpu.node = node.guest_numa_id;
+      if (CpusOfNode(config, node).Contains(id)) vcpu.node = node.guest_numa_id;
     }
     input.vcpus.push_back(vcpu);
   }
@@ -112,6 +133,17 @@ acpi::AcpiInput BuildAcpiInput(const VmConfig& config, const CpuTopology& topolo
     if (place == places.end()) continue;  // it was unplugged before this boot
     input.initiators.push_back({node.guest_numa_id, static_cast<uint16_t>(place->second.segment),
                                 static_cast<uint8_t>(place->second.slot)});
+  }
+  if (auto own = places.find(kIommuId); own != places.end()) {
+    input.iommu = DescribeIommu(config, own->second, places);
+  }
+  if (config.platform.iommu_model == IommuModel::kIntel) {
+    acpi::AcpiVtd& units = input.vtd.emplace();
+    units.address_bits = physical_bits;
+    units.io_apic_source = vtd::kIoApicSource;
+    for (const ResolvedSegment& segment : resolved.segments) {
+      units.units.push_back({static_cast<uint16_t>(segment.number), IntelIommu::RegistersOf(segment.number)});
+    }
   }
   for (const SegmentWindows& windows : WindowsFor(config, memory, physical_bits)) {
     acpi::AcpiPciSegment segment;

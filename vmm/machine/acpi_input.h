@@ -26,6 +26,8 @@ std::vector<SegmentWindows> WindowsFor(const VmConfig& config, const GuestMemory
 
 // Where a device with an id sits.
 using DevicePlaces = std::map<std::string, PciPlace>;
+// The virtual IOMMU's id.
+inline constexpr char kIommuId[] = "iommu0";
 
 // What the ACPI tables tell of the machine: vCPUs and memory with their guest nodes, distances, PCI segments,
 // devices that are nodes, and what can be plugged. `host`: how fast host nodes are.

@@ -5,15 +5,20 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/swiotlb.h"
+#include "vmm/boot/elf_kernel.h"
 #include "vmm/boot/image_source.h"
 #include "vmm/boot/pvh_loader.h"
 #include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
 #include "vmm/config/resolved_machine.h"
+#include "vmm/config/validate.h"
 #include "vmm/machine/acpi_input.h"
 #include "vmm/memory/prefault.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
+#include "vmm/vhost_user/block.h"
+#include "vmm/vhost_user/net.h"
 #include "vmm/virtio/block.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/disk_file.h"
@@ -52,6 +57,14 @@ CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
   return {};
 }
 
+// The number of an endpoint behind the IOMMU, as the VIOT tells it to the guest.
+uint32_t EndpointAt(const PciPlace& place) {
+  return place.segment << 16 | place.function();
+}
+PciPlace PlaceOf(uint32_t endpoint) {
+  return {endpoint >> 16, (endpoint & 0xffff) >> 3};
+}
+
 // The console's far end is what a serial port's is.
 class BackendSink final : public ConsoleSink {
  public:
@@ -81,14 +94,27 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddPlatformDevices());
   TRY(board->AddPci());
   TRY(board->AddHotplugControllers());
+  TRY(board->AddIommu());
+  if (parts.saved != nullptr) {
+    StateReader places = parts.saved->GetPart("places", 1);
+    board->saved_places_ = PciTopology::LoadPlaces(places);
+    parts.saved->Leave(places);
+    TRY(parts.saved->status());
+  }
   TRY(board->AddVirtioDevices());
   TRY(board->AddAssignedDevices());
-  TRY(board->CreateVcpus());
+  if (parts.saved == nullptr) {
+    TRY(board->CreateVcpus());
+  } else {
+    TRY(board->RestoreVcpus(*parts.saved));
+    TRY(board->Load(*parts.saved));
+  }
   return board;
 }
 
 Board::~Board() {
   Stop();
+  if (confidential_ != nullptr && parts_.assigned != nullptr) parts_.assigned->StopFollowing();
 }
 
 void Board::Run() {
@@ -110,13 +136,21 @@ void Board::PressPowerButton() {
 }
 
 Status Board::CreateVm() {
-  TRY_ASSIGN(vm_, parts_.kvm->CreateVm());
+  const VmType type =
+      parts_.confidential == nullptr ? VmType::kDefault : parts_.confidential->launch->vm_type();
+  TRY_ASSIGN(vm_, parts_.kvm->CreateVm(type));
   TRY(vm_->ReservePages(Gpa{layout::kKvmTss}, Gpa{layout::kKvmIdentityMap}));
   TRY(vm_->EnableSplitIrqchip(layout::kIoApicPins));
   if (capabilities_.x2apic_api) TRY(vm_->EnableX2apicIds());
   slots_ = std::make_unique<MemorySlots>(*vm_, capabilities_.max_memory_slots);
-  ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_);
+  if (parts_.confidential != nullptr) {
+    TRY_ASSIGN(confidential_,
+               ConfidentialGuest::Create(*vm_, *parts_.memory, *parts_.confidential, *parts_.config));
+  }
+  ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_,
+                                  confidential_ == nullptr ? nullptr : &confidential_->files());
   TRY(ram_->MapAll());
+  if (confidential_ != nullptr) TRY(confidential_->Start(*slots_));
   routes_ = std::make_unique<InterruptRoutes>(*vm_, layout::kIoApicPins);
   io_events_ = std::make_unique<KvmIoEvents>(*vm_);
   return OkStatus();
@@ -125,7 +159,9 @@ Status Board::CreateVm() {
 Status Board::AddPlatformDevices() {
   ioapic_sink_ = std::make_unique<KvmIoApicSink>(*vm_, *routes_);
   ioapic_ = std::make_shared<IoApic>(*ioapic_sink_);
-  TRY(mmio_.Insert(layout::kIoApicBase, layout::kIoApicSize, ioapic_, "ioapic"));
+  const bool remapped = parts_.config->platform.iommu_model == IommuModel::kIntel;
+  TRY(mmio_.Insert(layout::kIoApicBase, remapped ? layout::kIoApicSizeWithEoi : layout::kIoApicSize, ioapic_,
+                   "ioapic"));
 
   ged_ = std::make_shared<GedNotifier>(ConnectPin(ioapic_, layout::kGedIrq));
   const uint64_t platform = layout::PlatformAreaBase(physical_bits_);
@@ -135,10 +171,10 @@ Status Board::AddPlatformDevices() {
                     "i8042"));
   TRY(ports_.Insert(layout::kAcpiPortBase, layout::kAcpiPortSize,
                     std::make_shared<AcpiPower>(events_.on_power_off, events_.on_reset), "acpi-power"));
-  TRY(ports_.Insert(layout::kPmTimerPort, layout::kPmTimerPortSize,
-                    std::make_shared<PmTimer>(MonotonicNanoseconds), "pm-timer"));
-  TRY(ports_.Insert(layout::kRtcPort, layout::kRtcPortSize,
-                    std::make_shared<Rtc>([] { return ::time(nullptr); }), "rtc"));
+  pm_timer_ = std::make_shared<PmTimer>(MonotonicNanoseconds);
+  TRY(ports_.Insert(layout::kPmTimerPort, layout::kPmTimerPortSize, pm_timer_, "pm-timer"));
+  rtc_ = std::make_shared<Rtc>([] { return ::time(nullptr); });
+  TRY(ports_.Insert(layout::kRtcPort, layout::kRtcPortSize, rtc_, "rtc"));
   if (parts_.serial != nullptr) {
     // The backend outlives the board; the port must not own it.
     std::shared_ptr<SerialSink> sink(std::shared_ptr<void>(), parts_.serial);
@@ -155,10 +191,86 @@ Status Board::AddPci() {
     segments.push_back({windows.mmio32, windows.mmio64});
   }
   const uint64_t platform = layout::PlatformAreaBase(physical_bits_);
-  TRY_ASSIGN(
-      pci_, PciTopology::Create(segments, mmio_, ports_, platform + layout::kPciHotplugOffset,
-                                {[ged = ged_] { ged->Notify(layout::kGedPci); }, events_.on_device_removed}));
+  PciTopology::Events events;
+  events.notify_guest = [ged = ged_] { ged->Notify(layout::kGedPci); };
+  events.on_removed = events_.on_device_removed;
+  events.on_left = [this](const PciPlace& place) {
+    if (intel_iommu_ != nullptr) intel_iommu_->Left(place);
+    if (iommu_domains_ != nullptr) iommu_domains_->RemoveEndpoint(EndpointAt(place));
+  };
+  TRY_ASSIGN(pci_, PciTopology::Create(segments, mmio_, ports_, platform + layout::kPciHotplugOffset,
+                                       std::move(events)));
   return OkStatus();
+}
+
+Status Board::AddIommu() {
+  if (!HasIommu(*parts_.config)) return OkStatus();
+  iommu_domains_ = std::make_unique<IommuDomains>();
+  if (parts_.config->platform.iommu_model == IommuModel::kIntel) return AddIntelIommu();
+  const uint32_t width = parts_.config->platform.iommu_address_width.value_or(64);
+  uint64_t last = width >= 64 ? UINT64_MAX : (uint64_t{1} << width) - 1;
+  if (parts_.assigned != nullptr) last = std::min(last, parts_.assigned->LastIommuAddress());
+  iommu_ = std::make_shared<VirtioIommu>(*iommu_domains_, last, *parts_.loop,
+                                         [tell = events_.on_iommu_fault](const IommuFault& fault) {
+                                           if (tell) tell(PlaceOf(fault.endpoint), fault);
+                                         });
+  TRY(AddVirtio(iommu_, kIommuId));
+  return OkStatus();
+}
+
+Status Board::AddIntelIommu() {
+  const uint64_t last = parts_.assigned != nullptr ? parts_.assigned->LastIommuAddress() : UINT64_MAX;
+  IntelIommu::Parts parts;
+  TRY_ASSIGN(parts.address_width, ChooseIntelWidth(parts_.config->platform, last));
+  parts.domains = iommu_domains_.get();
+  parts.memory = parts_.memory;
+  parts.interrupts = routes_.get();
+  parts.vm = vm_.get();
+  parts.ioapic = ioapic_;
+  parts.physical_bits = physical_bits_;
+  parts.extended_interrupts = capabilities_.x2apic_api;
+  parts.on_fault = [tell = events_.on_iommu_fault](const IommuFault& fault) {
+    if (tell) tell(PlaceOf(fault.endpoint), fault);
+  };
+  TRY_ASSIGN(intel_iommu_, IntelIommu::Create(parts, parts_.config->platform.num_pci_segments, mmio_));
+  LOG(kInfo, "intel_iommu",
+      {{"units", intel_iommu_->segments()},
+       {"address_width", parts.address_width},
+       {"extended_interrupts", parts.extended_interrupts}});
+  return OkStatus();
+}
+
+std::shared_ptr<MsiController> Board::InterruptsOf(uint32_t segment) {
+  if (intel_iommu_ != nullptr) {
+    if (auto interrupts = intel_iommu_->MakeInterrupts(segment)) return interrupts;
+  }
+  return {std::shared_ptr<void>(), routes_.get()};  // the board's own
+}
+
+Status Board::JoinIommu(const PciPlace& place, std::shared_ptr<IommuEndpoint> endpoint) {
+  if (intel_iommu_ != nullptr) {
+    const std::vector<IovaRange> reserved = endpoint->Reserved();
+    const uint64_t last = (uint64_t{1} << intel_iommu_->address_width()) - 1;
+    if (!reserved.empty() && reserved.back().last == UINT64_MAX && reserved.back().first <= last) {
+      return FailedPrecondition(
+          "the host's IOMMU maps addresses up to " + std::to_string(reserved.back().first - 1) +
+              " for the device, the guest's has " + std::to_string(intel_iommu_->address_width()) + " bits",
+          "iommu", "start the VM with --platform iommu_address_width=39");
+    }
+  }
+  TRY(iommu_domains_->AddEndpoint(EndpointAt(place), std::move(endpoint)));
+  if (intel_iommu_ != nullptr) intel_iommu_->Joined(place);
+  return OkStatus();
+}
+
+Status Board::CheckHotplugBehindIommu(uint32_t segment, bool behind_iommu) const {
+  if (intel_iommu_ != nullptr) return OkStatus();  // the guest expects it of each device
+  if (!behind_iommu || parts_.config->platform.iommu_segments.Contains(segment)) return OkStatus();
+  return FailedPrecondition(
+      "a device that is added to a running guest is behind the IOMMU only on a PCI "
+      "segment that is so as a whole, not on segment " +
+          std::to_string(segment),
+      "iommu", "--platform iommu_segments names such segments when the VM is created");
 }
 
 Status Board::AddHotplugControllers() {
@@ -174,15 +286,62 @@ Status Board::AddHotplugControllers() {
                       "memory-hotplug");
 }
 
+Result<PciPlace> Board::AddFunction(std::shared_ptr<PciFunction> function, const std::string& id,
+                                    uint32_t segment, std::shared_ptr<MsiController> interrupts) {
+  if (intel_iommu_ != nullptr && interrupts != nullptr) {
+    function = IntelIommu::Keep(std::move(function), interrupts);
+    TRY_ASSIGN(const PciPlace place, pci_->Add(std::move(function), id, segment));
+    IntelIommu::Placed(*interrupts, place);
+    return place;
+  }
+  if (parts_.saved == nullptr) return pci_->Add(std::move(function), id, segment);
+  auto place = saved_places_.find(id);
+  if (place == saved_places_.end() || place->second.segment != segment) {
+    return InvalidArgument("device " + id + " is not in PCI segment " + std::to_string(segment) +
+                           " of the snapshot");
+  }
+  const uint32_t slot = place->second.slot;
+  saved_places_.erase(place);
+  return pci_->Add(std::move(function), id, segment, slot);
+}
+
 Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id,
-                                  uint32_t segment) {
-  TRY_ASSIGN(auto transport, VirtioPciTransport::Create(device, *parts_.memory, *routes_, *io_events_));
-  TRY_ASSIGN(const PciPlace place, pci_->Add(std::move(transport), id, segment));
+                                  uint32_t segment, bool behind_iommu) {
+  std::shared_ptr<VirtioEndpoint> endpoint;
+  if (behind_iommu) {
+    endpoint = std::make_shared<VirtioEndpoint>(
+        *iommu_domains_, *parts_.memory,
+        [iommu = iommu_.get(), intel = intel_iommu_.get()](const IommuFault& fault) {
+          if (intel != nullptr) return intel->Report(fault);
+          iommu->Report(fault);
+        });
+  }
+  const std::shared_ptr<MsiController> interrupts = InterruptsOf(segment);
+  TRY_ASSIGN(auto transport,
+             VirtioPciTransport::Create(device, *parts_.memory, *interrupts, *io_events_, endpoint,
+                                        /*restricted=*/confidential_ != nullptr));
+  TRY_ASSIGN(const PciPlace place, AddFunction(std::move(transport), id, segment, interrupts));
+  if (endpoint != nullptr) {
+    // Until now nothing was translated for it.
+    CHECK(JoinIommu(place, endpoint).ok());
+    endpoint->SetId(EndpointAt(place));
+  }
   devices_.emplace(id, std::move(device));
   return place;
 }
 
 Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
+  if (disk.vhost_user) {
+    VhostUserBlock::Options options;
+    options.id = disk.id;
+    options.socket = *disk.vhost_socket;
+    options.queues = static_cast<uint16_t>(disk.num_queues);
+    options.queue_size = static_cast<uint16_t>(disk.queue_size);
+    options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
+    auto device = VhostUserBlock::Create(options);
+    if (!device.has_value()) return std::move(device).error().WithField("disk " + disk.id);
+    return AddVirtio(*std::move(device), disk.id, disk.pci_segment);
+  }
   Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
   if (!file.has_value()) return std::move(file).error().WithField("disk " + disk.id);
   VirtioBlock::Options options;
@@ -191,19 +350,34 @@ Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   options.queues = static_cast<uint16_t>(disk.num_queues);
   options.queue_size = static_cast<uint16_t>(disk.queue_size);
   options.limits = SettingsOf(disk.limits);
+  options.io_uring = disk.io_uring;
   options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
   TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
-  return AddVirtio(std::move(device), disk.id, disk.pci_segment);
+  return AddVirtio(std::move(device), disk.id, disk.pci_segment, disk.iommu);
 }
 
 Result<PciPlace> Board::AddNet(const NetPort& net) {
-  TRY_ASSIGN(Tap tap, net.ShareTap());
+  if (net.vhost_socket) {
+    VhostUserNet::Options options;
+    options.id = net.id;
+    options.socket = *net.vhost_socket;
+    options.pairs = static_cast<uint16_t>(net.pairs);
+    options.queue_size = static_cast<uint16_t>(net.queue_size);
+    if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
+    options.cpus = CpusNearSegment(*parts_.config, net.pci_segment);
+    auto device = VhostUserNet::Create(options, net.mac);
+    if (!device.has_value()) return std::move(device).error().WithField("net " + net.id);
+    return AddVirtio(*std::move(device), net.id, net.pci_segment);
+  }
+  TRY_ASSIGN(std::vector<Tap> taps, net.ShareTaps());
   VirtioNet::Options options;
+  options.id = net.id;
+  options.cpus = CpusNearSegment(*parts_.config, net.pci_segment);
   if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
   options.queue_size = static_cast<uint16_t>(net.queue_size);
   options.limits = SettingsOf(net.limits);
-  TRY_ASSIGN(auto device, VirtioNet::Create(std::move(tap), net.mac, *parts_.loop, options));
-  return AddVirtio(std::move(device), net.id, net.pci_segment);
+  TRY_ASSIGN(auto device, VirtioNet::Create(std::move(taps), net.mac, *parts_.loop, options));
+  return AddVirtio(std::move(device), net.id, net.pci_segment, net.iommu);
 }
 
 Status Board::AddVirtioDevices() {
@@ -213,7 +387,7 @@ Status Board::AddVirtioDevices() {
   if (!config.rng.empty()) {
     Result<std::shared_ptr<VirtioRng>> device = VirtioRng::Open(config.rng, *parts_.loop);
     if (!device.has_value()) return std::move(device).error().WithField("rng");
-    TRY(AddVirtio(*std::move(device), "rng0"));
+    TRY(AddVirtio(*std::move(device), "rng0", 0, config.rng_iommu));
   }
   TRY(AddPlainDevices());
   return AddMemoryDevices();
@@ -224,7 +398,7 @@ Status Board::AddPlainDevices() {
   if (parts_.console != nullptr) TRY(AddConsole());
   if (config.vsock.has_value()) {
     TRY_ASSIGN(auto vsock, VirtioVsock::Create(config.vsock->cid, config.vsock->socket, *parts_.loop));
-    TRY(AddVirtio(std::move(vsock), config.vsock->id, config.vsock->pci_segment));
+    TRY(AddVirtio(std::move(vsock), config.vsock->id, config.vsock->pci_segment, config.vsock->iommu));
   }
   if (config.balloon.has_value()) {
     balloon_ = VirtioBalloon::Create(
@@ -232,7 +406,7 @@ Status Board::AddPlainDevices() {
         *parts_.loop);
     TRY(AddVirtio(balloon_, "balloon0"));
   }
-  if (config.pvpanic) TRY(pci_->Add(MakePvpanic(events_.on_panic), "pvpanic0", 0));
+  if (config.pvpanic) TRY(AddFunction(MakePvpanic(events_.on_panic), "pvpanic0", 0));
   return OkStatus();
 }
 
@@ -255,7 +429,10 @@ Status Board::AddMemoryDevices() {
   const std::map<uint32_t, uint32_t> domains = acpi::ProximityDomains(ids);
   for (const MemoryRegion& area : parts_.memory->hotplug_areas()) {
     // A guest that starts knows nothing of what an earlier one had: it plugs again what it wants.
-    for (const PlugMap::Run& run : area.plug->Runs()) TRY(ram_->Unplug(area, run.offset, run.length));
+    for (const PlugMap::Run& run :
+         parts_.saved == nullptr ? area.plug->Runs() : std::vector<PlugMap::Run>()) {
+      TRY(ram_->Unplug(area, run.offset, run.length));
+    }
     std::optional<uint16_t> domain;
     if (auto node = nodes.find(area.zone); node != nodes.end()) {
       domain = static_cast<uint16_t>(domains.at(node->second));
@@ -274,20 +451,29 @@ Status Board::AddAssignedDevices() {
     intx_pins_.push_back(SharedPin::Create(ioapic_, layout::kFirstIntxIrq + i));
   }
   if (parts_.assigned == nullptr) return OkStatus();
-  parts_.assigned->ForgetUnplugged(*parts_.memory);
-  TRY(ram_->AddListener(*parts_.assigned));
+  if (confidential_ != nullptr) {
+    TRY(parts_.assigned->Follow(*confidential_));
+  } else {
+    parts_.assigned->ForgetUnplugged(*parts_.memory);
+    TRY(ram_->AddListener(*parts_.assigned));
+  }
   return parts_.assigned->PlugAllInto(SlotsForAssigned());
 }
 
 AssignedDeviceSlots Board::SlotsForAssigned() {
   AssignedDeviceSlots slots;
   slots.vm = vm_.get();
-  slots.interrupts = routes_.get();
+  slots.interrupts = [this](uint32_t segment) { return InterruptsOf(segment); };
   slots.memory_slots = slots_.get();
   slots.loop = parts_.loop;
-  slots.add = [this](std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment) {
-    return pci_->Add(std::move(function), id, segment);
+  slots.add = [this](std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment,
+                     std::shared_ptr<MsiController> interrupts) {
+    return AddFunction(std::move(function), id, segment, std::move(interrupts));
   };
+  slots.join_iommu = [this](const PciPlace& place, std::shared_ptr<IommuEndpoint> endpoint) {
+    return JoinIommu(place, std::move(endpoint));
+  };
+  slots.withdraw = [this](const std::string& id) { pci_->Withdraw(id); };
   slots.connect = [this](const PciPlace& place, std::function<void()> on_end) {
     return intx_pins_[place.slot % intx_pins_.size()]->Connect(std::move(on_end));
   };
@@ -300,15 +486,21 @@ AssignedDeviceSlots Board::SlotsForAssigned() {
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu) {
   TRY(vcpu.SetCpuid(BuildCpuid(supported_cpuid_, capabilities_, topology_, id, tsc_khz_)));
+  if (confidential_ != nullptr) {
+    TRY(confidential_->launch().InitVcpu(vcpu, id));
+    if (confidential_->launch().owns_registers()) return OkStatus();
+  }
   TRY(vcpu.SetMsrs(BootMsrs()));
   TRY_ASSIGN(kvm_lapic_state lapic, vcpu.GetLapic());
   return vcpu.SetLapic(BootLapic(lapic));
 }
 
-Status Board::CreateVcpu(uint32_t id) {
+Status Board::CreateVcpu(uint32_t id, const VcpuSnapshot* saved) {
   VcpuTargets targets;
   targets.ports = &ports_;
   targets.mmio = &mmio_;
+  targets.requests = confidential_.get();
+  targets.vcpu = id;
   targets.end_of_interrupt = [ioapic = ioapic_](uint8_t vector) { ioapic->EndOfInterrupt(vector); };
   auto on_end = [events = events_](uint32_t vcpu, const VcpuEnding& ending) {
     switch (ending.end) {
@@ -325,9 +517,9 @@ Status Board::CreateVcpu(uint32_t id) {
   if (id == 0) {
     if (auto khz = vcpu->TscKhz(); khz.has_value()) tsc_khz_ = *khz;
   }
-  Status status = SetUpVcpu(id, *vcpu);
+  Status status = saved == nullptr ? SetUpVcpu(id, *vcpu) : vcpu->Restore(*saved);
   if (!status.ok()) return std::move(status).WithContext("vCPU " + std::to_string(id));
-  if (id == 0) TRY(LoadGuest(*vcpu));
+  if (id == 0 && saved == nullptr) TRY(LoadGuest(*vcpu));
   auto affinity = parts_.config->cpus.affinity.find(id);
   CpuSet cpus = affinity == parts_.config->cpus.affinity.end() ? CpuSet() : affinity->second;
   TRY_ASSIGN(auto thread, VcpuThread::Create(id, std::move(vcpu), cpus, targets, on_end));
@@ -336,20 +528,55 @@ Status Board::CreateVcpu(uint32_t id) {
 }
 
 Status Board::CreateVcpus() {
+  if (confidential_ != nullptr) {
+    TRY(confidential_->launch().InitVm(*vm_, BuildCpuid(supported_cpuid_, capabilities_, topology_, 0, 0)));
+  }
   for (uint32_t id = 0; id < parts_.config->cpus.boot; id++) TRY(CreateVcpu(id));
-  return OkStatus();
+  return confidential_ == nullptr ? OkStatus() : confidential_->launch().Finish(*vm_);
+}
+
+Result<acpi::AcpiTables> Board::BuildTables() const {
+  return acpi::BuildAcpiTables(BuildAcpiInput(*parts_.config, topology_, *parts_.memory, pci_->Places(),
+                                              *parts_.performance, physical_bits_));
 }
 
 Result<uint64_t> Board::WriteAcpiTables() {
-  TRY_ASSIGN(acpi::AcpiTables tables,
-             acpi::BuildAcpiTables(BuildAcpiInput(*parts_.config, topology_, *parts_.memory, pci_->Places(),
-                                                  *parts_.performance, physical_bits_)));
+  TRY_ASSIGN(acpi::AcpiTables tables, BuildTables());
   for (const acpi::AcpiBlob& blob : tables.blobs) TRY(parts_.memory->Write(blob.gpa, blob.bytes));
   return Raw(tables.rsdp);
 }
 
-Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
+std::string Board::Cmdline() const {
   const VmConfig& config = *parts_.config;
+  if (confidential_ == nullptr || config.cmdline.find("swiotlb=") != std::string::npos) return config.cmdline;
+  // All that devices may reach lies in the bounce buffer: as large as the guest's kernel would make it, which
+  // is what was counted when the host was chosen.
+  const uint64_t slabs = confidential_->bounce_bytes() / kSwiotlbSlabBytes;
+  return config.cmdline + (config.cmdline.empty() ? "" : " ") + "swiotlb=" + std::to_string(slabs) + ",force";
+}
+
+Status Board::LaunchGuest(KvmVcpu& boot_vcpu) {
+  LaunchContent content;
+  for (const MemoryRegion& region : parts_.memory->regions()) {
+    content.ram.push_back({Raw(region.base), region.size});
+  }
+  const std::string& kernel = confidential_->boot().kernel;
+  content.kernel = {reinterpret_cast<const uint8_t*>(kernel.data()), kernel.size()};
+  content.cmdline = Cmdline();
+  TRY_ASSIGN(acpi::AcpiTables tables, BuildTables());
+  for (const acpi::AcpiBlob& blob : tables.blobs) {
+    // The firmware makes the list of the tables itself.
+    const std::string_view name(reinterpret_cast<const char*>(blob.bytes.data()),
+                                std::min<size_t>(blob.bytes.size(), 4));
+    if (name != "RSD " && name != "XSDT") content.acpi_tables.push_back(blob.bytes);
+  }
+  return confidential_->launch().Load(*vm_, boot_vcpu, content);
+}
+
+Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
+  if (confidential_ != nullptr && confidential_->launch().starts_private()) return LaunchGuest(boot_vcpu);
+  const VmConfig& config = *parts_.config;
+  if (config.firmware) return LoadFirmware(boot_vcpu);
   LinuxBoot boot;
   TRY_ASSIGN(auto kernel, OpenImageFile(config.kernel));
   boot.kernel = kernel.get();
@@ -358,12 +585,29 @@ Status Board::LoadGuest(KvmVcpu& boot_vcpu) {
     TRY_ASSIGN(initramfs, OpenImageFile(*config.initramfs));
     boot.initramfs = initramfs.get();
   }
-  boot.cmdline = config.cmdline;
+  boot.cmdline = Cmdline();
   TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
   TRY(WriteResetVector(*parts_.memory));
   TRY_ASSIGN(BootEntry entry, LoadKernel(*parts_.memory, boot));
   TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
   return boot_vcpu.SetState(BootState(reset, entry));
+}
+
+Status Board::LoadFirmware(KvmVcpu& boot_vcpu) {
+  TRY_ASSIGN(auto image, OpenImageFile(*parts_.config->firmware));
+  LinuxBoot boot;
+  boot.kernel = image.get();
+  TRY_ASSIGN(boot.rsdp, WriteAcpiTables());
+  if (IsElf(*image)) {
+    TRY(WriteResetVector(*parts_.memory));
+    TRY_ASSIGN(BootEntry entry, LoadKernel(*parts_.memory, boot));
+    TRY_ASSIGN(VcpuState reset, boot_vcpu.GetState());
+    return boot_vcpu.SetState(BootState(reset, entry));
+  }
+  // The processor starts at its reset vector, in the last bytes of the image.
+  TRY_ASSIGN(rom_, FirmwareRom::Load(*image));
+  TRY(slots_->Add(Gpa{rom_->base()}, rom_->size(), rom_->host(), /*readonly=*/true));
+  return OkStatus();
 }
 
 }  // namespace berth::vmm

@@ -67,16 +67,23 @@ Result<PciPlace> Board::Announce(Result<PciPlace> added, const std::string& id) 
 }
 
 Result<PciPlace> Board::PlugDisk(const DiskConfig& disk) {
+  TRY(CheckHotplugBehindIommu(disk.pci_segment, disk.iommu));
   return Announce(AddDisk(disk), disk.id);
 }
 
 Result<PciPlace> Board::PlugNet(const NetPort& net) {
+  TRY(CheckHotplugBehindIommu(net.pci_segment, net.iommu));
   return Announce(AddNet(net), net.id);
 }
 
+Status Board::CheckAssigned(const DeviceConfig& device) const {
+  return CheckHotplugBehindIommu(device.pci_segment, device.iommu);
+}
+
 Result<PciPlace> Board::PlugAssigned(const std::string& id) {
-  TRY_ASSIGN(const PciPlace place, parts_.assigned->PlugInto(SlotsForAssigned(), id));
-  return Announce(place, id);
+  Result<PciPlace> place = Announce(parts_.assigned->PlugInto(SlotsForAssigned(), id), id);
+  if (!place.has_value()) pci_->TakeAway(id);  // it may have come as far as its slot
+  return place;
 }
 
 Status Board::GrowDisk(const std::string& id, uint64_t bytes) {

@@ -129,7 +129,8 @@ Status WriteCoreDump(const std::string& path, const GuestMemory& memory,
                      const std::vector<VcpuState>& vcpus) {
   UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return ErrnoStatus("core file " + path, errno).WithField("destination_url");
-  Status written = WriteAll(fd.get(), path, memory.PresentRuns(), vcpus);
+  const MemoryUse use = memory.Use();
+  Status written = WriteAll(fd.get(), path, memory.AccessibleRuns(), vcpus);
   if (!written.ok()) ::unlink(path.c_str());
   return written;
 }

@@ -11,6 +11,8 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "vmm/config/validate.h"
+#include "vmm/jail/thread_filter.h"
+#include "vmm/machine/acpi_input.h"
 #include "vmm/machine/core_dump.h"
 #include "vmm/machine/preflight.h"
 
@@ -55,6 +57,8 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
+  TRY(ConfidentialBoot::Read(
+      machine->config_));  // images that cannot be launched are found before anything runs
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
@@ -142,6 +146,10 @@ Status Machine::Perform(VmAction action) {
 
 Status Machine::CoreDump(const std::string& path) {
   std::lock_guard lock(mutex_);
+  if (config_.platform.confidential != ConfidentialKind::kNone) {
+    return FailedPrecondition(
+        "coredump: the memory of a confidential guest is its own, the VMM cannot read it");
+  }
   TRY(Require(VmState::kPaused, "coredump"));
   std::vector<VcpuState> vcpus;
   for (const auto& vcpu : board_->vcpus()) {
@@ -184,6 +192,9 @@ VmFacts Machine::Facts() {
   if (board_ != nullptr) {
     for (const auto& [id, place] : board_->pci().Places()) facts.devices.push_back({id, place.ToString()});
   }
+  if (board_ != nullptr && board_->confidential() != nullptr) {
+    facts.confidential = board_->confidential()->Facts();
+  }
   facts.threads = OtherThreads();
   return facts;
 }
@@ -196,6 +207,31 @@ VmCounters Machine::Counters() {
   for (const auto& vcpu : board_->vcpus()) {
     counters["vcpu" + std::to_string(vcpu->id())]["exits"] = vcpu->exits();
   }
+  if (const ConfidentialGuest* guest = board_->confidential()) {
+    const ConversionCounters counts = guest->converter().counters();
+    auto& told = counters["conversions"];
+    told["to_private"] = counts.conversions[static_cast<size_t>(Direction::kToPrivate)];
+    told["to_shared"] = counts.conversions[static_cast<size_t>(Direction::kToShared)];
+    told["bytes_to_private"] = counts.bytes[static_cast<size_t>(Direction::kToPrivate)];
+    told["bytes_to_shared"] = counts.bytes[static_cast<size_t>(Direction::kToShared)];
+    told["undone"] = counts.undone;
+    told["attribute_calls"] = counts.attribute_calls;
+    told["populate_calls"] = counts.populate_calls;
+    told["discard_calls"] = counts.discard_calls;
+    told["retained_bytes"] = guest->converter().RetainedBytes();
+  }
+  if (const IntelIommu* iommu = board_->intel_iommu()) {
+    counters[kIommuId]["faults"] = iommu->faults();
+    counters[kIommuId]["pages_not_mapped"] = iommu->pages_not_mapped();
+  }
+  if (const DmaEngine* dma = assigned_->shared_dma()) {
+    const DmaCounters counts = dma->counters();
+    auto& told = counters["dma"];
+    told["map_calls"] = counts.maps;
+    told["unmap_calls"] = counts.unmaps;
+    told["failed_calls"] = counts.failures;
+    told["mapped_bytes"] = dma->mapped_bytes();
+  }
   for (const auto& [id, device] : board_->devices()) {
     for (const auto& [name, value] : device->Counters()) counters[id][std::string(name)] = value;
   }
@@ -207,9 +243,9 @@ void Machine::Tell(std::string_view source, std::string_view event,
   if (monitor_ != nullptr) monitor_->Write(source, event, properties);
 }
 
-Status Machine::StartBoard() {
-  Tell("vm", "booting");
+Status Machine::BuildBoard(StateReader* saved) {
   BoardParts parts;
+  parts.saved = saved;
   parts.kvm = &kvm_;
   parts.config = &config_;
   parts.memory = &memory_->memory();
@@ -222,11 +258,30 @@ Status Machine::StartBoard() {
   parts.requested_memory = &requested_memory_;
   parts.added_memory = &added_memory_;
   assigned_->Reset();
+  TRY(assigned_->ForgetShared());
+  TRY_ASSIGN(confidential_, ConfidentialBoot::Read(config_));
+  parts.confidential = confidential_.get();
   TRY_ASSIGN(board_, Board::Create(parts, EventsOf(++boots_)));
+  return OkStatus();
+}
+
+void Machine::StartDevices() {
   device_thread_ = std::thread([loop = devices_.get()] {
     ::pthread_setname_np(::pthread_self(), "devices");
+    EnterThread(ThreadKind::kDevices);
     if (Status status = loop->Run(); !status.ok()) LOG(kError, "device_loop_failed", {{"error", status}});
   });
+}
+
+void Machine::StopDevices() {
+  devices_->Stop();
+  device_thread_.join();
+}
+
+Status Machine::StartBoard() {
+  Tell("vm", "booting");
+  TRY(BuildBoard(nullptr));
+  StartDevices();
   board_->Run();
   state_ = VmState::kRunning;
   LOG(kInfo, "vm_booted", {{"boot", boots_}, {"vcpus", config_.cpus.boot}});
@@ -237,8 +292,7 @@ Status Machine::StartBoard() {
 void Machine::StopBoard() {
   if (board_ == nullptr) return;
   board_->Stop();
-  devices_->Stop();
-  device_thread_.join();
+  StopDevices();
   DropRemoved();  // what the guest has ejected must not outlive the board
   board_.reset();
   requests_.Clear();
@@ -294,6 +348,15 @@ BoardEvents Machine::EventsOf(uint32_t boot) {
       removed_.push_back({id, std::move(function)});
     }
     Post(boot, [this] { DropRemoved(); });
+  };
+  events.on_iommu_fault = [this, boot](const PciPlace& place, const IommuFault& fault) {
+    Post(boot, [this, place, fault] {
+      Tell("iommu", "fault",
+           {{"bdf", place.ToString()},
+            {"address", std::to_string(fault.address)},
+            {"access", fault.write ? "write" : "read"},
+            {"reason", fault.reason == IommuFault::Reason::kDomain ? "no domain" : "not mapped"}});
+    });
   };
   events.on_device_wanted = [this, boot](const std::string& id) {
     Post(boot, [this, id] { GiveDeviceBack(id); });

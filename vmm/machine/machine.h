@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -21,6 +22,9 @@
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/hotplug_requests.h"
 #include "vmm/memory/zoned_memory.h"
+#include "vmm/snapshot/memory_pager.h"
+#include "vmm/snapshot/snapshot_files.h"
+#include "vmm/state/state_reader.h"
 
 namespace berth::vmm {
 
@@ -29,6 +33,12 @@ struct MachineEnd {
   enum class Kind { kPoweredOff, kFailed };
   Kind kind = Kind::kPoweredOff;
   std::string message;  // of a failure
+};
+
+// How a machine comes out of a snapshot.
+struct RestoreOptions {
+  std::optional<bool> prefault;  // instead of what the configuration says of each zone
+  bool on_demand = false;        // memory comes when it is touched, the rest meanwhile
 };
 
 // One virtual machine over all its boots: the memory and the serial port's far end stay, a reset gives them a
@@ -44,6 +54,12 @@ class Machine {
                                                  std::function<void(MachineEnd)> on_end,
                                                  EventMonitor* monitor = nullptr,
                                                  const VfioSource& vfio = KernelVfio());
+  // A machine as it was when the snapshot was taken, paused. The configuration may be edited as
+  // docs/vmm.md says. Errors name the file or the part of the state that does not fit.
+  static Result<std::unique_ptr<Machine>> Restore(Kvm& kvm, SnapshotContent snapshot,
+                                                  const RestoreOptions& options, EventLoop& control,
+                                                  std::function<void(MachineEnd)> on_end,
+                                                  EventMonitor* monitor = nullptr);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -59,8 +75,10 @@ class Machine {
   Status Resize(const ResizeRequest& request);
   Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout);
   Status ResizeDisk(const std::string& id, uint64_t bytes);
+  Status Snapshot(const std::string& directory);
   Status CoreDump(const std::string& path);
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json);
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
+                                std::vector<UniqueFd> fds = {});
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 
  private:
@@ -69,6 +87,10 @@ class Machine {
 
   // With mutex_ held:
   Status StartBoard();  // builds a board and lets it run
+  // Builds one, paused; `saved`: what it goes on from.
+  Status BuildBoard(StateReader* saved);
+  void StartDevices();
+  void StopDevices();
   void StopBoard();
   void DropRemoved();  // lets go of what the guest has ejected
   Status Require(VmState state, std::string_view action) const;
@@ -80,6 +102,14 @@ class Machine {
   void GiveDeviceBack(const std::string& id);
   void End(MachineEnd end);
   void Tell(std::string_view source, std::string_view event, const EventMonitor::Properties& properties = {});
+  // machine_snapshot.cc
+  Status CheckSnapshot() const;
+  VmConfig SnapshotConfig() const;
+  Status WriteSnapshotTo(const std::string& directory);
+  void SaveMemory(const std::vector<SavedRun>& plan, StateWriter& out) const;
+  Status RestoreFrom(SnapshotContent snapshot, const RestoreOptions& options);
+  Status RestoreMemory(SnapshotContent& snapshot, const RestoreOptions& options, StateReader& in);
+  Status PlugSaved(const std::vector<SavedRun>& plan);
   // machine_hotplug.cc
   Status CheckVcpus(uint32_t wanted) const;
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
@@ -95,6 +125,7 @@ class Machine {
   uint64_t ActualOf(const std::string& subject) const;
   Result<PciPlace> Plug(std::string_view option, const VmConfig& with);
   void ForgetDevice(const std::string& id);
+  void RemoveAssigned(const std::string& id);
 
   Kvm& kvm_;
   EventLoop& control_;
@@ -105,12 +136,14 @@ class Machine {
   std::mutex mutex_;  // guards what follows
   VmConfig config_;
   HostPerformance performance_;
+  std::unique_ptr<ConfidentialBoot> confidential_;    // of the board; none for an ordinary guest
   std::map<std::string, uint64_t> requested_memory_;  // zone -> bytes of its memory device
   std::vector<MemoryHotplug::Piece> added_memory_;    // by ACPI
   HotplugRequests requests_;
   VmState state_ = VmState::kCreated;
   uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;
+  std::unique_ptr<MemoryPager> pager_;  // while memory comes on demand, and after
   std::unique_ptr<AssignedDevices> assigned_;
   std::map<std::string, std::chrono::steady_clock::time_point> wanted_;  // since when, by id
   std::unique_ptr<EventLoop> devices_;

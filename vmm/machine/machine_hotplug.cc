@@ -206,10 +206,14 @@ uint64_t Machine::ActualOf(const std::string& subject) const {
 Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   if (option == "disk") return board_->PlugDisk(with.disks.back());
   if (option == "device") {
+    TRY(board_->CheckAssigned(with.devices.back()));
     // What the device loop plugs meanwhile must not miss the first device.
     TRY(board_->ram().Still([&] { return assigned_->Add(with.devices.back()); }));
     Result<PciPlace> place = board_->PlugAssigned(with.devices.back().id);
-    if (!place.has_value()) assigned_->Remove(with.devices.back().id);
+    if (!place.has_value()) {
+      DropRemoved();  // what is left of it on the board uses the device
+      RemoveAssigned(with.devices.back().id);
+    }
     return place;
   }
   TRY_ASSIGN(NetPort port, OpenNetPort(with.nets.back()));
@@ -218,14 +222,19 @@ Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   return place;
 }
 
-Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json) {
+Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json,
+                                       std::vector<UniqueFd> fds) {
   std::lock_guard lock(mutex_);
-  ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json);
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+  ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json, numbers);
   if (!with.has_value()) {
     std::string text = ToText(with.error());
     while (text.ends_with('\n')) text.pop_back();
     return InvalidArgument(text, with.error()[0].key);
   }
+  // From here on they are the configuration's, whose network device takes them over.
+  for (UniqueFd& fd : fds) fd.release();
   AddedDevice added;
   added.id = LastDeviceId(*with, option);
   if (board_ != nullptr) {
@@ -288,12 +297,21 @@ Status Machine::ResizeDisk(const std::string& id, uint64_t bytes) {
   return board_->GrowDisk(id, bytes);
 }
 
+void Machine::RemoveAssigned(const std::string& id) {
+  auto remove = [&] {
+    assigned_->Remove(id);
+    return OkStatus();
+  };
+  // What the device loop plugs meanwhile must not meet it half-way.
+  CHECK((board_ != nullptr ? board_->ram().Still(remove) : remove()).ok());
+}
+
 void Machine::ForgetDevice(const std::string& id) {
   auto named = [&id](const auto& device) { return device.id == id; };
   std::erase_if(config_.disks, named);
   std::erase_if(config_.nets, named);
   std::erase_if(config_.devices, named);
-  assigned_->Remove(id);
+  RemoveAssigned(id);
   std::erase_if(nets_, named);
   for (NumaConfig& node : config_.numa) {
     if (node.device_id != id) continue;

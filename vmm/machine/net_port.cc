@@ -5,28 +5,57 @@
 #include <cerrno>
 #include <utility>
 
+#include "vmm/config/validate.h"
+
 namespace berth::vmm {
 
-Result<Tap> NetPort::ShareTap() const {
-  Tap shared;
-  shared.fd.reset(::fcntl(tap.fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!shared.fd.valid()) return ErrnoStatus("duplicate the descriptor of " + tap.name, errno);
-  shared.name = tap.name;
-  shared.created = tap.created;
-  shared.offloads = tap.offloads;
+Result<std::vector<Tap>> NetPort::ShareTaps() const {
+  std::vector<Tap> shared;
+  for (const Tap& tap : taps) {
+    Tap& copy = shared.emplace_back();
+    copy.fd.reset(::fcntl(tap.fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy.fd.valid()) return ErrnoStatus("duplicate the descriptor of " + tap.name, errno);
+    copy.name = tap.name;
+    copy.created = tap.created;
+    copy.multi_queue = tap.multi_queue;
+    copy.offloads = tap.offloads;
+    copy.udp_offloads = tap.udp_offloads;
+  }
   return shared;
 }
+
+namespace {
+
+Result<std::vector<Tap>> OpenTaps(const NetConfig& net, uint32_t pairs) {
+  if (net.fds.empty()) return OpenTapQueues(net.tap, pairs);
+  // All are taken, and closed, even if one of them is of no use.
+  std::vector<UniqueFd> fds;
+  for (const int fd : net.fds) fds.emplace_back(fd);
+  std::vector<Tap> taps;
+  for (UniqueFd& fd : fds) {
+    TRY_ASSIGN(Tap tap, AdoptTap(std::move(fd)));
+    taps.push_back(std::move(tap));
+  }
+  return taps;
+}
+
+}  // namespace
 
 Result<NetPort> OpenNetPort(const NetConfig& net) {
   NetPort port;
   port.id = net.id;
   port.pci_segment = net.pci_segment;
+  port.iommu = net.iommu;
   port.mtu = net.mtu;
   port.queue_size = net.queue_size;
   port.limits = net.limits;
-  Result<Tap> tap = OpenTap(net.tap);
-  if (!tap.has_value()) return std::move(tap).error().WithField("net " + net.id + ".tap");
-  port.tap = *std::move(tap);
+  port.pairs = NetQueues(net) / 2;
+  port.vhost_socket = net.vhost_socket;
+  if (!net.vhost_user) {
+    Result<std::vector<Tap>> taps = OpenTaps(net, port.pairs);
+    if (!taps.has_value()) return std::move(taps).error().WithField("net " + net.id + ".tap");
+    port.taps = *std::move(taps);
+  }
   port.mac = RandomMacAddress();
   if (net.mac.has_value()) {
     TRY_ASSIGN(port.mac, ParseMacAddress(*net.mac));

@@ -15,17 +15,21 @@ namespace berth::vmm {
 // bridge, and the device keeps its address.
 struct NetPort {
   std::string id;
-  Tap tap;
+  std::vector<Tap> taps;                    // one for each pair of queues
+  std::optional<std::string> vhost_socket;  // instead of them: another process carries the packets
+  uint32_t pairs = 1;
   MacAddress mac{};
   uint32_t pci_segment = 0;
+  bool iommu = false;
   std::optional<uint32_t> mtu;
   uint32_t queue_size = 256;
   RateLimits limits;
 
-  // A tap for one board: the same interface by a descriptor of its own.
-  Result<Tap> ShareTap() const;
+  // Taps for one board: the same interface by descriptors of its own.
+  Result<std::vector<Tap>> ShareTaps() const;
 };
 
+// Takes over the descriptors that `net` names.
 Result<NetPort> OpenNetPort(const NetConfig& net);
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets);
 

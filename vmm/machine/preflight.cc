@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,8 +11,13 @@
 #include "common/file.h"
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/elf_kernel.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/boot/image_source.h"
+#include "vmm/bus/unix_listener.h"
+#include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate.h"
+#include "vmm/cvm/host_check.h"
+#include "vmm/machine/confidential_guest.h"
 #include "vmm/memory/huge_pages.h"
 #include "vmm/memory/prefault.h"
 #include "vmm/virtio/disk_file.h"
@@ -23,14 +29,15 @@ using Severity = Finding::Severity;
 
 class Looker {
  public:
-  Looker(const VmConfig& config, Kvm* kvm, const std::string& root)
-      : config_(config), kvm_(kvm), root_(root), zones_(EffectiveZones(config)) {}
+  Looker(const VmConfig& config, Kvm* kvm, const std::string& root, const VfioSource& vfio)
+      : config_(config), kvm_(kvm), root_(root), vfio_(vfio), zones_(EffectiveZones(config)) {}
 
   std::vector<Finding> Look() {
     LookAtKvm();
     LookAtImages();
     LookAtMemory();
     LookAtCpus();
+    LookAtNodes();
     LookAtPlacement();
     LookAtDevices();
     return std::move(findings_);
@@ -56,9 +63,34 @@ class Looker {
                                std::to_string(capabilities->max_vcpus),
                            ""});
     }
+    LookAtConfidential(*capabilities);
+  }
+
+  void LookAtConfidential(const KvmCapabilities& capabilities) {
+    const ConfidentialKind kind = config_.platform.confidential;
+    for (HostLack& lack : MissingForConfidential(kind, capabilities, root_ == "/" ? "" : root_)) {
+      findings_.push_back({Severity::kError, std::move(lack.code), "platform", std::move(lack.message),
+                           std::move(lack.hint)});
+    }
+    if (kind == ConfidentialKind::kNone) return;
+    if (Status status = ConfidentialBoot::Read(config_).status(); !status.ok()) {
+      Add("LaunchImageUnusable", config_.igvm ? "igvm" : "firmware", status);
+    }
+    if (config_.platform.quote_socket && ::access(config_.platform.quote_socket->c_str(), R_OK | W_OK) != 0) {
+      findings_.push_back({Severity::kWarning, "QuoteServiceMissing", "platform",
+                           ErrnoStatus("quote socket " + *config_.platform.quote_socket, errno).message(),
+                           "start the quote generation service; without it the guest gets no quotes"});
+    }
   }
 
   void LookAtImages() {
+    if (config_.firmware && config_.platform.confidential == ConfidentialKind::kNone) {
+      Result<std::unique_ptr<ImageSource>> firmware = OpenImageFile(*config_.firmware);
+      const Status usable = firmware.has_value() ? CheckFirmware(**firmware) : firmware.error();
+      if (!usable.ok()) Add("FirmwareUnusable", "firmware", usable);
+      return;
+    }
+    if (config_.kernel.empty()) return;  // the firmware finds its own
     Result<std::unique_ptr<ImageSource>> kernel = OpenImageFile(config_.kernel);
     if (!kernel.has_value()) {
       Add("KernelUnreadable", "kernel", kernel.error());
@@ -115,6 +147,21 @@ class Looker {
     }
   }
 
+  // Linux shows no node that has nothing at boot.
+  void LookAtNodes() {
+    const std::map<std::string, uint32_t> owners = NodesOfZones(config_);
+    for (size_t i = 0; i < config_.numa.size(); ++i) {
+      const NumaConfig& node = config_.numa[i];
+      const bool memory = std::any_of(owners.begin(), owners.end(),
+                                      [&](const auto& owner) { return owner.second == node.guest_numa_id; });
+      if (memory || node.device_id || !CpusOfNode(config_, node).empty()) continue;
+      findings_.push_back({Severity::kWarning, "EmptyNumaNode", "numa[" + std::to_string(i) + "]",
+                           "guest node " + std::to_string(node.guest_numa_id) +
+                               " has neither CPUs nor memory: the guest does not see it",
+                           "give cpus, memory_zones or device_id"});
+    }
+  }
+
   // A node of the guest whose CPUs and memory lie on different nodes of the host is no node.
   void LookAtPlacement() {
     std::map<std::string, std::optional<uint32_t>> host_node;
@@ -137,7 +184,7 @@ class Looker {
       if (!memory) continue;
       const CpuSet near = CpusOfHostNode(*memory, root_);
       CpuSet far;
-      for (uint32_t vcpu : node.cpus.ToVector()) {
+      for (uint32_t vcpu : CpusOfNode(config_, node).ToVector()) {
         auto affinity = config_.cpus.affinity.find(vcpu);
         if (affinity != config_.cpus.affinity.end() && !near.Contains(affinity->second)) far.Add(vcpu);
       }
@@ -153,20 +200,39 @@ class Looker {
 
   void LookAtDevices() {
     for (const DiskConfig& disk : config_.disks) {
+      if (disk.vhost_user) {
+        LookAtSocket(*disk.vhost_socket, "disk " + disk.id);
+        continue;
+      }
       Result<DiskFile> file = DiskFile::Open(disk.path, disk.readonly, disk.direct);
       if (!file.has_value()) Add("DiskUnusable", "disk " + disk.id, file.error());
     }
     if (!config_.rng.empty() && ::access(config_.rng.c_str(), R_OK) != 0) {
       Add("RngUnreadable", "rng", ErrnoStatus("entropy source " + config_.rng, errno));
     }
-    if (!config_.nets.empty() && ::access((root_ + "/dev/net/tun").c_str(), R_OK | W_OK) != 0) {
+    bool with_tap = false;
+    for (const NetConfig& net : config_.nets) {
+      if (net.vhost_user) LookAtSocket(*net.vhost_socket, "net " + net.id);
+      with_tap = with_tap || !net.tap.empty();
+    }
+    if (with_tap && ::access((root_ + "/dev/net/tun").c_str(), R_OK | W_OK) != 0) {
       Add("TunMissing", "net", ErrnoStatus("/dev/net/tun", errno));
     }
+    if (Status status = AssignedDevices::Check(config_, vfio_); !status.ok()) {
+      Add("DeviceUnusable", "device", status);
+    }
+  }
+
+  // Whether somebody listens, without a word to them.
+  void LookAtSocket(const std::string& path, const std::string& option) {
+    Result<UniqueFd> socket = ConnectUnix(path);
+    if (!socket.has_value()) Add("VhostUserBackendMissing", option, socket.error());
   }
 
   const VmConfig& config_;
   Kvm* const kvm_;
   const std::string root_;
+  const VfioSource& vfio_;
   const std::vector<MemoryZoneConfig> zones_;
   std::vector<Finding> findings_;
 };
@@ -185,8 +251,9 @@ Status CheckSgx(const VmConfig& config, const std::string& root) {
                             "sgx-epc", "leave out --sgx-epc");
 }
 
-std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root) {
-  return Looker(config, kvm, root).Look();
+std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root,
+                               const VfioSource& vfio) {
+  return Looker(config, kvm, root, vfio).Look();
 }
 
 std::string ToText(const std::vector<Finding>& findings) {

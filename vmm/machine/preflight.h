@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/machine/assigned_devices.h"
 
 namespace berth::vmm {
 
@@ -22,9 +23,10 @@ struct Finding {
 };
 
 // Looks at everything before anything is opened for good, and reports all of it: KVM, kernel and initramfs,
-// huge pages and limits, host nodes, CPUs, backing files, disks, SGX, and where vCPUs and their memory lie.
-// `kvm` may be null when there is none; `root`: of /sys, /proc and /dev.
-std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root = "/");
+// huge pages and limits, host nodes, CPUs, backing files, disks, assigned devices, SGX, and where vCPUs and
+// their memory lie. `kvm` may be null when there is none; `root`: of /sys, /proc and /dev.
+std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root = "/",
+                               const VfioSource& vfio = KernelVfio());
 
 // Whether SGX sections can be given to the guest, when there are any.
 Status CheckSgx(const VmConfig& config, const std::string& root = "/");

@@ -16,12 +16,21 @@ uint64_t ChunkSize(const MemoryRegion& area) {
   return std::max({kSmallestChunk, area.plug->block(), std::bit_ceil(area.size / kChunksMax)});
 }
 
+// Takes back what was just announced.
+void Forget(MemoryListener& listener, const MemoryRegion& part) {
+  if (Status status = listener.OnRemoved(part.base, part.size); !status.ok()) {
+    LOG(kError, "memory_not_withdrawn", {{"zone", part.zone}, {"error", status}});
+  }
+}
+
 }  // namespace
 
 Status RamMap::MapAll() {
   std::lock_guard lock(mutex_);
   for (const MemoryRegion& region : memory_.regions()) {
-    Result<uint32_t> slot = slots_.Add(region.base, region.size, region.host);
+    const PrivateMemory::Place place = files_ == nullptr ? PrivateMemory::Place() : files_->Find(region.base);
+    Result<uint32_t> slot =
+        slots_.Add(region.base, region.size, region.host, /*readonly=*/false, place.file, place.offset);
     if (!slot.has_value()) return std::move(slot).error().WithContext("memory zone " + region.zone);
   }
   for (const MemoryRegion& area : memory_.hotplug_areas()) {
@@ -39,7 +48,7 @@ Status RamMap::AddListener(MemoryListener& listener) {
   std::vector<MemoryRegion> told;
   for (const MemoryRegion& run : memory_.PresentRuns()) {
     if (Status status = listener.OnAdded(run); !status.ok()) {
-      for (const MemoryRegion& undo : told) listener.OnRemoved(undo.base, undo.size);
+      for (const MemoryRegion& undo : told) Forget(listener, undo);
       return status;
     }
     told.push_back(run);
@@ -77,8 +86,18 @@ Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) 
 Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
   std::lock_guard lock(mutex_);
   const MemoryRegion part = area.Part(offset, length);
+  // First of all: as long as a device can reach the pages they must stay what they are.
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    Status status = listeners_[i]->OnRemoved(part.base, part.size);
+    if (status.ok()) continue;
+    for (size_t undo = 0; undo < i; ++undo) {
+      if (Status again = listeners_[undo]->OnAdded(part); !again.ok()) {
+        LOG(kError, "memory_not_announced_again", {{"zone", part.zone}, {"error", again}});
+      }
+    }
+    return status;
+  }
   area.plug->Set(offset, length, false);
-  for (MemoryListener* listener : listeners_) listener->OnRemoved(part.base, part.size);
   const uint64_t size = ChunkSize(area);
   std::vector<Chunk> empty;
   for (uint64_t i = offset / size; i <= (offset + length - 1) / size; ++i) {
@@ -124,7 +143,7 @@ Status RamMap::Announce(const MemoryRegion& part) {
   for (size_t i = 0; i < listeners_.size(); ++i) {
     Status status = listeners_[i]->OnAdded(part);
     if (status.ok()) continue;
-    for (size_t undo = 0; undo < i; ++undo) listeners_[undo]->OnRemoved(part.base, part.size);
+    for (size_t undo = 0; undo < i; ++undo) Forget(*listeners_[undo], part);
     return status;
   }
   return OkStatus();

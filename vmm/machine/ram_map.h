@@ -12,6 +12,7 @@
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/memory_listener.h"
 #include "vmm/memory/memory_plugger.h"
+#include "vmm/memory/private_memory.h"
 
 namespace berth::vmm {
 
@@ -20,7 +21,9 @@ namespace berth::vmm {
 // make us allocate, more than a chunk beyond what it was given. Thread-safe. `memory` and `slots` outlive it.
 class RamMap final : public MemoryPlugger {
  public:
-  RamMap(const GuestMemory& memory, MemorySlots& slots) : memory_(memory), slots_(slots) {}
+  // `files`: the private side of the RAM there is at boot; none for an ordinary guest. Outlives it.
+  RamMap(const GuestMemory& memory, MemorySlots& slots, const PrivateMemory* files = nullptr)
+      : memory_(memory), slots_(slots), files_(files) {}
 
   // Maps all RAM that there is. Once, before the guest runs.
   Status MapAll();
@@ -46,6 +49,7 @@ class RamMap final : public MemoryPlugger {
 
   const GuestMemory& memory_;
   MemorySlots& slots_;
+  const PrivateMemory* const files_;
   std::mutex mutex_;  // guards what follows
   std::map<Chunk, uint32_t> chunks_;
   std::vector<MemoryListener*> listeners_;

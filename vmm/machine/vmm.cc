@@ -1,7 +1,9 @@
 #include "vmm/machine/vmm.h"
 
 #include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "vmm/config/validate.h"
 #include "vmm/machine/accounting.h"
 #include "vmm/machine/preflight.h"
+#include "vmm/machine/private_account.h"
 #include "vmm/memory/prefault.h"
 
 namespace berth::vmm {
@@ -32,6 +35,23 @@ CpuSet AllowedCpus(pid_t tid) {
     if (CPU_ISSET(cpu, &mask)) cpus.Add(cpu);
   }
   return cpus;
+}
+
+MemoryAccount CountAll(const VmFacts& facts) {
+  MemoryAccount account =
+      CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), facts.memory_regions);
+  if (!facts.confidential) return account;
+  PrivateAccount& found = account.confidential.emplace();
+  // The kernel adds its counters up when as many pages have changed (MEMCG_CHARGE_BATCH on each CPU).
+  constexpr uint64_t kBatchBytes = uint64_t{64} * 4096;
+  found.slack = kBatchBytes * static_cast<uint64_t>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+  auto nodes = UnevictableOfCgroup("/sys/fs/cgroup", ReadFile("/proc/self/cgroup").value_or(""), ::getpid());
+  if (nodes.has_value()) {
+    found.nodes = *std::move(nodes);
+  } else {
+    found.unknown = nodes.error().message();
+  }
+  return account;
 }
 
 constexpr char kNone[] = "no VM has been created";
@@ -81,6 +101,25 @@ Status Vmm::Boot() {
   machine_ = std::move(machine);
   config_.reset();
   return OkStatus();
+}
+
+Status Vmm::RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, bool resume) {
+  std::lock_guard lock(mutex_);
+  if (config_ || machine_ != nullptr)
+    return AlreadyExists("there is a VM already").WithHint("delete it first");
+  TRY_ASSIGN(auto machine, Machine::Restore(kvm_, std::move(snapshot), options, control_, on_end_, monitor_));
+  machine_ = std::move(machine);
+  return resume ? machine_->Perform(VmAction::kResume) : OkStatus();
+}
+
+Status Vmm::Restore(const RestoreRequest& request) {
+  TRY_ASSIGN(SnapshotContent snapshot, ReadSnapshot(request.directory));
+  return RestoreVm(std::move(snapshot), {request.prefault, request.on_demand}, request.resume);
+}
+
+Status Vmm::Snapshot(const std::string& directory) {
+  TRY_ASSIGN(auto machine, Booted("snapshot"));
+  return machine->Snapshot(directory);
 }
 
 Status Vmm::Delete() {
@@ -153,7 +192,8 @@ Status Vmm::CoreDump(const std::string& path) {
   return machine->CoreDump(path);
 }
 
-Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json) {
+Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json,
+                                   std::vector<UniqueFd> fds) {
   {
     std::lock_guard lock(mutex_);
     if (machine_ == nullptr && config_) {
@@ -164,7 +204,7 @@ Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view jso
     }
   }
   TRY_ASSIGN(auto machine, Booted("add a device"));
-  return machine->AddDevice(option, json);
+  return machine->AddDevice(option, json, std::move(fds));
 }
 
 Status Vmm::RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) {
@@ -177,7 +217,10 @@ Result<std::string> Vmm::Preflight(std::string_view json) {
     if (!exists())
       return NotFound(kNone, "body").WithHint("give the configuration to look at, as of vm.create");
     VmConfig own = config();
-    if (machine() != nullptr) own.disks.clear();  // they are in use: by this VM
+    if (machine() != nullptr) {  // they are in use: by this VM
+      own.disks.clear();
+      own.devices.clear();
+    }
     return ToJson(vmm::Preflight(own, &kvm_));
   }
   ConfigResult<VmConfig> config = ConfigFromJson(json);
@@ -186,15 +229,13 @@ Result<std::string> Vmm::Preflight(std::string_view json) {
 }
 
 std::string Vmm::Accounting() {
-  return AccountJson(
-      CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), Facts().memory_regions));
+  const VmFacts facts = Facts();
+  return AccountJson(CountAll(facts), facts);
 }
 
 std::string Vmm::Placement() {
   const VmFacts facts = Facts();
-  const MemoryAccount account =
-      CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), facts.memory_regions);
-  return PlacementJson(config(), facts, account, AllowedCpus,
+  return PlacementJson(config(), facts, CountAll(facts), AllowedCpus,
                        [](uint32_t node) { return CpusOfHostNode(node); });
 }
 

@@ -24,6 +24,8 @@ class Vmm final : public VmControl {
 
   // kAlreadyExists when there is one.
   Status CreateVm(VmConfig config);
+  // A VM out of a snapshot, paused, or running if `resume`. kAlreadyExists when there is one.
+  Status RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, bool resume);
 
   bool exists() override;
   Status Create(std::string_view json) override;
@@ -36,8 +38,11 @@ class Vmm final : public VmControl {
   Status Resize(const ResizeRequest& request) override;
   Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
   Status ResizeDisk(const std::string& id, uint64_t bytes) override;
+  Status Snapshot(const std::string& directory) override;
+  Status Restore(const RestoreRequest& request) override;
   Status CoreDump(const std::string& path) override;
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override;
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
+                                std::vector<UniqueFd> fds) override;
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
   Result<std::string> Preflight(std::string_view json) override;
   std::string Accounting() override;

@@ -62,7 +62,25 @@ GuestMemory::Piece GuestMemory::Find(Gpa gpa, uint64_t size) const {
   const PlugMap* plug = piece.region->plug.get();
   if (plug != nullptr && !plug->All(piece.offset, std::max<uint64_t>(piece.length, 1)))
     piece.region = nullptr;
+  if (piece.region == nullptr || pages_ == nullptr) return piece;
+  const uint64_t visible = pages_->Visible(Raw(gpa), std::max<uint64_t>(piece.length, 1));
+  if (visible == 0) piece.region = nullptr;
+  piece.length = std::min(piece.length, visible);
   return piece;
+}
+
+std::vector<MemoryRegion> GuestMemory::AccessibleRuns() const {
+  if (pages_ == nullptr) return PresentRuns();
+  constexpr uint64_t kPage = 4096;
+  std::vector<MemoryRegion> runs;
+  for (const MemoryRegion& run : PresentRuns()) {
+    for (uint64_t offset = 0; offset < run.size;) {
+      const uint64_t visible = pages_->Visible(Raw(run.base) + offset, run.size - offset);
+      if (visible > 0) runs.push_back(run.Part(offset, visible));
+      offset += std::max(visible, kPage);
+    }
+  }
+  return runs;
 }
 
 std::optional<MemoryRegion> GuestMemory::PartAt(Gpa gpa, uint64_t size) const {
@@ -79,6 +97,21 @@ std::optional<MemoryRegion> GuestMemory::PartAtHost(const uint8_t* host, uint64_
     }
   }
   return std::nullopt;
+}
+
+PageHold GuestMemory::Hold(std::span<const std::span<uint8_t>> pieces) const {
+  if (pages_ == nullptr) return {};
+  std::vector<PageRange> ranges;
+  for (const std::span<uint8_t> piece : pieces) {
+    for (const auto* regions : {&regions_, &hotplug_}) {
+      for (const MemoryRegion& region : *regions) {
+        if (piece.data() < region.host || piece.data() >= region.host + region.size) continue;
+        ranges.push_back(
+            {Raw(region.base) + static_cast<uint64_t>(piece.data() - region.host), piece.size()});
+      }
+    }
+  }
+  return {*pages_, ranges};
 }
 
 Result<std::span<uint8_t>> GuestMemory::Span(Gpa gpa, uint64_t size) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "vmm/memory/page_visibility.h"
 #include "vmm/memory/plug_map.h"
 
 namespace berth::vmm {
@@ -59,11 +60,27 @@ class GuestMemory {
   // sorted. Does not own the mappings (memory/zoned_memory.h does).
   explicit GuestMemory(std::vector<MemoryRegion> regions, std::vector<MemoryRegion> hotplug = {});
 
+  // From now on only what `pages` shows may be accessed, and the rest is like no RAM; null: all. Of a view of
+  // the memory, which does not change with it. While nobody uses the memory; `pages` is there until the next
+  // call.
+  void ShowOnly(PageVisibility* pages) const { pages_ = pages; }
+  // To be held from looking a range up (by Span or Spans) until it is used no more.
+  MemoryUse Use() const { return MemoryUse(pages_); }
+  // For a range that is used after Use has ended: held from within a Use, `pieces` are what was looked up in
+  // it.
+  PageHold Hold(std::span<const std::span<uint8_t>> pieces) const;
+  // Whether any of it can cease to be accessible.
+  bool restricted() const { return pages_ != nullptr; }
+  // Changes when a range that was looked up may have ceased to be accessible; 0 while all is.
+  uint64_t generation() const { return pages_ == nullptr ? 0 : pages_->generation() + 1; }
+
   // RAM that is there at boot and stays.
   const std::vector<MemoryRegion>& regions() const { return regions_; }
   const std::vector<MemoryRegion>& hotplug_areas() const { return hotplug_; }
   // All that is RAM now, hot-plug areas cut down to what is plugged, by address.
   std::vector<MemoryRegion> PresentRuns() const;
+  // Of these, what may be accessed: all, or what a confidential guest shares.
+  std::vector<MemoryRegion> AccessibleRuns() const;
 
   // kOutOfRange unless every byte of [gpa, gpa + size) is RAM. Ranges may cross regions in Read and Write,
   // but not in Span. size 0 is allowed anywhere in RAM.
@@ -101,6 +118,7 @@ class GuestMemory {
 
   std::vector<MemoryRegion> regions_;
   std::vector<MemoryRegion> hotplug_;
+  mutable PageVisibility* pages_ = nullptr;  // none: all RAM may be accessed
 };
 
 }  // namespace berth::vmm

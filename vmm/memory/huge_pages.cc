@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
-#include <sstream>
 #include <utility>
 
 #include "common/byte_size.h"
 #include "common/file.h"
+#include "common/words.h"
 
 namespace berth::vmm {
 namespace {
@@ -44,12 +44,10 @@ std::string CgroupSizeName(uint64_t size) {
 
 Result<uint64_t> HugePages::DefaultSize() const {
   TRY_ASSIGN(std::string text, ReadFile(root_ + "/proc/meminfo"));
-  std::istringstream lines(text);
-  std::string key, unit;
-  uint64_t value = 0;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    if (words >> key >> value >> unit && key == "Hugepagesize:" && unit == "kB") return value << 10;
+  for (std::string_view rest = text; auto line = NextLine(rest);) {
+    const auto key = NextWord(*line), number = NextWord(*line), unit = NextWord(*line);
+    if (!unit || *key != "Hugepagesize:" || *unit != "kB") continue;
+    if (const auto kilobytes = ParseNumber(*number)) return *kilobytes << 10;
   }
   return FailedPrecondition("this host has no huge pages");
 }

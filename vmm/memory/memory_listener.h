@@ -14,8 +14,9 @@ class MemoryListener {
   virtual ~MemoryListener() = default;
   // A run of RAM (no part of a hot-plug area that is not plugged). On an error the memory is not added.
   virtual Status OnAdded(const MemoryRegion& run) = 0;
-  // What is removed was added before, but perhaps in other pieces.
-  virtual void OnRemoved(Gpa base, uint64_t size) = 0;
+  // What is removed was added before, but perhaps in other pieces. On an error something may still reach it:
+  // then it must stay as it is.
+  virtual Status OnRemoved(Gpa base, uint64_t size) = 0;
 };
 
 }  // namespace berth::vmm

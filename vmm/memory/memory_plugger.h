@@ -14,7 +14,8 @@ class MemoryPlugger {
   // [offset, offset + length) of the area, whole blocks of which none is plugged. On an error nothing has
   // changed; kResourceExhausted when the host has no memory now.
   virtual Status Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) = 0;
-  // Whole blocks, all of them plugged.
+  // Whole blocks, all of them plugged. On an error they stay plugged, unless only their pages could not be
+  // given back.
   virtual Status Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/memory/prefault.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "common/file.h"
+#include "vmm/jail/thread_filter.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -70,7 +72,9 @@ Status Prefault(std::span<uint8_t> mapping, uint64_t page_size, const CpuSet& cp
   threads.reserve(helpers);
   for (uint64_t i = 0; i < helpers; i++) {
     threads.emplace_back([&] {
+      ::pthread_setname_np(::pthread_self(), "prefault");
       RunOn(cpus);
+      EnterThread(ThreadKind::kPrefault);
       work();
     });
   }

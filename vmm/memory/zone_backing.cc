@@ -196,10 +196,8 @@ Status PopulatePlugged(const MemoryRegion& part) {
 
 Status DiscardPages(const MemoryRegion& part) {
   if (part.fd >= 0 && part.shared) {
-    constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (::fallocate(part.fd, kMode, static_cast<off_t>(part.fd_offset), static_cast<off_t>(part.size)) == 0) {
-      return OkStatus();
-    }
+    // Not by fallocate(2), of which a pager of a restored guest would not hear.
+    if (::madvise(part.host, part.size, MADV_REMOVE) == 0) return OkStatus();
     return ErrnoStatus("give memory of zone " + part.zone + " back", errno);
   }
   if (::madvise(part.host, part.size, MADV_DONTNEED) == 0) return OkStatus();

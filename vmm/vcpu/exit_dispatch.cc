@@ -1,6 +1,12 @@
 #include "vmm/vcpu/exit_dispatch.h"
 
+#include <linux/kvm_para.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <string>
+
+#include "vmm/kvm/confidential_abi.h"
 
 namespace berth::vmm {
 namespace {
@@ -33,6 +39,28 @@ std::string SuberrorName(uint32_t suberror) {
     default:
       return "suberror " + std::to_string(suberror);
   }
+}
+
+// GHCB protocol, termination request: bits 15:12 say whose reasons they are, bits 23:16 which one.
+std::string SevReason(const std::vector<uint64_t>& data) {
+  if (data.empty()) return "";
+  return ", reason set " + std::to_string(data[0] >> 12 & 0xf) + ", code " +
+         std::to_string(data[0] >> 16 & 0xff);
+}
+
+// GHCI, ReportFatalError: the code in R12, up to 64 bytes of text in eight registers. Only printable
+// characters get into our log.
+std::string TdxReason(const std::vector<uint64_t>& registers) {
+  constexpr size_t kText[] = {14, 15, 3, 7, 6, 8, 9, 2};  // R14 R15 RBX RDI RSI R8 R9 RDX
+  if (registers.size() < 16) return "";
+  std::string text;
+  for (size_t index : kText) {
+    for (int byte = 0; byte < 8; ++byte) {
+      const char c = static_cast<char>(registers[index] >> (8 * byte));
+      if (c >= ' ' && c <= '~') text += c;
+    }
+  }
+  return ", code " + Hex(registers[12]) + (text.empty() ? "" : ": " + text);
 }
 
 class Server {
@@ -71,8 +99,46 @@ class Server {
     return VcpuEnding{VcpuEnd::kReset, "triple fault" + Where(vcpu_)};
   }
 
+  std::optional<VcpuEnding> operator()(const HypercallExit& exit) {
+    if (targets_.requests == nullptr || exit.number != KVM_HC_MAP_GPA_RANGE) {
+      *exit.result = static_cast<uint64_t>(-KVM_ENOSYS);
+      return std::nullopt;
+    }
+    Result<uint64_t> result = targets_.requests->MapGpaRange(targets_.vcpu, exit.arguments[0],
+                                                             exit.arguments[1], exit.arguments[2]);
+    if (!result.has_value()) {
+      return VcpuEnding{VcpuEnd::kFailed, "conversion of memory: " + result.error().ToString()};
+    }
+    *exit.result = *result;
+    return std::nullopt;
+  }
+
+  std::optional<VcpuEnding> operator()(const MemoryFaultExit& exit) {
+    const std::string where =
+        std::string(exit.is_private ? "private" : "shared") + " access to " + Hex(exit.gpa);
+    if (exit.poisoned) return VcpuEnding{VcpuEnd::kFailed, where + " met a page with a memory error"};
+    if (targets_.requests == nullptr) return VcpuEnding{VcpuEnd::kFailed, where + " of an ordinary guest"};
+    Status status = targets_.requests->MemoryFault(targets_.vcpu, exit);
+    if (status.ok()) return std::nullopt;
+    return VcpuEnding{VcpuEnd::kFailed, where + ": " + status.ToString()};
+  }
+
+  std::optional<VcpuEnding> operator()(const TdxExit& exit) {
+    if (targets_.requests == nullptr) {
+      *exit.result = abi::kTdVmCallUnsupported;
+    } else {
+      targets_.requests->TdVmCall(targets_.vcpu, exit);
+    }
+    return std::nullopt;
+  }
+
   std::optional<VcpuEnding> operator()(const SystemEventExit& exit) {
     switch (exit.type) {
+      case abi::kSystemEventSevTerm:
+        return VcpuEnding{VcpuEnd::kFailed, "the SEV-SNP guest has terminated itself" + SevReason(exit.data)};
+      case abi::kSystemEventTdxFatal:
+        return VcpuEnding{VcpuEnd::kFailed,
+                          "the TDX guest has reported a fatal error" + TdxReason(exit.data)};
       case KVM_SYSTEM_EVENT_SHUTDOWN:
         return VcpuEnding{VcpuEnd::kPowerOff, "system event: shutdown"};
       case KVM_SYSTEM_EVENT_RESET:

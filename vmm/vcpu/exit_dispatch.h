@@ -22,11 +22,25 @@ struct VcpuEnding {
   std::string message;
 };
 
+// What a confidential guest asks of the VMM: about the side of its memory, and by a TDX guest's calls.
+class ConfidentialRequests {
+ public:
+  virtual ~ConfidentialRequests() = default;
+  // KVM_HC_MAP_GPA_RANGE. The hypercall's result; an error: the guest must not go on.
+  virtual Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes) = 0;
+  // The guest meant the other kind of memory. OK: it tries again; an error: it cannot go on.
+  virtual Status MemoryFault(uint32_t vcpu, const MemoryFaultExit& fault) = 0;
+  // Leaves the result in the exit.
+  virtual void TdVmCall(uint32_t vcpu, const TdxExit& call) = 0;
+};
+
 // Where a vCPU's exits go. The buses outlive the vCPUs.
 struct VcpuTargets {
   Bus* ports = nullptr;
   Bus* mmio = nullptr;
   std::function<void(uint8_t vector)> end_of_interrupt;  // may be empty
+  ConfidentialRequests* requests = nullptr;              // of a confidential guest; outlives the vCPUs
+  uint32_t vcpu = 0;                                     // its number, for them
 };
 
 // Serves one exit: port and MMIO accesses on the buses, ends of interrupts. An ending when the vCPU is not to

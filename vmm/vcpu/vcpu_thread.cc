@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "vmm/jail/thread_filter.h"
 
 namespace berth::vmm {
 namespace {
@@ -119,6 +120,12 @@ Result<VcpuState> VcpuThread::State() {
   return vcpu_->GetState();
 }
 
+Result<VcpuSnapshot> VcpuThread::Save() {
+  std::lock_guard lock(mutex_);
+  if (!idle_) return FailedPrecondition("vCPU " + std::to_string(id_) + " runs");
+  return vcpu_->Save();
+}
+
 void VcpuThread::Give(Command command) {
   std::lock_guard lock(mutex_);
   if (command_.load() == Command::kStop || command_.load() == command) return;
@@ -151,6 +158,7 @@ void VcpuThread::Main(const CpuSet& affinity) {
     started_ = bound;
     changed_.notify_all();
   }
+  EnterThread(ThreadKind::kVcpu);
   Command command = AwaitCommand(Command::kPause);
   while (command != Command::kStop) {
     if (command == Command::kRun && !ended_) RunGuest();
@@ -162,6 +170,7 @@ void VcpuThread::Main(const CpuSet& affinity) {
 }
 
 void VcpuThread::RunGuest() {
+  vcpu_->TellStopped();
   while (true) {
     Result<VcpuExit> exit = vcpu_->Run();
     exits_.fetch_add(1, std::memory_order_relaxed);

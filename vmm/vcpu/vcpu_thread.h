@@ -40,6 +40,8 @@ class VcpuThread {
   void Stop();
   // Its registers, while it is paused; kFailedPrecondition when it runs.
   Result<VcpuState> State();
+  // All of its state, as State.
+  Result<VcpuSnapshot> Save();
   uint32_t id() const { return id_; }
   pid_t thread_id() const { return thread_id_; }
   uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }

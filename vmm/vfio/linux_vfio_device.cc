@@ -61,8 +61,9 @@ Result<uint8_t*> ReserveAligned(uint64_t size) {
 }  // namespace
 
 Result<std::shared_ptr<LinuxVfioDevice>> LinuxVfioDevice::Create(UniqueFd fd, std::string address,
-                                                                 int kvm_file) {
-  std::shared_ptr<LinuxVfioDevice> device(new LinuxVfioDevice(std::move(fd), std::move(address), kvm_file));
+                                                                 std::shared_ptr<const UniqueFd> group) {
+  std::shared_ptr<LinuxVfioDevice> device(
+      new LinuxVfioDevice(std::move(fd), std::move(address), std::move(group)));
   vfio_device_info info{};
   info.argsz = sizeof info;
   if (::ioctl(device->fd_.get(), VFIO_DEVICE_GET_INFO, &info) < 0) {

@@ -21,8 +21,9 @@ class LinuxVfioDevice final : public VfioDevice {
     uint32_t group = 0;  // IOMMU group
   };
 
-  // `kvm_file`: the group, or the device itself (-1). It stays open elsewhere.
-  static Result<std::shared_ptr<LinuxVfioDevice>> Create(UniqueFd fd, std::string address, int kvm_file);
+  // `group`: its IOMMU group, open as long as one of its devices is; none with the interface of device files.
+  static Result<std::shared_ptr<LinuxVfioDevice>> Create(UniqueFd fd, std::string address,
+                                                         std::shared_ptr<const UniqueFd> group);
   ~LinuxVfioDevice() override;
 
   const std::string& address() const override { return address_; }
@@ -34,8 +35,8 @@ class LinuxVfioDevice final : public VfioDevice {
   Status DisableIrqs(uint32_t irq_index) override;
   Status UnmaskIntx() override;
   Status Reset() override;
-  int kvm_file() const override { return kvm_file_ < 0 ? fd_.get() : kvm_file_; }
-  bool kvm_file_is_shared() const override { return kvm_file_ >= 0; }
+  int kvm_file() const override { return group_ == nullptr ? fd_.get() : group_->get(); }
+  bool kvm_file_is_shared() const override { return group_.use_count() > 1; }
 
   // Everything that a reset of the bus would reset, this function included.
   Result<std::vector<BusNeighbour>> BusNeighbours();
@@ -44,16 +45,16 @@ class LinuxVfioDevice final : public VfioDevice {
   Status ResetBus(const std::vector<int>& groups);
 
  private:
-  LinuxVfioDevice(UniqueFd fd, std::string address, int kvm_file)
-      : fd_(std::move(fd)), address_(std::move(address)), kvm_file_(kvm_file) {}
+  LinuxVfioDevice(UniqueFd fd, std::string address, std::shared_ptr<const UniqueFd> group)
+      : group_(std::move(group)), fd_(std::move(fd)), address_(std::move(address)) {}
   Status QueryRegion(uint32_t index);
   Status QueryIrqs(uint32_t index);
   Status SetIrqs(uint32_t index, uint32_t flags, uint32_t start, uint32_t count,
                  std::span<const int> event_fds);
 
+  const std::shared_ptr<const UniqueFd> group_;  // closed behind the device
   const UniqueFd fd_;
   const std::string address_;
-  const int kvm_file_;
   VfioDeviceInfo info_;
   std::array<uint64_t, VfioDeviceInfo::kRegions> file_offsets_{};
   std::mutex mutex_;  // guards mappings_

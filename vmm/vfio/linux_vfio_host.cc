@@ -96,14 +96,14 @@ class GroupHost final : public LinuxVfioHost {
  private:
   Result<std::shared_ptr<LinuxVfioDevice>> OpenOne(const std::string& address) override {
     TRY_ASSIGN(const uint32_t number, VfioSysfs().Group(address));
-    TRY_ASSIGN(const int group, OpenGroup(number));
-    UniqueFd fd(::ioctl(group, VFIO_GROUP_GET_DEVICE_FD, address.c_str()));
+    TRY_ASSIGN(auto group, OpenGroup(number));
+    UniqueFd fd(::ioctl(group->get(), VFIO_GROUP_GET_DEVICE_FD, address.c_str()));
     if (!fd.valid()) return ErrnoStatus("VFIO_GROUP_GET_DEVICE_FD", errno);
-    return LinuxVfioDevice::Create(std::move(fd), address, group);
+    return LinuxVfioDevice::Create(std::move(fd), address, std::move(group));
   }
 
-  Result<int> OpenGroup(uint32_t number) {
-    if (auto known = groups_.find(number); known != groups_.end()) return known->second.get();
+  Result<std::shared_ptr<const UniqueFd>> OpenGroup(uint32_t number) {
+    if (auto known = groups_[number].lock()) return known;
     TRY_ASSIGN(UniqueFd group, OpenDevice("/dev/vfio/" + std::to_string(number)));
     vfio_group_status status{};
     status.argsz = sizeof status;
@@ -126,25 +126,26 @@ class GroupHost final : public LinuxVfioHost {
       if (!shared.valid()) return ErrnoStatus("duplicate the container's descriptor", errno);
       engine_ = std::make_unique<DmaEngine>(MakeType1Backend(std::move(shared)));
     }
-    const int fd = group.get();
-    groups_.emplace(number, std::move(group));
-    return fd;
+    auto opened = std::make_shared<const UniqueFd>(std::move(group));
+    groups_[number] = opened;
+    return opened;
   }
 
   Result<std::vector<int>> ProveOwnership(const std::set<uint32_t>& groups) override {
     std::vector<int> proof;
     for (uint32_t group : groups) {
       auto known = groups_.find(group);
-      if (known == groups_.end()) {
+      const auto opened = known == groups_.end() ? nullptr : known->second.lock();
+      if (opened == nullptr) {
         return FailedPrecondition("IOMMU group " + std::to_string(group) + " does not belong to this VM");
       }
-      proof.push_back(known->second.get());
+      proof.push_back(opened->get());  // stays open: its devices are
     }
     return proof;
   }
 
   const UniqueFd container_;
-  std::map<uint32_t, UniqueFd> groups_;  // by number
+  std::map<uint32_t, std::weak_ptr<const UniqueFd>> groups_;  // by number; held by their devices
 };
 
 class DeviceFileHost final : public LinuxVfioHost {
@@ -170,7 +171,7 @@ class DeviceFileHost final : public LinuxVfioHost {
     if (::ioctl(fd.get(), abi::kVfioDeviceAttachIommufdPt, &attach) < 0) {
       return ErrnoStatus("VFIO_DEVICE_ATTACH_IOMMUFD_PT", errno);
     }
-    return LinuxVfioDevice::Create(std::move(fd), address, -1);
+    return LinuxVfioDevice::Create(std::move(fd), address, nullptr);
   }
 
   Result<std::vector<int>> ProveOwnership(const std::set<uint32_t>&) override { return std::vector<int>(); }

@@ -67,6 +67,7 @@ Status CheckLimits(const VfioDemand& demand, VfioInterface interface, const Vfio
                    const LockLimits& limits) {
   uint64_t locked = 0;
   for (const IovaRange& range : demand.ram) locked += range.last - range.first + 1;
+  locked *= demand.spaces;
   if (locked > limits.memlock_bytes) {
     return ResourceExhausted("devices need " + ByteSize(locked).ToHuman() +
                                  " of guest memory locked, RLIMIT_MEMLOCK allows " +
@@ -80,6 +81,25 @@ Status CheckLimits(const VfioDemand& demand, VfioInterface interface, const Vfio
         "devices need at least " + std::to_string(demand.mappings) + " DMA mappings, the kernel allows " +
             std::to_string(*entries),
         "device", "raise vfio_iommu_type1.dma_entry_limit to at least " + std::to_string(demand.mappings));
+  }
+  return OkStatus();
+}
+
+// A group is in one address space as a whole.
+Status CheckAlone(const VfioDemand& demand, const VfioSysfs& sysfs) {
+  for (const std::string& address : demand.alone) {
+    TRY_ASSIGN(const uint32_t group, sysfs.Group(address));
+    for (const auto* list : {&demand.addresses, &demand.others}) {
+      for (const std::string& other : *list) {
+        if (other == address) continue;
+        TRY_ASSIGN(const uint32_t its_group, sysfs.Group(other));
+        if (its_group != group) continue;
+        return FailedPrecondition("device " + address + " is in IOMMU group " + std::to_string(group) +
+                                      " together with " + other +
+                                      ": only alone can it be behind a virtual IOMMU",
+                                  "device", "give neither of them iommu=on");
+      }
+    }
   }
   return OkStatus();
 }
@@ -114,6 +134,7 @@ Status CheckVfioHost(const VfioDemand& demand, VfioInterface interface, const Vf
     TRY(CheckDevice(address, sysfs));
     TRY(CheckAddresses(address, demand.ram, sysfs));
   }
+  TRY(CheckAlone(demand, sysfs));
   return CheckLimits(demand, interface, sysfs, limits);
 }
 

@@ -13,9 +13,12 @@ namespace berth::vmm {
 
 // What the VM wants of VFIO.
 struct VfioDemand {
-  std::vector<std::string> addresses;  // of the devices
-  std::vector<IovaRange> ram;          // guest-physical, all of which devices reach
-  uint64_t mappings = 0;               // that the container needs at least
+  std::vector<std::string> addresses;    // of the devices
+  std::vector<IovaRange> ram;            // guest-physical, all of which devices reach
+  uint64_t mappings = 0;                 // that a container needs at least
+  uint32_t spaces = 1;                   // containers, each of which locks all of the RAM
+  std::vector<std::string> alone = {};   // of `addresses`: those with a container of their own
+  std::vector<std::string> others = {};  // devices that the VM has already
 };
 
 // Limits of this process.

@@ -23,7 +23,9 @@ Result<std::shared_ptr<VfioFunction>> VfioFunction::Create(std::shared_ptr<VfioD
                                                            const VfioParts& parts) {
   std::shared_ptr<VfioFunction> function(new VfioFunction(std::move(device), std::move(id), parts));
   TRY_ASSIGN(function->config_, AssignedConfig::Create(*function->device_));
-  TRY(function->config_->Restart());
+  Status restarted;
+  function->ThroughGate([&] { restarted = function->config_->Restart(); });
+  TRY(std::move(restarted));
   if (function->config_->msi().has_value()) {
     function->msi_ = std::make_unique<AssignedMsi>(*function->device_, *parts.interrupts, *function->config_);
   }
@@ -37,10 +39,10 @@ Result<std::shared_ptr<VfioFunction>> VfioFunction::Create(std::shared_ptr<VfioD
 
 Status VfioFunction::TellKvm() {
   Status status = parts_.vm->AddVfioFile(device_->kvm_file());
-  known_to_kvm_ = status.ok();
   // Devices of one group share its file.
-  if (status.code() == StatusCode::kAlreadyExists && device_->kvm_file_is_shared()) return OkStatus();
-  return status;
+  known_to_kvm_ =
+      status.ok() || (status.code() == StatusCode::kAlreadyExists && device_->kvm_file_is_shared());
+  return known_to_kvm_ ? OkStatus() : status;
 }
 
 VfioFunction::~VfioFunction() {
@@ -50,7 +52,7 @@ VfioFunction::~VfioFunction() {
   if (msix_ != nullptr) msix_->SetControl(0);
   msi_.reset();
   intx_.reset();
-  // Else KVM would keep a device open that was unplugged. A group stays as long as the VM.
+  // Else KVM would keep a device open that was unplugged, or its group; a group goes with its last device.
   if (!known_to_kvm_ || device_->kvm_file_is_shared()) return;
   if (Status status = parts_.vm->RemoveVfioFile(device_->kvm_file()); !status.ok()) {
     LOG(kWarning, "vfio_file_not_released", {{"device", device_->address()}, {"error", status}});
@@ -129,8 +131,20 @@ void VfioFunction::ReadConfig(uint32_t offset, std::span<uint8_t> data) {
   }
 }
 
+void VfioFunction::ThroughGate(const std::function<void()>& change) {
+  if (parts_.gate == nullptr) return change();
+  parts_.gate->Change(device_.get(), [&] {
+    change();
+    return config_->header().bus_master();
+  });
+}
+
 void VfioFunction::WriteConfig(uint32_t offset, std::span<const uint8_t> data) {
-  config_->Write(offset, data);
+  if (Touches(offset, data.size(), PciConfigSpace::kCommand, 2)) {
+    ThroughGate([&] { config_->Write(offset, data); });
+  } else {
+    config_->Write(offset, data);
+  }
   const auto& msi = config_->msi();
   const auto& msix = config_->msix();
   const bool msi_written = msi.has_value() && Touches(offset, data.size(), msi->capability, msi->size());

@@ -12,6 +12,7 @@
 #include "vmm/bus/interrupts.h"
 #include "vmm/bus/pci_function.h"
 #include "vmm/dma/dma_engine.h"
+#include "vmm/dma/dma_gate.h"
 #include "vmm/kvm/memory_slots.h"
 #include "vmm/vfio/bars.h"
 #include "vmm/vfio/config_space.h"
@@ -27,6 +28,7 @@ struct VfioParts {
   MemorySlots* slots = nullptr;
   EventLoop* loop = nullptr;
   DmaEngine* peers = nullptr;  // null: other devices cannot reach its BARs
+  DmaGate* gate = nullptr;     // of its I/O address space; null: nobody asks whether it does DMA
 };
 
 // What happens to the device outside of the guest. Called on the event loop's thread.
@@ -61,6 +63,8 @@ class VfioFunction final : public PciFunction {
       : device_(std::move(device)), id_(std::move(id)), parts_(parts) {}
   Status AddBars();
   Status TellKvm();
+  // Changes what may turn bus mastering on or off.
+  void ThroughGate(const std::function<void()>& change);
   // One of the event descriptors that VFIO signals; none when the device has no such event.
   Status Watch(uint32_t irq_index, UniqueFd& event, std::function<void()> handle);
   void Unwatch(uint32_t irq_index, UniqueFd& event);

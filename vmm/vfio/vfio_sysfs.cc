@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
 #include "common/file.h"
+#include "common/words.h"
 
 namespace berth::vmm {
 namespace {
@@ -68,11 +68,12 @@ std::vector<VfioSysfs::Reserved> VfioSysfs::ReservedRegions(uint32_t group) cons
   Result<std::string> text =
       ReadFile(root_ + "/sys/kernel/iommu_groups/" + std::to_string(group) + "/reserved_regions");
   if (!text.has_value()) return regions;
-  std::istringstream lines(*text);
-  std::string first, last, type;
-  while (lines >> first >> last >> type) {
-    const std::optional<uint64_t> from = ParseNumber(first, 16), to = ParseNumber(last, 16);
-    if (from.has_value() && to.has_value()) regions.push_back({*from, *to, type});
+  for (std::string_view rest = *text; !rest.empty();) {
+    const auto first = NextWord(rest), last = NextWord(rest), type = NextWord(rest);
+    if (!type) break;
+    const std::optional<uint64_t> from = ParseNumber(*first, 16);
+    const std::optional<uint64_t> to = ParseNumber(*last, 16);
+    if (from.has_value() && to.has_value()) regions.push_back({*from, *to, std::string(*type)});
   }
   return regions;
 }

@@ -31,9 +31,11 @@ void IommuDomains::RemoveEndpoint(uint32_t id) {
   members_.erase(found);
 }
 
-bool IommuDomains::Knows(uint32_t id) const {
+Result<std::vector<IovaRange>> IommuDomains::Reserved(uint32_t id) const {
   std::lock_guard lock(mutex_);
-  return members_.contains(id);
+  auto member = members_.find(id);
+  if (member == members_.end()) return NoEndpoint(id);
+  return member->second.endpoint->Reserved();
 }
 
 Status IommuDomains::Enter(IommuEndpoint& endpoint, const Domain& domain) {
@@ -89,6 +91,11 @@ Status IommuDomains::Detach(uint32_t domain, uint32_t endpoint) {
   return OkStatus();
 }
 
+void IommuDomains::Cut(uint32_t endpoint) {
+  std::lock_guard lock(mutex_);
+  if (auto member = members_.find(endpoint); member != members_.end()) member->second.endpoint->Block();
+}
+
 Status IommuDomains::Map(uint32_t domain, const IommuMapping& mapping) {
   std::lock_guard lock(mutex_);
   auto target = domains_.find(domain);
@@ -136,6 +143,12 @@ Status IommuDomains::Unmap(uint32_t domain, uint64_t first, uint64_t last) {
   return failed;
 }
 
+std::vector<IommuMapping> IommuDomains::MappingsIn(uint32_t domain, uint64_t first, uint64_t last) const {
+  std::lock_guard lock(mutex_);
+  auto found = domains_.find(domain);
+  return found == domains_.end() ? std::vector<IommuMapping>() : found->second.mappings.In(first, last);
+}
+
 void IommuDomains::SetBypass(bool bypass) {
   std::lock_guard lock(mutex_);
   if (std::exchange(bypass_, bypass) == bypass) return;
@@ -167,7 +180,7 @@ Result<IommuDomains::Translation> IommuDomains::Translate(uint32_t endpoint, uin
   const Translation same{address, UINT64_MAX - address};
   if (!member->second.domain.has_value()) {
     if (bypass_) return same;
-    return NotFound("the endpoint is in no domain");
+    return FailedPrecondition("the endpoint is in no domain");
   }
   const Domain& domain = domains_.at(*member->second.domain);
   if (domain.bypass) return same;

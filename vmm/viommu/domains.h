@@ -6,8 +6,10 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "common/status.h"
+#include "vmm/dma/dma_run.h"
 #include "vmm/viommu/mappings.h"
 
 namespace berth::vmm {
@@ -26,6 +28,8 @@ class IommuEndpoint {
   // While in an address space.
   virtual Status Map(const IommuMapping& mapping) = 0;
   virtual Status Unmap(const IommuMapping& mapping) = 0;
+  // Addresses that cannot be mapped for it, sorted.
+  virtual std::vector<IovaRange> Reserved() const { return {}; }
 };
 
 // The one mapping engine behind all models of an IOMMU: domains, who is in which, what is mapped. An endpoint
@@ -36,7 +40,8 @@ class IommuDomains {
   Status AddEndpoint(uint32_t id, std::shared_ptr<IommuEndpoint> endpoint);
   // Leaves its domain. Nothing for an unknown id.
   void RemoveEndpoint(uint32_t id);
-  bool Knows(uint32_t id) const;
+  // See IommuEndpoint; kNotFound.
+  Result<std::vector<IovaRange>> Reserved(uint32_t id) const;
 
   // kNotFound: no such endpoint. The domain is made when it does not exist; an endpoint that is in another
   // one leaves it, and a domain without endpoints is gone with its mappings. kInvalidArgument: the domain
@@ -44,10 +49,16 @@ class IommuDomains {
   Status Attach(uint32_t domain, uint32_t endpoint, bool bypass);
   // kNotFound: no such endpoint; kInvalidArgument: it is not in this domain.
   Status Detach(uint32_t domain, uint32_t endpoint);
+  // Whatever its domain says, the endpoint reaches nothing until it is attached to another one. For when an
+  // Attach has failed that was to take something away.
+  void Cut(uint32_t endpoint);
   // kNotFound: no such domain; kInvalidArgument: it is one that bypasses, or see IommuMappings; else the
   // endpoints' errors. On any error nothing has changed.
   Status Map(uint32_t domain, const IommuMapping& mapping);
   Status Unmap(uint32_t domain, uint64_t first, uint64_t last);
+
+  // What a domain maps in [first, last], whole mappings in ascending order; nothing for an unknown one.
+  std::vector<IommuMapping> MappingsIn(uint32_t domain, uint64_t first, uint64_t last) const;
 
   // What endpoints without a domain may do.
   void SetBypass(bool bypass);
@@ -56,7 +67,7 @@ class IommuDomains {
   void Reset(bool bypass);
 
   // The guest-physical address of an access by an endpoint, and how far it goes on from there; kNotFound: not
-  // mapped, kPermissionDenied: not for this kind of access.
+  // mapped, kPermissionDenied: not for this kind of access, kFailedPrecondition: no domain and no bypass.
   struct Translation {
     uint64_t gpa = 0;
     uint64_t length = 0;

@@ -48,4 +48,12 @@ std::vector<IommuMapping> IommuMappings::all() const {
   return list;
 }
 
+std::vector<IommuMapping> IommuMappings::In(uint64_t first, uint64_t last) const {
+  auto it = mappings_.upper_bound(first);
+  if (it != mappings_.begin() && std::prev(it)->second.last >= first) --it;
+  std::vector<IommuMapping> list;
+  for (; it != mappings_.end() && it->first <= last; ++it) list.push_back(it->second);
+  return list;
+}
+
 }  // namespace berth::vmm

@@ -32,6 +32,8 @@ class IommuMappings {
 
   const IommuMapping* Find(uint64_t address) const;
   std::vector<IommuMapping> all() const;
+  // Those that have something of [first, last], in ascending order.
+  std::vector<IommuMapping> In(uint64_t first, uint64_t last) const;
   size_t count() const { return mappings_.size(); }
 
   // A guest's driver must not make us use memory without end.

@@ -6,7 +6,9 @@
 #include <array>
 #include <cstring>
 #include <utility>
+#include <vector>
 
+#include "common/log.h"
 #include "vmm/virtio/event_fd.h"
 #include "vmm/virtio/serve_queue.h"
 
@@ -17,7 +19,9 @@ constexpr uint16_t kQueueSizes[] = {256, 64};  // requests, events
 constexpr uint32_t kBudget = 256;
 constexpr uint64_t kPageMask = 0xfff;
 constexpr uint32_t kLastDomain = 0xffff;
-constexpr uint32_t kProbeSize = 64;
+constexpr uint32_t kProbeSize = 512;
+constexpr size_t kFaultsWaiting = 64;
+constexpr uint32_t kFaultsTold = 16;  // for each start of the driver, because a guest can cause them at will
 
 // Features.
 constexpr uint64_t kInputRange = 1 << 0;
@@ -88,6 +92,20 @@ struct __attribute__((packed)) ReservedMemory {
   uint8_t subtype, reserved[3];
   uint64_t first, last;
 };
+struct __attribute__((packed)) FaultEvent {
+  uint8_t reason, reserved[3];
+  uint32_t flags, endpoint, reserved2;
+  uint64_t address;
+};
+constexpr uint8_t kFaultDomain = 1;
+constexpr uint8_t kFaultMapping = 2;
+constexpr uint32_t kFaultRead = 1 << 0;
+constexpr uint32_t kFaultWrite = 1 << 1;
+constexpr uint32_t kFaultAddress = 1 << 8;
+static_assert(sizeof(FaultEvent) == 24);
+constexpr uint8_t kReservedMemory = 1;
+constexpr uint8_t kSubtypeReserved = 0;
+constexpr uint8_t kSubtypeMsi = 1;
 static_assert(sizeof(AttachBody) == 16 && sizeof(DetachBody) == 16 && sizeof(MapBody) == 32);
 static_assert(sizeof(UnmapBody) == 24 && sizeof(ReservedMemory) == 24);
 
@@ -98,6 +116,20 @@ std::optional<Body> BodyOf(const ByteList& request) {
   if (request.CopyOut(4, {reinterpret_cast<uint8_t*>(&body), sizeof body}) != sizeof body)
     return std::nullopt;
   return body;
+}
+
+// Without the part that is kept for interrupts, which is a property of its own.
+std::vector<IovaRange> WithoutMsi(const std::vector<IovaRange>& ranges) {
+  std::vector<IovaRange> rest;
+  for (const IovaRange& range : ranges) {
+    if (range.last < kMsiFirst || range.first > kMsiLast) {
+      rest.push_back(range);
+      continue;
+    }
+    if (range.first < kMsiFirst) rest.push_back({range.first, kMsiFirst - 1});
+    if (range.last > kMsiLast) rest.push_back({kMsiLast + 1, range.last});
+  }
+  return rest;
 }
 
 }  // namespace
@@ -136,13 +168,27 @@ Status VirtioIommu::Activate(VirtioActivation activation) {
   const int kick = activation.queues[0].kick_fd;
   active_ = std::move(activation);
   Status added = loop_.Add(kick, EPOLLIN, [this](uint32_t) { Serve(); });
+  if (added.ok() && active_->queues[1].ring) {
+    const int events = active_->queues[1].kick_fd;
+    added = loop_.Add(events, EPOLLIN, [this](uint32_t) { DeliverFaults(); });
+    if (!added.ok()) loop_.Remove(kick);
+    std::lock_guard lock(fault_mutex_);
+    fault_kick_ = added.ok() ? events : -1;
+    told_ = 0;
+  }
   if (!added.ok()) active_.reset();
   return added;
 }
 
 void VirtioIommu::Reset() {
   if (!active_) return;
+  {
+    std::lock_guard lock(fault_mutex_);
+    fault_kick_ = -1;
+    faults_.clear();
+  }
   loop_.Remove(active_->queues[0].kick_fd);
+  if (active_->queues[1].ring) loop_.Remove(active_->queues[1].kick_fd);
   active_.reset();
   domains_.Reset(true);
 }
@@ -161,7 +207,68 @@ void VirtioIommu::Serve() {
   if (*more) SignalEvent(kick);
 }
 
+void VirtioIommu::Report(const IommuFault& fault) {
+  bool tell = false;
+  {
+    std::lock_guard lock(fault_mutex_);
+    ++fault_count_;
+    tell = told_ < kFaultsTold;
+    told_ += tell ? 1 : 0;
+    if (fault_kick_ >= 0 && faults_.size() < kFaultsWaiting) {
+      faults_.push_back(fault);
+      SignalEvent(fault_kick_);
+    } else {
+      ++dropped_;
+    }
+  }
+  if (!tell) return;
+  LOG(kWarning, "iommu_fault",
+      {{"endpoint", fault.endpoint}, {"address", fault.address}, {"access", fault.write ? "write" : "read"}});
+  if (on_fault_) on_fault_(fault);
+}
+
+void VirtioIommu::DeliverFaults() {
+  auto& [ring, kick] = active_->queues[1];
+  DrainEvent(kick);
+  bool signal = false;
+  for (;;) {
+    IommuFault fault;
+    {
+      std::lock_guard lock(fault_mutex_);
+      if (faults_.empty()) break;
+      fault = faults_.front();
+    }
+    Result<bool> popped = ring->Pop(event_chain_);
+    if (!popped.has_value()) {
+      loop_.Remove(kick);
+      return active_->interrupt->Fail(popped.error());
+    }
+    if (!*popped) {
+      if (ring->EnableNotifications()) continue;
+      break;  // the driver's next buffer brings us back
+    }
+    FaultEvent event{};
+    event.reason = fault.reason == IommuFault::Reason::kDomain ? kFaultDomain : kFaultMapping;
+    event.flags = (fault.write ? kFaultWrite : kFaultRead) | kFaultAddress;
+    event.endpoint = fault.endpoint;
+    event.address = fault.address;
+    const size_t written =
+        event_chain_.writable.CopyIn(0, {reinterpret_cast<const uint8_t*>(&event), sizeof event});
+    ring->Push(event_chain_.head, static_cast<uint32_t>(written));
+    signal |= ring->NeedsInterrupt();
+    std::lock_guard lock(fault_mutex_);
+    if (!faults_.empty()) faults_.pop_front();
+  }
+  if (signal) active_->interrupt->SignalQueue(1);
+}
+
+VirtioDevice::CounterList VirtioIommu::Counters() const {
+  std::lock_guard lock(fault_mutex_);
+  return {{"requests", requests_}, {"faults", fault_count_}, {"faults_not_told", dropped_}};
+}
+
 Result<uint32_t> VirtioIommu::Handle(const ByteList& request, const ByteList& answer) {
+  requests_.fetch_add(1, std::memory_order_relaxed);
   uint8_t type = 0;
   request.CopyOut(0, {&type, 1});
   if (type == kProbeRequest) return Probe(request, answer);
@@ -212,12 +319,22 @@ Result<uint32_t> VirtioIommu::Probe(const ByteList& request, const ByteList& ans
   uint32_t endpoint = 0;
   if (request.CopyOut(4, {reinterpret_cast<uint8_t*>(&endpoint), 4}) != 4) {
     reply[kProbeSize] = kInvalid;
-  } else if (!domains_.Knows(endpoint)) {
+  } else if (const auto reserved = domains_.Reserved(endpoint); !reserved.has_value()) {
     reply[kProbeSize] = kNoEntry;
   } else {
+    size_t at = 0;
+    auto add = [&](uint8_t subtype, uint64_t first, uint64_t last) {
+      const ReservedMemory property{kReservedMemory, sizeof property - 4, subtype, {}, first, last};
+      std::memcpy(&reply[at], &property, sizeof property);
+      at += sizeof property;
+    };
     // Without it Linux would choose a window for interrupts itself and map the controller's page there.
-    const ReservedMemory msi{1, sizeof(ReservedMemory) - 4, 1, {}, kMsiFirst, kMsiLast};
-    std::memcpy(reply.data(), &msi, sizeof msi);
+    add(kSubtypeMsi, kMsiFirst, kMsiLast);
+    for (const IovaRange& range : WithoutMsi(*reserved)) {
+      const bool last = at + 2 * sizeof(ReservedMemory) > kProbeSize;
+      add(kSubtypeReserved, range.first, last ? reserved->back().last : range.last);
+      if (last) break;  // no room for more: rather too much than too little
+    }
   }
   if (answer.CopyIn(0, reply) != reply.size()) {
     return InvalidArgument("a probe of the IOMMU with too little room for the answer");

@@ -2,19 +2,20 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/viommu/domains.h"
+#include "vmm/viommu/virtio_endpoint.h"
 #include "vmm/virtio/device.h"
 
 namespace berth::vmm {
-
-inline constexpr uint16_t kVirtioIommu = 23;
 
 // Addresses that no mapping may touch: writes there are interrupts.
 inline constexpr uint64_t kMsiFirst = 0xfee00000;
@@ -24,9 +25,11 @@ inline constexpr uint64_t kMsiLast = 0xfeefffff;
 // attaches them to a domain, and again after a reset.
 class VirtioIommu final : public VirtioDevice {
  public:
-  // Addresses above `last_address` cannot be mapped. The references outlive the device.
-  VirtioIommu(IommuDomains& domains, uint64_t last_address, EventLoop& loop)
-      : domains_(domains), last_address_(last_address), loop_(loop) {}
+  // Addresses above `last_address` cannot be mapped. `on_fault` is told of the first faults after each start
+  // of the driver, on the threads of the devices. The references outlive the device.
+  VirtioIommu(IommuDomains& domains, uint64_t last_address, EventLoop& loop,
+              VirtioEndpoint::FaultHandler on_fault = {})
+      : domains_(domains), last_address_(last_address), loop_(loop), on_fault_(std::move(on_fault)) {}
   ~VirtioIommu() override { Reset(); }
 
   uint16_t type() const override { return kVirtioIommu; }
@@ -36,6 +39,11 @@ class VirtioIommu final : public VirtioDevice {
   void WriteConfig(uint64_t offset, std::span<const uint8_t> data) override;
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  CounterList Counters() const override;
+
+  // Tells the driver, once it has a buffer for that; when it has none for many faults, later ones are only
+  // counted. From any thread.
+  void Report(const IommuFault& fault);
 
   // One request: what the driver has written, and room for the answer, of which the bytes that were written
   // are returned. Public for tests. kInvalidArgument: there is no room for a status.
@@ -43,6 +51,7 @@ class VirtioIommu final : public VirtioDevice {
 
  private:
   void Serve();
+  void DeliverFaults();
   uint8_t Dispatch(uint8_t type, const ByteList& request);
   uint8_t Map(const ByteList& request);
   Result<uint32_t> Probe(const ByteList& request, const ByteList& answer);
@@ -50,8 +59,18 @@ class VirtioIommu final : public VirtioDevice {
   IommuDomains& domains_;
   const uint64_t last_address_;
   EventLoop& loop_;
+  const VirtioEndpoint::FaultHandler on_fault_;
   std::optional<VirtioActivation> active_;
   DescriptorChain chain_;
+  DescriptorChain event_chain_;
+  std::atomic<uint64_t> requests_ = 0;
+
+  mutable std::mutex fault_mutex_;  // guards what follows
+  std::deque<IommuFault> faults_;   // that wait for a buffer
+  int fault_kick_ = -1;             // the event queue's, while the driver uses it
+  uint32_t told_ = 0;
+  uint64_t fault_count_ = 0;
+  uint64_t dropped_ = 0;
 };
 
 }  // namespace berth::vmm

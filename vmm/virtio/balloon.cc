@@ -79,6 +79,7 @@ Status VirtioBalloon::Activate(VirtioActivation activation) {
     return InvalidArgument("the driver has not enabled the queues for pages that come and go");
   }
   active_ = std::move(activation);
+  failed_ = false;
   for (uint16_t queue = 0; queue < active_->queues.size(); ++queue) {
     if (!active_->queues[queue].ring) continue;
     Status added =
@@ -87,7 +88,6 @@ Status VirtioBalloon::Activate(VirtioActivation activation) {
       Reset();
       return added;
     }
-    watched_.push_back(queue);
   }
   std::lock_guard lock(mutex_);
   interrupt_ = active_->interrupt;
@@ -95,21 +95,37 @@ Status VirtioBalloon::Activate(VirtioActivation activation) {
 }
 
 void VirtioBalloon::Reset() {
+  if (!active_) return;
+  static_cast<void>(Suspend());
+  actual_pages_ = 0;
+}
+
+Result<VirtioActivation> VirtioBalloon::Suspend() {
   {
     std::lock_guard lock(mutex_);
     interrupt_ = nullptr;
   }
-  if (!active_) return;
   // All of them, also after a failure: Remove waits for the callback that may still run.
   for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
-  watched_.clear();
-  active_.reset();
-  actual_pages_ = 0;
+  return *std::exchange(active_, std::nullopt);
+}
+
+void VirtioBalloon::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.Put(requested_pages_);
+  out.Put(actual_pages_.load());
+}
+
+void VirtioBalloon::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  in.Get(requested_pages_);
+  actual_pages_ = in.Get<uint32_t>();
 }
 
 void VirtioBalloon::Serve(uint16_t queue) {
   auto& [ring, kick] = active_->queues[queue];
   DrainEvent(kick);
+  if (failed_) return;  // by another queue, while this one was not watched yet
   auto more = ServeQueue(
       *ring, chain_, kBudget,
       [this, queue](const DescriptorChain& chain) -> Result<uint32_t> {
@@ -119,7 +135,8 @@ void VirtioBalloon::Serve(uint16_t queue) {
       },
       [this, queue] { active_->interrupt->SignalQueue(queue); });
   if (!more) {
-    for (uint16_t other : std::exchange(watched_, {})) loop_.Remove(active_->queues[other].kick_fd);
+    failed_ = true;
+    for (const auto& other : active_->queues) loop_.Remove(other.kick_fd);
     return active_->interrupt->Fail(more.error());
   }
   if (*more) SignalEvent(kick);

@@ -41,6 +41,9 @@ class VirtioBalloon : public VirtioDevice {
   void WriteConfig(uint64_t offset, std::span<const uint8_t> data) override;
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  Result<VirtioActivation> Suspend() override;
+  void Save(StateWriter& out) override;
+  void Load(StateReader& in) override;
 
  private:
   VirtioBalloon(const Options& options, EventLoop& loop);
@@ -58,7 +61,7 @@ class VirtioBalloon : public VirtioDevice {
   std::atomic<uint64_t> reported_{0};
   // Of the transport's lock and the loop's thread.
   std::optional<VirtioActivation> active_;
-  std::vector<uint16_t> watched_;
+  bool failed_ = false;
   DescriptorChain chain_;
   std::vector<iovec> buffers_;
 };

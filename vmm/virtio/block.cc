@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/log.h"
 #include "vmm/virtio/event_fd.h"
 #include "vmm/virtio/serve_queue.h"
 
@@ -59,8 +60,9 @@ Result<std::shared_ptr<VirtioBlock>> VirtioBlock::Create(DiskFile disk, const Op
   return self;
 }
 
-std::shared_ptr<VirtioBlock> VirtioBlock::CreateOn(EventLoop& loop, DiskFile disk, const std::string& id) {
-  std::shared_ptr<VirtioBlock> self(new VirtioBlock({.id = id}));
+std::shared_ptr<VirtioBlock> VirtioBlock::CreateOn(EventLoop& loop, DiskFile disk, const std::string& id,
+                                                   bool io_uring) {
+  std::shared_ptr<VirtioBlock> self(new VirtioBlock({.id = id, .io_uring = io_uring}));
   CHECK(self->AddLane(std::move(disk), nullptr, loop).ok());
   self->FillConfig();
   return self;
@@ -68,6 +70,7 @@ std::shared_ptr<VirtioBlock> VirtioBlock::CreateOn(EventLoop& loop, DiskFile dis
 
 VirtioBlock::VirtioBlock(const Options& options)
     : limits_(Share(options.limits, options.queues)),
+      io_uring_(options.io_uring),
       queue_sizes_(options.queues, options.queue_size),
       config_(kConfigBytes, 0) {
   state_.id = options.id;
@@ -79,6 +82,14 @@ Status VirtioBlock::AddLane(DiskFile disk, std::unique_ptr<WorkerLoop> worker, E
   auto lane = std::make_unique<Lane>(Lane{.requests = BlockRequests(std::move(disk), state_), .loop = &loop});
   TRY_ASSIGN(lane->limiter, RateLimiter::Create(limits_, loop, [this, index] { Serve(index); }));
   lane->worker = std::move(worker);
+  if (io_uring_) {
+    auto ring = BlockRing::Create(lane->requests, queue_sizes_[0]);
+    if (ring.has_value()) {
+      lane->ring = *std::move(ring);
+    } else if (ring.error().code() != StatusCode::kUnimplemented) {
+      LOG(kWarning, "disk_without_io_uring", {{"disk", state_.id}, {"reason", ring.error()}});
+    }
+  }
   lanes_.push_back(std::move(lane));
   return OkStatus();
 }
@@ -140,6 +151,9 @@ Status VirtioBlock::Activate(VirtioActivation activation) {
     lanes_[i]->serving = true;
     Status added =
         lanes_[i]->loop->Add(active_->queues[i].kick_fd, EPOLLIN, [this, i](uint32_t) { Serve(i); });
+    if (added.ok() && lanes_[i]->ring) {
+      added = lanes_[i]->loop->Add(lanes_[i]->ring->fd(), EPOLLIN, [this, i](uint32_t) { OnRing(i); });
+    }
     if (!added.ok()) {
       Reset();
       return added;
@@ -152,39 +166,132 @@ Status VirtioBlock::Activate(VirtioActivation activation) {
 
 void VirtioBlock::Reset() {
   if (!active_) return;
+  state_.stopping = true;
+  static_cast<void>(Suspend());
+}
+
+void VirtioBlock::Save(StateWriter& out) {
+  out.Put(state_.capacity.load());
+}
+
+void VirtioBlock::Load(StateReader& in) {
+  const auto sectors = in.Get<uint64_t>();
+  if (!in.ok() || sectors <= state_.capacity) return;
+  in.Fail(FailedPrecondition("disk " + state_.id + " has " + std::to_string(state_.capacity) +
+                             " sectors, the guest knows " + std::to_string(sectors)));
+}
+
+Result<VirtioActivation> VirtioBlock::Suspend() {
   {
     std::lock_guard lock(config_mutex_);
     interrupt_ = nullptr;
   }
-  state_.stopping = true;
   for (size_t i = 0; i < lanes_.size(); ++i) {
     // Each waits for a callback that is running; afterwards the lane is ours.
     Lane& lane = *lanes_[i];
     lane.loop->Remove(active_->queues[i].kick_fd);
     if (lane.limiter) lane.limiter->Pause();
+    if (lane.ring) DrainRing(lane, i);
     lane.serving = false;
   }
-  active_.reset();
+  return *std::exchange(active_, std::nullopt);
 }
 
 void VirtioBlock::Serve(size_t index) {
   Lane& lane = *lanes_[index];
   if (!lane.serving) return;  // a timer that was due when the queue had failed
-  auto& [ring, kick] = active_->queues[index];
+  const int kick = active_->queues[index].kick_fd;
   DrainEvent(kick);
-  auto more = ServeQueue(
-      *ring, lane.chain, kBudget,
+  auto more = lane.ring ? ServeByRing(lane, index) : ServeInTurn(lane, index);
+  if (!more) return FailLane(lane, index, more.error());
+  if (*more) SignalEvent(kick);
+}
+
+Result<bool> VirtioBlock::ServeInTurn(Lane& lane, size_t index) {
+  return ServeQueue(
+      *active_->queues[index].ring, lane.chain, kBudget,
       [&](const DescriptorChain& chain) { return lane.requests.Handle(chain, active_->features); },
       [&] { active_->interrupt->SignalQueue(static_cast<uint16_t>(index)); },
       [&](const DescriptorChain& chain) {
         return lane.limiter == nullptr || lane.limiter->Admit(BlockRequests::DataBytes(chain));
       });
-  if (!more) {
-    lane.loop->Remove(kick);
-    lane.serving = false;
-    return active_->interrupt->Fail(more.error());
+}
+
+Result<bool> VirtioBlock::ServeByRing(Lane& lane, size_t index) {
+  SplitQueue& queue = *active_->queues[index].ring;
+  queue.DisableNotifications();
+  lane.starved = false;
+  bool more = true;
+  bool handled = false;
+  for (uint32_t budget = kBudget; budget > 0; --budget) {
+    if (lane.ring->full()) {
+      lane.starved = true;  // what ends brings us back
+      more = false;
+      break;
+    }
+    DescriptorChain& chain = lane.ring->NextChain();
+    TRY_ASSIGN(const bool popped, queue.Pop(chain));
+    if (!popped) {
+      if (!queue.EnableNotifications()) {
+        more = false;
+        break;
+      }
+      queue.DisableNotifications();
+      continue;
+    }
+    if (lane.limiter != nullptr && !lane.limiter->Admit(BlockRequests::DataBytes(chain))) {
+      queue.Unpop();
+      more = false;
+      break;
+    }
+    if (const auto move = lane.requests.Plan(chain, active_->features)) {
+      lane.ring->Begin(*move);
+      continue;
+    }
+    TRY_ASSIGN(const uint32_t written, lane.requests.Handle(chain, active_->features));
+    queue.Push(chain.head, written);
+    handled = true;
   }
-  if (*more) SignalEvent(kick);
+  TRY(lane.ring->Submit());
+  if (handled && queue.NeedsInterrupt()) active_->interrupt->SignalQueue(static_cast<uint16_t>(index));
+  // What the page cache had is done already.
+  TRY(ReapRing(lane, index));
+  return more || (lane.starved && !lane.ring->full());
+}
+
+Status VirtioBlock::ReapRing(Lane& lane, size_t index) {
+  SplitQueue& queue = *active_->queues[index].ring;
+  bool ended = false;
+  TRY(lane.ring->Reap([&](uint16_t head, uint32_t written) {
+    queue.Push(head, written);
+    ended = true;
+  }));
+  if (ended && queue.NeedsInterrupt()) active_->interrupt->SignalQueue(static_cast<uint16_t>(index));
+  return OkStatus();
+}
+
+void VirtioBlock::DrainRing(Lane& lane, size_t index) {
+  lane.loop->Remove(lane.ring->fd());
+  bool ended = false;
+  lane.ring->Drain([&](uint16_t head, uint32_t written) {
+    active_->queues[index].ring->Push(head, written);  // there was a request, so there is a queue
+    ended = true;
+  });
+  if (ended && !state_.stopping) active_->interrupt->SignalQueue(static_cast<uint16_t>(index));
+}
+
+void VirtioBlock::OnRing(size_t index) {
+  Lane& lane = *lanes_[index];
+  if (!lane.serving) return;
+  if (Status status = ReapRing(lane, index); !status.ok()) return FailLane(lane, index, status);
+  if (lane.starved) Serve(index);
+}
+
+void VirtioBlock::FailLane(Lane& lane, size_t index, const Status& reason) {
+  lane.loop->Remove(active_->queues[index].kick_fd);
+  lane.serving = false;
+  if (lane.ring) DrainRing(lane, index);
+  active_->interrupt->Fail(reason);
 }
 
 }  // namespace berth::vmm

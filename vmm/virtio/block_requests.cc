@@ -1,5 +1,7 @@
 #include "vmm/virtio/block_requests.h"
 
+#include <errno.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -22,8 +24,23 @@ constexpr uint32_t kMayUnmap = 1;
 
 constexpr uint64_t kHeaderBytes = 16;
 constexpr uint64_t kRangeBytes = 16;
-constexpr uint64_t kChunk = 1 << 20;    // between two looks at stopping
 constexpr uint32_t kErrorsLogged = 16;  // for each device, because a guest can cause them at will
+
+// The fields of a request's header; one copy, because the guest can change them at any time.
+struct Header {
+  uint32_t type;
+  uint32_t reserved;
+  uint64_t sector;
+};
+static_assert(sizeof(Header) == kHeaderBytes);
+
+std::optional<Header> ReadHeader(const DescriptorChain& chain) {
+  Header header{};
+  if (chain.readable.CopyOut(0, {reinterpret_cast<uint8_t*>(&header), sizeof header}) != sizeof header) {
+    return std::nullopt;
+  }
+  return header;
+}
 
 }  // namespace
 
@@ -42,19 +59,56 @@ uint64_t BlockRequests::DataBytes(const DescriptorChain& chain) {
 
 Result<uint32_t> BlockRequests::Handle(const DescriptorChain& chain, uint64_t negotiated) {
   negotiated_ = negotiated;
-  struct {
-    uint32_t type;
-    uint32_t reserved;
-    uint64_t sector;
-  } header{};
-  static_assert(sizeof header == kHeaderBytes);
-  if (chain.readable.CopyOut(0, {reinterpret_cast<uint8_t*>(&header), sizeof header}) != sizeof header) {
-    return InvalidArgument("block request without a whole header");
-  }
+  const std::optional<Header> header = ReadHeader(chain);
+  if (!header) return InvalidArgument("block request without a whole header");
   if (chain.writable.size() == 0) return InvalidArgument("block request without room for a status");
-  const uint8_t status = Execute(header.type, header.sector, chain);
+  return End(chain, Execute(header->type, header->sector, chain));
+}
+
+uint32_t BlockRequests::End(const DescriptorChain& chain, uint8_t status) {
   chain.writable.CopyIn(chain.writable.size() - 1, {&status, 1});
   return static_cast<uint32_t>(chain.writable.size());
+}
+
+std::optional<BlockMove> BlockRequests::Plan(const DescriptorChain& chain, uint64_t negotiated) {
+  const std::optional<Header> header = ReadHeader(chain);
+  if (!header || chain.writable.size() == 0) return std::nullopt;
+  BlockMove move;
+  if (header->type == kTypeFlush) {
+    if (disk_.readonly()) return std::nullopt;
+    return move;
+  }
+  const bool write = header->type == kTypeOut;
+  if ((!write && header->type != kTypeIn) || (write && disk_.readonly())) return std::nullopt;
+  move.kind = write ? BlockMove::Kind::kWrite : BlockMove::Kind::kRead;
+  move.offset = write ? kHeaderBytes : 0;
+  move.length = write ? chain.readable.size() - kHeaderBytes : chain.writable.size() - 1;
+  move.durable = write && !(negotiated & kBlockFlush);
+  if (move.length == 0 || !Inside(header->sector, move.length)) return std::nullopt;
+  move.position = header->sector * kBlockSector;
+  if (!disk_.direct()) return move;
+  // Through a bounce buffer if need be, which Handle does.
+  buffers_.clear();
+  (write ? chain.readable : chain.writable).AppendIovecs(move.offset, move.length, buffers_);
+  if (!disk_.Aligned(move.position, buffers_)) return std::nullopt;
+  return move;
+}
+
+uint8_t BlockRequests::Succeeded(const BlockMove& move) {
+  if (move.kind == BlockMove::Kind::kFlush) return kOk;
+  const bool write = move.kind == BlockMove::Kind::kWrite;
+  (write ? state_.write_bytes : state_.read_bytes) += move.length;
+  ++(write ? state_.write_ops : state_.read_ops);
+  return kOk;
+}
+
+uint8_t BlockRequests::Failed(const BlockMove& move, int error) {
+  if (error == ECANCELED) return kIoError;
+  const char* what = move.kind == BlockMove::Kind::kFlush   ? "flush of "
+                     : move.kind == BlockMove::Kind::kWrite ? "write to "
+                                                            : "read of ";
+  return Finish(error == 0 ? DataLoss("disk " + state_.id + " ends before its size")
+                           : ErrnoStatus(what + state_.id, error));
 }
 
 uint8_t BlockRequests::Execute(uint32_t type, uint64_t sector, const DescriptorChain& chain) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,21 @@ struct BlockState {
   std::atomic<uint32_t> errors_logged{0};
 };
 
+// A request that moves data, or flushes, and was found to be within the rules: what is left to do.
+struct BlockMove {
+  enum class Kind { kRead, kWrite, kFlush };
+  Kind kind = Kind::kFlush;
+  uint64_t position = 0;  // in the file
+  uint64_t offset = 0;    // of the data in the chain's readable or writable bytes
+  uint64_t length = 0;
+  bool durable = false;  // a write that must be on stable storage when it ends
+};
+
 // Carries out the requests of one queue of a disk (virtio 1.2, 5.2.6). Used by one thread at a time.
 class BlockRequests {
  public:
   static constexpr size_t kIdBytes = 20;
+  static constexpr uint64_t kChunk = 1 << 20;  // moved between two looks at `stopping`
 
   BlockRequests(DiskFile disk, BlockState& state) : disk_(std::move(disk)), state_(state) {}
 
@@ -47,6 +59,15 @@ class BlockRequests {
   // `negotiated`: features. Every request ends with a status byte; one without header or status byte breaks
   // the rules of the queue. Returns the bytes written.
   Result<uint32_t> Handle(const DescriptorChain& chain, uint64_t negotiated);
+  // The same in two parts, for data that somebody else moves: what a request wants, or nothing when it is one
+  // for Handle. The chain is looked at once; what it says later does not count.
+  std::optional<BlockMove> Plan(const DescriptorChain& chain, uint64_t negotiated);
+  // The status of a request that ended so. `error`: an errno, 0 when the file ended early.
+  uint8_t Succeeded(const BlockMove& move);
+  uint8_t Failed(const BlockMove& move, int error);
+  // Writes the status byte. Returns the bytes written.
+  static uint32_t End(const DescriptorChain& chain, uint8_t status);
+  bool stopping() const { return state_.stopping; }
   // Bytes of data that a request moves, for rate limits.
   static uint64_t DataBytes(const DescriptorChain& chain);
 

@@ -58,10 +58,13 @@ void VirtioConsole::Unwatch() {
 }
 
 void VirtioConsole::Reset() {
-  if (!active_) return;
+  if (active_) static_cast<void>(Suspend());
+}
+
+Result<VirtioActivation> VirtioConsole::Suspend() {
   Unwatch();  // also after a failure: it waits for the callback that may still run
   std::lock_guard lock(mutex_);
-  active_.reset();
+  return *std::exchange(active_, std::nullopt);
 }
 
 void VirtioConsole::Fail(const Status& reason) {

@@ -42,6 +42,7 @@ class VirtioConsole : public VirtioDevice {
   void WriteConfig(uint64_t, std::span<const uint8_t>) override {}
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  Result<VirtioActivation> Suspend() override;
 
  private:
   VirtioConsole(std::shared_ptr<ConsoleSink> sink, EventLoop& loop) : sink_(std::move(sink)), loop_(loop) {}

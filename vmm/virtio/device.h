@@ -9,6 +9,8 @@
 
 #include "common/status.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 #include "vmm/virtio/queue.h"
 
 namespace berth::vmm {
@@ -20,12 +22,15 @@ inline constexpr uint16_t kVirtioConsole = 3;
 inline constexpr uint16_t kVirtioRng = 4;
 inline constexpr uint16_t kVirtioBalloon = 5;
 inline constexpr uint16_t kVirtioVsock = 19;
+inline constexpr uint16_t kVirtioIommu = 23;
 inline constexpr uint16_t kVirtioMemory = 24;
 
 // virtio 1.2, 6: features that do not depend on the type.
 inline constexpr uint64_t kVirtioIndirect = uint64_t{1} << 28;
 inline constexpr uint64_t kVirtioEventIdx = uint64_t{1} << 29;
 inline constexpr uint64_t kVirtioVersion1 = uint64_t{1} << 32;
+inline constexpr uint64_t kVirtioAccessPlatform = uint64_t{1} << 33;
+inline constexpr uint64_t kVirtioRingFeatures = kVirtioIndirect | kVirtioEventIdx | kVirtioVersion1;
 
 // How a device reaches its driver. Thread-safe; never blocks on what a device does.
 class VirtioInterrupt {
@@ -61,6 +66,8 @@ class VirtioDevice {
   virtual uint16_t type() const = 0;
   // Features of the type; the transport adds those of the rings.
   virtual uint64_t features() const = 0;
+  // Fewer than all when somebody else serves the rings.
+  virtual uint64_t ring_features() const { return kVirtioRingFeatures; }
   // The largest size of each queue.
   virtual std::span<const uint16_t> queue_sizes() const = 0;
   // The device's configuration space; what lies behind its end reads as zero.
@@ -73,6 +80,17 @@ class VirtioDevice {
   virtual CounterList Counters() const { return {}; }
   // Stops all work: when it returns, neither queues nor guest memory are touched and no interrupt is raised.
   virtual void Reset() = 0;
+
+  // ---- Snapshots
+  // As Reset, but nothing is lost: what was begun is finished, and the rings come back, with which Activate
+  // goes on. Only while active. kFailedPrecondition, and the device goes on, when its state cannot be taken.
+  virtual Result<VirtioActivation> Suspend() {
+    return FailedPrecondition("a device of this kind cannot be put into a snapshot");
+  }
+  // What it knows beside registers and rings. Load comes before Activate, into a device that was made by the
+  // same options; what does not fit fails the reader.
+  virtual void Save(StateWriter&) {}
+  virtual void Load(StateReader&) {}
 };
 
 }  // namespace berth::vmm

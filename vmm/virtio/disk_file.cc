@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kBounceBytes = 256 << 10;
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
-constexpr size_t kZeroChunk = 256 << 10;
+constexpr size_t kZeroPages = 64;     // written at once
 
 // Drops the first `count` bytes of a list of buffers, of which `first` are already done.
 void Advance(std::vector<iovec>& buffers, size_t& first, size_t count) {
@@ -112,8 +112,9 @@ Status DiskFile::ProbeDirect() {
   return InvalidArgument("disk " + path_ + " does not take direct I/O of 512 or 4096 bytes", "disk.direct");
 }
 
-bool DiskFile::Aligned(const std::vector<iovec>& buffers) const {
+bool DiskFile::Aligned(uint64_t position, const std::vector<iovec>& buffers) const {
   const uint64_t mask = block_size_ - 1;
+  if ((position & mask) != 0) return false;
   return std::all_of(buffers.begin(), buffers.end(), [mask](const iovec& buffer) {
     return ((reinterpret_cast<uintptr_t>(buffer.iov_base) | buffer.iov_len) & mask) == 0;
   });
@@ -133,7 +134,7 @@ Status DiskFile::Transfer(bool write, uint64_t position, std::vector<iovec>& buf
   if ((position | left) % block_size_ != 0) {
     return InvalidArgument("direct I/O on " + path_ + " needs blocks of " + std::to_string(block_size_));
   }
-  if (Aligned(buffers)) return TransferAligned(write, position, buffers);
+  if (Aligned(position, buffers)) return TransferAligned(write, position, buffers);
   for (size_t first = 0; left > 0;) {
     const size_t length = std::min<uint64_t>(left, kBounceBytes);
     std::vector<iovec> whole = {{bounce_.get(), length}};
@@ -202,10 +203,15 @@ Status DiskFile::WriteZeroes(uint64_t position, uint64_t length, bool may_free) 
                 static_cast<off_t>(length)) == 0) {
     return OkStatus();
   }
-  alignas(4096) static const uint8_t kZeroes[kZeroChunk] = {};
+  // One page of zeros, many times; only read from.
+  alignas(4096) static uint8_t zeroes[4096];
   while (length > 0) {
-    const size_t chunk = std::min<uint64_t>(length, kZeroChunk);
-    std::vector<iovec> buffers = {{const_cast<uint8_t*>(kZeroes), chunk}};  // only read from
+    std::vector<iovec> buffers;
+    uint64_t chunk = 0;
+    while (buffers.size() < kZeroPages && chunk < length) {
+      buffers.push_back({zeroes, std::min<uint64_t>(length - chunk, sizeof zeroes)});
+      chunk += buffers.back().iov_len;
+    }
     TRY(Transfer(true, position, buffers));
     position += chunk;
     length -= chunk;

@@ -28,6 +28,10 @@ class DiskFile {
   uint64_t size() const { return size_; }  // a multiple of 512
   bool readonly() const { return readonly_; }
   uint32_t block_size() const { return block_size_; }  // 512, or more when direct I/O needs it
+  bool direct() const { return direct_; }
+  int fd() const { return fd_.get(); }
+  // Whether direct I/O takes these buffers as they are.
+  bool Aligned(uint64_t position, const std::vector<iovec>& buffers) const;
   bool can_discard() const { return can_discard_; }
 
   // Read or write all of the buffers. A file that ends early is kDataLoss.
@@ -46,7 +50,6 @@ class DiskFile {
   DiskFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   Status Lock();
   Status ProbeDirect();
-  bool Aligned(const std::vector<iovec>& buffers) const;
   Status Transfer(bool write, uint64_t position, std::vector<iovec>& buffers);
   Status TransferAligned(bool write, uint64_t position, std::vector<iovec>& buffers);
 

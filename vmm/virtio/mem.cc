@@ -116,13 +116,31 @@ Status VirtioMem::Activate(VirtioActivation activation) {
 }
 
 void VirtioMem::Reset() {
+  if (active_) static_cast<void>(Suspend());
+}
+
+Result<VirtioActivation> VirtioMem::Suspend() {
   {
     std::lock_guard lock(mutex_);
     interrupt_ = nullptr;
   }
-  if (!active_) return;
   loop_.Remove(active_->queues[0].kick_fd);
-  active_.reset();
+  return *std::exchange(active_, std::nullopt);
+}
+
+void VirtioMem::Save(StateWriter& out) {
+  out.Put(Raw(area_.base));
+  out.Put(area_.size);
+  out.Put(requested());
+}
+
+void VirtioMem::Load(StateReader& in) {
+  const uint64_t base = in.Get<uint64_t>(), size = in.Get<uint64_t>(), wanted = in.Get<uint64_t>();
+  if (!in.ok()) return;
+  if (base != Raw(area_.base) || size != area_.size) {
+    return in.Fail(InvalidArgument("the area of zone " + area_.zone + " lies elsewhere now"));
+  }
+  if (Status status = Request(wanted); !status.ok()) in.Fail(std::move(status));
 }
 
 void VirtioMem::Serve() {

@@ -36,6 +36,10 @@ class VirtioMem : public VirtioDevice {
   void WriteConfig(uint64_t, std::span<const uint8_t>) override {}
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  Result<VirtioActivation> Suspend() override;
+  // The blocks that are plugged are the area's to keep.
+  void Save(StateWriter& out) override;
+  void Load(StateReader& in) override;
 
  private:
   VirtioMem(const MemoryRegion& area, std::optional<uint16_t> domain, MemoryPlugger& plugger,

@@ -1,16 +1,8 @@
 #include "vmm/virtio/net.h"
 
-#include <errno.h>
-#include <sys/epoll.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
-
-#include "vmm/virtio/event_fd.h"
-#include "vmm/virtio/serve_queue.h"
 
 namespace berth::vmm {
 namespace {
@@ -18,59 +10,95 @@ namespace {
 // virtio 1.2, 5.1.3: features.
 constexpr uint64_t kChecksum = 1 << 0;
 constexpr uint64_t kGuestChecksum = 1 << 1;
-constexpr uint64_t kMac = 1 << 5;
 constexpr uint64_t kGuestTso4 = 1 << 7;
 constexpr uint64_t kGuestTso6 = 1 << 8;
+constexpr uint64_t kGuestEcn = 1 << 9;
 constexpr uint64_t kHostTso4 = 1 << 11;
 constexpr uint64_t kHostTso6 = 1 << 12;
-constexpr uint64_t kMergeBuffers = 1 << 15;
-constexpr uint64_t kStatus = 1 << 16;
-constexpr uint64_t kOffloads = kChecksum | kGuestChecksum | kGuestTso4 | kGuestTso6 | kHostTso4 | kHostTso6;
+constexpr uint64_t kHostEcn = 1 << 13;
+constexpr uint64_t kGuestUso4 = uint64_t{1} << 54;
+constexpr uint64_t kGuestUso6 = uint64_t{1} << 55;
+constexpr uint64_t kHostUso = uint64_t{1} << 56;
+constexpr uint64_t kGuestOffloads =
+    kGuestChecksum | kGuestTso4 | kGuestTso6 | kGuestEcn | kGuestUso4 | kGuestUso6;
+constexpr uint64_t kOffloads = kChecksum | kGuestChecksum | kGuestTso4 | kGuestTso6 | kGuestEcn | kHostTso4 |
+                               kHostTso6 | kHostEcn | kNetControlGuestOffloads;
+constexpr uint64_t kUdpOffloads = kGuestUso4 | kGuestUso6 | kHostUso;
 
 constexpr uint8_t kLinkUp = 1;
 constexpr size_t kStatusAt = 6;
-constexpr size_t kBufferCountAt = 10;  // num_buffers in the header
-constexpr size_t kEthernetHeader = 14;
-constexpr uint32_t kBudget = 256;     // packets before the loop's other devices have their turn
-constexpr size_t kVectorsMax = 1024;  // IOV_MAX
-constexpr uint64_t kMtu = 1 << 3;
+constexpr size_t kPairsAt = 8;
 constexpr size_t kMtuAt = 10;
+
+TapOffloads OffloadsOf(uint64_t features) {
+  return {.checksum = (features & kGuestChecksum) != 0,
+          .tso4 = (features & kGuestTso4) != 0,
+          .tso6 = (features & kGuestTso6) != 0,
+          .ecn = (features & kGuestEcn) != 0 && (features & (kGuestTso4 | kGuestTso6)) != 0,
+          // The kernel has the two of them together only.
+          .uso4 = (features & kGuestUso4) != 0 && (features & kGuestUso6) != 0,
+          .uso6 = (features & kGuestUso4) != 0 && (features & kGuestUso6) != 0};
+}
+
+RateLimitSettings Share(RateLimitSettings limits, uint64_t pairs) {
+  for (RateLimitSettings::Bucket* bucket : {&limits.bandwidth, &limits.operations}) {
+    if (bucket->size > 0) bucket->size = std::max<uint64_t>(bucket->size / pairs, 1);
+    bucket->one_time_burst /= pairs;
+  }
+  return limits;
+}
 
 }  // namespace
 
-std::shared_ptr<VirtioNet> VirtioNet::Create(Tap tap, const MacAddress& mac, EventLoop& loop) {
-  return std::shared_ptr<VirtioNet>(new VirtioNet(std::move(tap), mac, loop));
-}
-
-Result<std::shared_ptr<VirtioNet>> VirtioNet::Create(Tap tap, const MacAddress& mac, EventLoop& loop,
-                                                     const Options& options) {
-  std::shared_ptr<VirtioNet> self = Create(std::move(tap), mac, loop);
-  VirtioNet* raw = self.get();
-  TRY_ASSIGN(self->receive_limit_, RateLimiter::Create(options.limits, loop, [raw] { raw->Receive(); }));
-  TRY_ASSIGN(self->transmit_limit_, RateLimiter::Create(options.limits, loop, [raw] { raw->Transmit(); }));
-  self->queue_sizes_ = {options.queue_size, options.queue_size};
-  self->mtu_ = options.mtu;
-  if (options.mtu) std::memcpy(&self->config_[kMtuAt], &*options.mtu, sizeof *options.mtu);
+Result<std::shared_ptr<VirtioNet>> VirtioNet::Create(std::vector<Tap> taps, const MacAddress& mac,
+                                                     EventLoop& loop, const Options& options) {
+  CHECK(!taps.empty());
+  std::shared_ptr<VirtioNet> self(new VirtioNet(mac, loop, options));
+  const RateLimitSettings limits = Share(options.limits, taps.size());
+  for (size_t i = 0; i < taps.size(); ++i) {
+    EventLoop* of_lane = &loop;
+    if (taps.size() > 1) {
+      const std::string name = (i == 0 ? "net-" : "net" + std::to_string(i) + "-") + options.id;
+      TRY_ASSIGN(auto worker, WorkerLoop::Start(name, options.cpus, ThreadKind::kDevices));
+      of_lane = &worker->loop();
+      self->workers_.push_back(std::move(worker));
+    }
+    TRY_ASSIGN(auto lane, NetLane::Create(std::move(taps[i]), *of_lane, self->counters_, limits));
+    self->lanes_.push_back(std::move(lane));
+    self->queue_sizes_.insert(self->queue_sizes_.end(), 2, options.queue_size);
+  }
+  self->queue_sizes_.push_back(kControlQueueSize);
+  const auto pairs = static_cast<uint16_t>(self->lanes_.size());
+  if (pairs > 1) std::memcpy(&self->config_[kPairsAt], &pairs, sizeof pairs);
   return self;
 }
 
-VirtioNet::VirtioNet(Tap tap, const MacAddress& mac, EventLoop& loop)
-    : tap_(std::move(tap)), loop_(loop), packet_(kPacketMax) {
+std::shared_ptr<VirtioNet> VirtioNet::Create(Tap tap, const MacAddress& mac, EventLoop& loop) {
+  std::vector<Tap> taps;
+  taps.push_back(std::move(tap));
+  return *Create(std::move(taps), mac, loop, Options());  // nothing in it can fail without limits and threads
+}
+
+VirtioNet::VirtioNet(const MacAddress& mac, EventLoop& loop, const Options& options)
+    : mtu_(options.mtu),
+      control_(loop, {[this](uint16_t pairs) { return SetPairs(pairs); },
+                      [this](uint64_t offloads) { return SetOffloads(offloads); }}) {
   std::copy(mac.begin(), mac.end(), config_.begin());
   config_[kStatusAt] = kLinkUp;
+  if (mtu_) std::memcpy(&config_[kMtuAt], &*mtu_, sizeof *mtu_);
 }
 
 uint64_t VirtioNet::features() const {
-  return kMac | kStatus | kMergeBuffers | (mtu_ ? kMtu : 0) | (tap_.offloads ? kOffloads : 0);
+  const Tap& tap = lanes_[0]->tap();
+  return kNetMac | kNetStatus | kNetMergeBuffers | kNetControlQueue | (several() ? kNetMultiQueue : 0) |
+         (mtu_ ? kNetMtu : 0) | (tap.offloads ? kOffloads : 0) | (tap.udp_offloads ? kUdpOffloads : 0);
 }
 
 VirtioDevice::CounterList VirtioNet::Counters() const {
-  return {
-      {"rx_bytes", rx_bytes_}, {"rx_frames", rx_frames_}, {"tx_bytes", tx_bytes_}, {"tx_frames", tx_frames_}};
-}
-
-std::span<const uint16_t> VirtioNet::queue_sizes() const {
-  return queue_sizes_;
+  return {{"rx_bytes", counters_.rx_bytes},
+          {"rx_frames", counters_.rx_frames},
+          {"tx_bytes", counters_.tx_bytes},
+          {"tx_frames", counters_.tx_frames}};
 }
 
 void VirtioNet::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
@@ -78,163 +106,85 @@ void VirtioNet::ReadConfig(uint64_t offset, std::span<uint8_t> data) {
 }
 
 Status VirtioNet::Activate(VirtioActivation activation) {
-  for (const auto& queue : activation.queues) {
-    if (!queue.ring) return InvalidArgument("the driver has not enabled both queues");
+  for (const uint16_t queue : {kReceiveQueue, kTransmitQueue}) {
+    if (!activation.queues[queue].ring) return InvalidArgument("the driver has not enabled both queues");
   }
-  if (tap_.offloads) {
-    TRY(SetTapOffloads(tap_.fd.get(), {.checksum = (activation.features & kGuestChecksum) != 0,
-                                       .tso4 = (activation.features & kGuestTso4) != 0,
-                                       .tso6 = (activation.features & kGuestTso6) != 0}));
-  }
+  const uint64_t features = activation.features;
+  if (lanes_[0]->tap().offloads)
+    TRY(SetTapOffloads(lanes_[0]->tap().fd.get(), OffloadsOf(offloads_.value_or(features) & features)));
   active_ = std::move(activation);
-  packet_bytes_ = 0;
-  packet_admitted_ = false;
-  tap_watched_ = false;
-  stopping_ = false;
-  Status watched = Watch();
-  if (!watched.ok()) Reset();
-  return watched;
+  Status started = StartLanes();
+  if (!started.ok()) Reset();
+  return started;
 }
 
-Status VirtioNet::Watch() {
-  TRY(loop_.Add(active_->queues[kTransmitQueue].kick_fd, EPOLLIN, [this](uint32_t) { Transmit(); }));
-  TRY(loop_.Add(active_->queues[kReceiveQueue].kick_fd, EPOLLIN, [this](uint32_t) {
-    DrainEvent(active_->queues[kReceiveQueue].kick_fd);
-    Receive();
-  }));
-  // The first notification of receive buffers starts the reading.
-  return OkStatus();
-}
-
-void VirtioNet::Unwatch() {
-  stopping_ = true;  // no callback arms a rate limit's timer behind our back
-  for (const auto& queue : active_->queues) loop_.Remove(queue.kick_fd);
-  for (RateLimiter* limit : {receive_limit_.get(), transmit_limit_.get()}) {
-    if (limit != nullptr) limit->Pause();
+Status VirtioNet::StartLanes() {
+  const size_t usable = active_->features & kNetMultiQueue ? lanes_.size() : 1;
+  // One, until the driver asks for more (virtio 1.2, 5.1.6.5.5).
+  if (!SetPairs(std::min<uint16_t>(pairs_, static_cast<uint16_t>(usable)))) {
+    return InvalidArgument("the driver uses a pair of queues that it has not enabled");
   }
-  // After the queues' callbacks are done none starts to watch the tap again.
-  loop_.Remove(tap_.fd.get());
-  tap_watched_ = false;
+  for (size_t i = 0; i < usable; ++i) {
+    NetLane::Queues queues;
+    queues.receive = &active_->queues[2 * i];
+    queues.transmit = &active_->queues[2 * i + 1];
+    queues.index = static_cast<uint16_t>(2 * i);
+    queues.features = active_->features;
+    queues.interrupt = active_->interrupt;
+    // A driver may leave pairs alone that it does not use.
+    if (queues.receive->ring && queues.transmit->ring) TRY(lanes_[i]->Start(queues));
+  }
+  return control_.Start(*active_, lanes_.size());
 }
 
 void VirtioNet::Reset() {
   if (!active_) return;
-  Unwatch();
-  active_.reset();
+  static_cast<void>(Suspend());
+  pairs_ = 1;
+  offloads_.reset();
 }
 
-void VirtioNet::Fail(const Status& reason) {
-  Unwatch();
-  active_->interrupt->Fail(reason);
+Result<VirtioActivation> VirtioNet::Suspend() {
+  control_.Stop();
+  for (auto& lane : lanes_) lane->Stop();
+  return *std::exchange(active_, std::nullopt);
 }
 
-void VirtioNet::Transmit() {
-  if (stopping_) return;
-  const int kick = active_->queues[kTransmitQueue].kick_fd;
-  DrainEvent(kick);
-  auto more = ServeQueue(
-      ring(kTransmitQueue), chain_, kBudget,
-      [this](const DescriptorChain& chain) -> Result<uint32_t> { return Send(chain); },
-      [this] { active_->interrupt->SignalQueue(kTransmitQueue); },
-      [this](const DescriptorChain& chain) {
-        return transmit_limit_ == nullptr || transmit_limit_->Admit(chain.readable.size());
-      });
-  if (!more) return Fail(more.error());
-  if (*more) SignalEvent(kick);
+void VirtioNet::Save(StateWriter& out) {
+  out.Put(pairs_);
+  out.Put(offloads_.has_value());
+  out.Put(offloads_.value_or(0));
 }
 
-uint32_t VirtioNet::Send(const DescriptorChain& chain) {
-  const uint64_t bytes = chain.readable.size();
-  if (bytes < kVirtioNetHeaderBytes + kEthernetHeader || bytes > kPacketMax) return 0;
-  buffers_.clear();
-  chain.readable.AppendIovecs(0, bytes, buffers_);
-  if (buffers_.size() > kVectorsMax) return 0;
-  // The kernel checks header and packet itself. What it does not take is lost, as on any network.
-  const ssize_t sent = writev(tap_.fd.get(), buffers_.data(), static_cast<int>(buffers_.size()));
-  if (sent > 0) {
-    tx_bytes_ += static_cast<uint64_t>(sent) - kVirtioNetHeaderBytes;
-    ++tx_frames_;
-  }
-  return 0;  // a transmitted buffer has nothing written to it
-}
-
-void VirtioNet::Receive() {
-  if (stopping_) return;
-  for (uint32_t i = 0; i < kBudget; ++i) {
-    if (packet_bytes_ == 0) {
-      const ssize_t count = read(tap_.fd.get(), packet_.data(), packet_.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return WatchTap(count < 0 && errno == EAGAIN);  // else the interface is gone
-      if (count < kVirtioNetHeaderBytes) continue;
-      packet_bytes_ = static_cast<size_t>(count);
-      packet_admitted_ = receive_limit_ == nullptr;
-    }
-    // One packet waits here, the others in the tap.
-    if (!packet_admitted_) packet_admitted_ = receive_limit_->Admit(packet_bytes_);
-    if (!packet_admitted_) return WatchTap(false);
-    auto delivered = Deliver();
-    if (!delivered) return Fail(delivered.error());
-    if (!*delivered) return WatchTap(false);
-    rx_bytes_ += packet_bytes_ - kVirtioNetHeaderBytes;
-    ++rx_frames_;
-    packet_bytes_ = 0;
-  }
-  // More may wait, and the tap, watched by level, brings us back.
-  WatchTap(true);
-}
-
-void VirtioNet::WatchTap(bool wanted) {
-  if (wanted == tap_watched_) return;
-  if (!wanted) {
-    loop_.Remove(tap_.fd.get());
-    tap_watched_ = false;
-  } else {
-    tap_watched_ = loop_.Add(tap_.fd.get(), EPOLLIN, [this](uint32_t) { Receive(); }).ok();
+void VirtioNet::Load(StateReader& in) {
+  pairs_ = in.Get<uint16_t>();
+  const bool chosen = in.Get<bool>();
+  const auto offloads = in.Get<uint64_t>();
+  if (chosen) offloads_ = offloads;
+  if (in.ok() && (pairs_ == 0 || pairs_ > lanes_.size())) {
+    in.Fail(InvalidArgument("the guest uses " + std::to_string(pairs_) + " pairs of queues, there are " +
+                            std::to_string(lanes_.size())));
   }
 }
 
-Result<bool> VirtioNet::Deliver() {
-  SplitQueue& queue = ring(kReceiveQueue);
-  queue.DisableNotifications();
-  for (;;) {
-    TRY_ASSIGN(const bool filled, FillBuffers());
-    if (filled) break;
-    // Ends, because each round sees more buffers than the one before, and the queue holds so many.
-    if (!queue.EnableNotifications(static_cast<uint16_t>(used_.size()))) return false;
+bool VirtioNet::SetPairs(uint16_t pairs) {
+  if (pairs == 0 || pairs > lanes_.size()) return false;
+  for (size_t i = 0; i < pairs; ++i) {
+    if (!active_->queues[2 * i].ring || !active_->queues[2 * i + 1].ring) return false;
   }
-  queue.PushAll(used_);
-  if (queue.NeedsInterrupt()) active_->interrupt->SignalQueue(kReceiveQueue);
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    AttachTapQueue(lanes_[i]->tap(), i < pairs);
+    if (i < pairs) lanes_[i]->Wake();
+  }
+  pairs_ = pairs;
   return true;
 }
 
-Result<bool> VirtioNet::FillBuffers() {
-  SplitQueue& queue = ring(kReceiveQueue);
-  const bool merge = (active_->features & kMergeBuffers) != 0;
-  used_.clear();
-  ByteList first;
-  for (size_t done = 0; done < packet_bytes_;) {
-    TRY_ASSIGN(const bool popped, queue.Pop(chain_));
-    if (!popped) {
-      for (size_t i = 0; i < used_.size(); ++i) queue.Unpop();
-      return false;
-    }
-    if (chain_.writable.size() < kVirtioNetHeaderBytes) {
-      return InvalidArgument("receive buffer of " + std::to_string(chain_.writable.size()) +
-                             " bytes cannot hold a header");
-    }
-    if (used_.empty()) first = chain_.writable;
-    if (!merge && chain_.writable.size() < packet_bytes_) {
-      queue.Unpop();  // a packet that is too large for the driver's buffers is dropped
-      return true;
-    }
-    const size_t count =
-        chain_.writable.CopyIn(0, std::span<const uint8_t>(packet_).subspan(done, packet_bytes_ - done));
-    used_.push_back({chain_.head, static_cast<uint32_t>(count)});
-    done += count;
-  }
-  // The tap leaves num_buffers alone; it is 1 without merging, too (virtio 1.2, 5.1.6.4.1).
-  const uint16_t buffers = static_cast<uint16_t>(used_.size());
-  first.CopyIn(kBufferCountAt, {reinterpret_cast<const uint8_t*>(&buffers), sizeof buffers});
+bool VirtioNet::SetOffloads(uint64_t offloads) {
+  // Only what was negotiated can be switched (virtio 1.2, 5.1.6.5.6).
+  if (offloads & ~(active_->features & kGuestOffloads)) return false;
+  if (!SetTapOffloads(lanes_[0]->tap().fd.get(), OffloadsOf(offloads)).ok()) return false;
+  offloads_ = offloads;
   return true;
 }
 

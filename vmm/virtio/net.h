@@ -1,91 +1,82 @@
 #pragma once
 
-#include <sys/uio.h>
-
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "common/cpu_set.h"
 #include "common/mac_address.h"
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/net_control.h"
+#include "vmm/virtio/net_lane.h"
 #include "vmm/virtio/rate_limiter.h"
 #include "vmm/virtio/tap.h"
+#include "vmm/virtio/worker_loop.h"
 
 namespace berth::vmm {
 
-// Network device with one pair of queues (virtio 1.2, 5.1), served on the event loop. Packets and their
-// virtio headers go from and to a descriptor that carries one of them a read or write: a TAP interface, or a
-// packet socket in tests.
+// Network device (virtio 1.2, 5.1): pairs of a receive and a transmit queue, and a control queue behind them.
+// One pair is served on the caller's loop, several by a thread each. How many of them the driver uses, and
+// what the network may leave to it, is its own choice while it runs.
 class VirtioNet : public VirtioDevice {
  public:
   static constexpr uint16_t kQueueSize = 256;
+  static constexpr uint16_t kControlQueueSize = 64;
   static constexpr uint16_t kReceiveQueue = 0;
   static constexpr uint16_t kTransmitQueue = 1;
-  // Header, the largest segmented packet, and an Ethernet header with a VLAN tag.
-  static constexpr size_t kPacketMax = kVirtioNetHeaderBytes + 65535 + 18;
+  static constexpr size_t kPacketMax = NetLane::kPacketMax;
 
-  // `loop` must outlive the device.
   struct Options {
+    std::string id = {};                         // names the threads
     std::optional<uint16_t> mtu = std::nullopt;  // that the guest is told
     uint16_t queue_size = kQueueSize;
-    RateLimitSettings limits = {};  // in each direction; operations are packets
+    RateLimitSettings limits = {};  // in each direction; operations are packets. Pairs have equal shares
+    CpuSet cpus = {};               // of the threads, as a hint
   };
+  // One pair of queues for each of `taps`, which belong to one interface. `loop` must outlive the device.
+  static Result<std::shared_ptr<VirtioNet>> Create(std::vector<Tap> taps, const MacAddress& mac,
+                                                   EventLoop& loop, const Options& options);
   static std::shared_ptr<VirtioNet> Create(Tap tap, const MacAddress& mac, EventLoop& loop);
-  static Result<std::shared_ptr<VirtioNet>> Create(Tap tap, const MacAddress& mac, EventLoop& loop,
-                                                   const Options& options);
   ~VirtioNet() override { Reset(); }
 
   CounterList Counters() const override;
 
   uint16_t type() const override { return kVirtioNet; }
   uint64_t features() const override;
-  std::span<const uint16_t> queue_sizes() const override;
+  std::span<const uint16_t> queue_sizes() const override { return queue_sizes_; }
   void ReadConfig(uint64_t offset, std::span<uint8_t> data) override;
   void WriteConfig(uint64_t, std::span<const uint8_t>) override {}
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  // A packet that waits for buffers is lost.
+  Result<VirtioActivation> Suspend() override;
+  // What the driver has chosen by the control queue.
+  void Save(StateWriter& out) override;
+  void Load(StateReader& in) override;
 
  private:
-  VirtioNet(Tap tap, const MacAddress& mac, EventLoop& loop);
-  SplitQueue& ring(uint16_t queue) { return *active_->queues[queue].ring; }
-  Status Watch();
-  void Unwatch();
-  void Fail(const Status& reason);
+  VirtioNet(const MacAddress& mac, EventLoop& loop, const Options& options);
+  bool several() const { return lanes_.size() > 1; }
+  Status StartLanes();
+  bool SetPairs(uint16_t pairs);
+  bool SetOffloads(uint64_t features);
 
-  void Transmit();
-  uint32_t Send(const DescriptorChain& chain);
-  void Receive();
-  // Puts packet_ into buffers of the driver. False when there are not enough: then nothing has changed.
-  Result<bool> Deliver();
-  // Pops buffers for packet_ into used_ and copies it there. False when they run out: all were given back,
-  // and used_ still tells how many there were.
-  Result<bool> FillBuffers();
-  // Stops or starts looking at the tap, while the driver has no buffers.
-  void WatchTap(bool wanted);
-
-  Tap tap_;
-  EventLoop& loop_;
   std::array<uint8_t, 12> config_{};
-  std::optional<uint16_t> mtu_;
-  std::array<uint16_t, 2> queue_sizes_ = {kQueueSize, kQueueSize};
-  std::unique_ptr<RateLimiter> receive_limit_, transmit_limit_;  // may be null
-  bool packet_admitted_ = false;
-  std::atomic<uint64_t> rx_bytes_{0}, rx_frames_{0}, tx_bytes_{0}, tx_frames_{0};
-  std::atomic<bool> stopping_{false};
+  const std::optional<uint16_t> mtu_;
+  std::vector<uint16_t> queue_sizes_;
+  NetCounters counters_;
   std::optional<VirtioActivation> active_;
-  // What follows belongs to the loop's thread while the device is active.
-  bool tap_watched_ = false;
-  DescriptorChain chain_;
-  std::vector<iovec> buffers_;
-  std::vector<uint8_t> packet_;
-  size_t packet_bytes_ = 0;  // 0: none waits
-  std::vector<SplitQueue::Used> used_;
+  uint16_t pairs_ = 1;                // that the driver uses
+  std::optional<uint64_t> offloads_;  // that it has chosen since it negotiated them
+  NetControl control_;
+  std::vector<std::unique_ptr<WorkerLoop>> workers_;  // none for a single pair
+  std::vector<std::unique_ptr<NetLane>> lanes_;       // go before their loops
 };
 
 }  // namespace berth::vmm

@@ -17,7 +17,6 @@ constexpr uint16_t kVendor = 0x1af4;
 constexpr uint16_t kFirstDevice = 0x1040;
 constexpr uint32_t kBar = 0;
 constexpr uint16_t kNoVector = 0xffff;
-constexpr uint64_t kRingFeatures = kVirtioIndirect | kVirtioEventIdx | kVirtioVersion1;
 constexpr uint32_t kFailuresLogged = 16;  // for each device, because a guest can cause them at will
 
 // virtio 1.2, 2.1: device status.
@@ -86,6 +85,7 @@ size_t FieldWidth(uint64_t offset) {
 uint32_t ClassCode(uint16_t type) {
   if (type == kVirtioNet) return 0x020000;    // network, Ethernet
   if (type == kVirtioBlock) return 0x018000;  // mass storage, other
+  if (type == kVirtioIommu) return 0x080600;  // base system peripheral, IOMMU
   return 0xff0000;
 }
 
@@ -128,16 +128,15 @@ void VirtioPciTransport::Interrupts::Fail(const Status& reason) {
   SignalConfig();
 }
 
-Result<std::shared_ptr<VirtioPciTransport>> VirtioPciTransport::Create(std::shared_ptr<VirtioDevice> device,
-                                                                       const GuestMemory& memory,
-                                                                       MsiController& interrupts,
-                                                                       IoEventRegistry& io_events) {
+Result<std::shared_ptr<VirtioPciTransport>> VirtioPciTransport::Create(
+    std::shared_ptr<VirtioDevice> device, const GuestMemory& memory, MsiController& interrupts,
+    IoEventRegistry& io_events, std::shared_ptr<AddressTranslator> translator, bool restricted) {
   const auto sizes = device->queue_sizes();
   CHECK(!sizes.empty() && sizes.size() <= kWindowSize / kNotifyMultiplier);
   TRY_ASSIGN(auto msix, Msix::Create(interrupts, static_cast<uint16_t>(sizes.size() + 1)));
   CHECK(msix->table_size() <= kMsixPbaOffset - kMsixTableOffset);
-  std::shared_ptr<VirtioPciTransport> transport(
-      new VirtioPciTransport(std::move(device), memory, std::move(msix), io_events));
+  std::shared_ptr<VirtioPciTransport> transport(new VirtioPciTransport(
+      std::move(device), memory, std::move(msix), io_events, std::move(translator), restricted));
   for (Queue& queue : transport->queues_) {
     queue.kick.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!queue.kick.valid()) return ErrnoStatus("eventfd of a virtio queue", errno);
@@ -146,11 +145,14 @@ Result<std::shared_ptr<VirtioPciTransport>> VirtioPciTransport::Create(std::shar
 }
 
 VirtioPciTransport::VirtioPciTransport(std::shared_ptr<VirtioDevice> device, const GuestMemory& memory,
-                                       std::unique_ptr<Msix> msix, IoEventRegistry& io_events)
+                                       std::unique_ptr<Msix> msix, IoEventRegistry& io_events,
+                                       std::shared_ptr<AddressTranslator> translator, bool restricted)
     : device_(std::move(device)),
       memory_(memory),
       io_events_(io_events),
-      features_(device_->features() | kRingFeatures),
+      translator_(std::move(translator)),
+      features_(device_->features() | device_->ring_features() |
+                (translator_ != nullptr || restricted ? kVirtioAccessPlatform : 0)),
       interrupts_(std::move(msix), device_->queue_sizes().size(), device_->type()),
       config_(PciIdentity{.vendor = kVendor,
                           .device = static_cast<uint16_t>(kFirstDevice + device_->type()),
@@ -430,7 +432,8 @@ void VirtioPciTransport::WriteStatus(uint8_t value) {
   if (current & kDriverBits & ~value) return;
   uint8_t added = value & kDriverBits & ~current;
   if (added & kFeaturesOk) {
-    const bool acceptable = !(driver_features_ & ~features_) && driver_features_ & kVirtioVersion1;
+    const uint64_t needed = kVirtioVersion1 | (features_ & kVirtioAccessPlatform);
+    const bool acceptable = !(driver_features_ & ~features_) && (driver_features_ & needed) == needed;
     if (!acceptable) added &= static_cast<uint8_t>(~kFeaturesOk);
   }
   if (!((added | current) & kFeaturesOk)) added &= static_cast<uint8_t>(~kDriverOk);
@@ -441,6 +444,15 @@ void VirtioPciTransport::WriteStatus(uint8_t value) {
 }
 
 Status VirtioPciTransport::Activate() {
+  TRY_ASSIGN(VirtioActivation activation, MakeActivation({}));
+  TRY(device_->Activate(std::move(activation)));
+  active_ = true;
+  SyncIoEvents();
+  return OkStatus();
+}
+
+Result<VirtioActivation> VirtioPciTransport::MakeActivation(
+    const std::vector<SplitQueue::Position>& positions) {
   VirtioActivation activation;
   activation.memory = &memory_;
   activation.features = driver_features_;
@@ -454,20 +466,20 @@ Status VirtioPciTransport::Activate() {
                        .driver = Gpa{queue.driver},
                        .device = Gpa{queue.device},
                        .indirect = (driver_features_ & kVirtioIndirect) != 0,
-                       .event_idx = (driver_features_ & kVirtioEventIdx) != 0};
+                       .event_idx = (driver_features_ & kVirtioEventIdx) != 0,
+                       .translator = translator_.get()};
     TRY_ASSIGN(SplitQueue ring, SplitQueue::Create(memory_, config));
     handed.ring = std::make_unique<SplitQueue>(std::move(ring));
+    if (!positions.empty()) handed.ring->Seek(positions.at(activation.queues.size() - 1));
   }
-  TRY(device_->Activate(std::move(activation)));
-  active_ = true;
-  SyncIoEvents();
-  return OkStatus();
+  return activation;
 }
 
 void VirtioPciTransport::ResetDevice() {
   if (std::exchange(active_, false)) {
     SyncIoEvents();
     device_->Reset();
+    suspended_.reset();
   }
   for (Queue& queue : queues_) {
     DrainEvent(queue.kick.get());
@@ -487,6 +499,120 @@ void VirtioPciTransport::ResetDevice() {
 
 void VirtioPciTransport::NotifyQueue(uint64_t index) {
   if (active_ && index < queues_.size() && queues_[index].enabled) SignalEvent(queues_[index].kick.get());
+}
+
+// ---- Snapshots
+
+Status VirtioPciTransport::Suspend() {
+  std::lock_guard lock(mutex_);
+  if (!active_ || suspended_) return OkStatus();
+  TRY_ASSIGN(suspended_, device_->Suspend());
+  return OkStatus();
+}
+
+void VirtioPciTransport::Resume() {
+  std::lock_guard lock(mutex_);
+  if (!suspended_) return;
+  VirtioActivation activation = *std::exchange(suspended_, std::nullopt);
+  SyncIoEvents();
+  // A device that has failed waits for its driver to reset it.
+  if (interrupts_.status & kNeedsReset) return;
+  if (Status activated = device_->Activate(std::move(activation)); !activated.ok()) {
+    return interrupts_.Fail(activated);
+  }
+  // What has come in the meantime was not notified.
+  for (size_t i = 0; i < queues_.size(); ++i) NotifyQueue(i);
+}
+
+void VirtioPciTransport::Save(StateWriter& out) {
+  std::lock_guard lock(mutex_);
+  out.Put(device_->type());
+  config_.Save(out);
+  interrupts_.msix->Save(out);
+  out.Put(interrupts_.status.load());
+  out.Put(interrupts_.isr.load());
+  out.Put(interrupts_.generation.load());
+  out.Put(interrupts_.config_vector.load());
+  out.Put(device_feature_select_);
+  out.Put(driver_feature_select_);
+  out.Put(driver_features_);
+  out.Put(queue_select_);
+  out.Put(active_);
+  out.Put(static_cast<uint32_t>(queues_.size()));
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    const Queue& queue = queues_[i];
+    out.Put(queue.size);
+    out.Put(queue.enabled);
+    for (uint64_t address : {queue.descriptors, queue.driver, queue.device}) out.Put(address);
+    out.Put(interrupts_.queue_vectors[i].load());
+    SplitQueue::Position at;
+    if (suspended_ && suspended_->queues[i].ring) at = suspended_->queues[i].ring->position();
+    for (uint16_t index : {at.next_available, at.next_used, at.signalled_used}) out.Put(index);
+  }
+  out.PutPart("device", 1, [this](StateWriter& part) { device_->Save(part); });
+}
+
+void VirtioPciTransport::LoadRegisters(StateReader& in) {
+  if (in.Get<uint16_t>() != device_->type()) return in.Fail(InvalidArgument("a device of another type"));
+  config_.Load(in);
+  interrupts_.msix->Load(in);
+  interrupts_.status = in.Get<uint8_t>() & (kDriverBits | kNeedsReset);
+  interrupts_.isr = in.Get<uint8_t>();
+  interrupts_.generation = in.Get<uint8_t>();
+  interrupts_.config_vector = CheckedVector(in.Get<uint16_t>());
+  in.Get(device_feature_select_);
+  in.Get(driver_feature_select_);
+  in.Get(driver_features_);
+  in.Get(queue_select_);
+  in.Get(active_);
+  const bool chosen = (interrupts_.status & kFeaturesOk) != 0;
+  if (in.ok() && chosen && (driver_features_ & ~features_) != 0) {
+    in.Fail(FailedPrecondition("the guest uses features that the device does not have here"));
+  }
+}
+
+std::vector<SplitQueue::Position> VirtioPciTransport::LoadQueues(StateReader& in) {
+  std::vector<SplitQueue::Position> positions;
+  if (in.Get<uint32_t>() != queues_.size()) {
+    in.Fail(InvalidArgument("another number of queues than " + std::to_string(queues_.size())));
+  }
+  for (size_t i = 0; in.ok() && i < queues_.size(); ++i) {
+    Queue& queue = queues_[i];
+    in.Get(queue.size);
+    in.Get(queue.enabled);
+    for (uint64_t* address : {&queue.descriptors, &queue.driver, &queue.device}) in.Get(*address);
+    interrupts_.queue_vectors[i] = CheckedVector(in.Get<uint16_t>());
+    SplitQueue::Position& at = positions.emplace_back();
+    for (uint16_t* index : {&at.next_available, &at.next_used, &at.signalled_used}) in.Get(*index);
+    if (queue.size == 0 || queue.size > queue.size_max || (queue.size & (queue.size - 1)) != 0) {
+      in.Fail(InvalidArgument("a queue of " + std::to_string(queue.size) + " entries, at most " +
+                              std::to_string(queue.size_max) + " are possible"));
+    }
+  }
+  return positions;
+}
+
+void VirtioPciTransport::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  LoadRegisters(in);
+  const std::vector<SplitQueue::Position> positions = LoadQueues(in);
+  StateReader part = in.GetPart("device", 1);
+  device_->Load(part);
+  in.Leave(part);
+  if (!in.ok()) {
+    active_ = false;
+    return;
+  }
+  interrupts_.msix->SetControl(config_.Read16(msix_capability_ + 2u));
+  if (!active_) return;
+  Result<VirtioActivation> activation = MakeActivation(positions);
+  if (activation.has_value()) {
+    suspended_ = *std::move(activation);
+  } else if ((interrupts_.status & kNeedsReset) == 0) {
+    // A device that has failed may well have rings that make no sense.
+    active_ = false;
+    in.Fail(activation.error());
+  }
 }
 
 }  // namespace berth::vmm

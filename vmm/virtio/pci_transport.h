@@ -26,6 +26,7 @@ namespace berth::vmm {
 // queue and one for the configuration. Thread-safe. Held by its segment and, while mapped, by the MMIO bus.
 class VirtioPciTransport : public PciFunction,
                            public BusDevice,
+                           public Stateful,
                            public std::enable_shared_from_this<VirtioPciTransport> {
  public:
   static constexpr uint64_t kBarSize = 0x10000;
@@ -38,11 +39,13 @@ class VirtioPciTransport : public PciFunction,
   static constexpr uint64_t kWindowSize = 0x1000;
   static constexpr uint32_t kNotifyMultiplier = 4;
 
-  // The references must outlive the transport. Errors: descriptors or interrupt routes have run out.
-  static Result<std::shared_ptr<VirtioPciTransport>> Create(std::shared_ptr<VirtioDevice> device,
-                                                            const GuestMemory& memory,
-                                                            MsiController& interrupts,
-                                                            IoEventRegistry& io_events);
+  // The references must outlive the transport. With a translator the device is behind a virtual IOMMU;
+  // `restricted`: it reaches a part of the guest's memory only. Both work only with a driver that accepts
+  // VIRTIO_F_ACCESS_PLATFORM (virtio 1.2, 6). Errors: descriptors or interrupt routes have run out.
+  static Result<std::shared_ptr<VirtioPciTransport>> Create(
+      std::shared_ptr<VirtioDevice> device, const GuestMemory& memory, MsiController& interrupts,
+      IoEventRegistry& io_events, std::shared_ptr<AddressTranslator> translator = nullptr,
+      bool restricted = false);
   ~VirtioPciTransport() override;
 
   // PciFunction
@@ -51,6 +54,13 @@ class VirtioPciTransport : public PciFunction,
   void WriteConfig(uint32_t offset, std::span<const uint8_t> data) override;
   std::shared_ptr<BusDevice> BarDevice(uint32_t index) override;
   void BarMoved(uint32_t index, std::optional<uint64_t> base) override;
+  Stateful* stateful() override { return this; }
+
+  // Stateful
+  Status Suspend() override;
+  void Resume() override;
+  void Save(StateWriter& out) override;
+  void Load(StateReader& in) override;
 
   // The BAR
   void Read(uint64_t offset, std::span<uint8_t> data) override;
@@ -87,7 +97,8 @@ class VirtioPciTransport : public PciFunction,
   };
 
   VirtioPciTransport(std::shared_ptr<VirtioDevice> device, const GuestMemory& memory,
-                     std::unique_ptr<Msix> msix, IoEventRegistry& io_events);
+                     std::unique_ptr<Msix> msix, IoEventRegistry& io_events,
+                     std::shared_ptr<AddressTranslator> translator, bool restricted);
   void AddCapabilities();
   void AddVirtioCapability(uint8_t type, uint64_t offset, uint64_t length, std::span<const uint8_t> extra,
                            bool writable);
@@ -104,6 +115,10 @@ class VirtioPciTransport : public PciFunction,
   void WriteStatus(uint8_t value);
   uint16_t CheckedVector(uint64_t value) const;
   Status Activate();
+  // The rings as the registers have them; `positions`, one a queue: where they go on.
+  Result<VirtioActivation> MakeActivation(const std::vector<SplitQueue::Position>& positions);
+  void LoadRegisters(StateReader& in);
+  std::vector<SplitQueue::Position> LoadQueues(StateReader& in);
   void ResetDevice();
   void NotifyQueue(uint64_t index);
   // Adds or removes the eventfds of the notification addresses, as activation and BAR want it.
@@ -112,7 +127,8 @@ class VirtioPciTransport : public PciFunction,
   const std::shared_ptr<VirtioDevice> device_;
   const GuestMemory& memory_;
   IoEventRegistry& io_events_;
-  const uint64_t features_;  // offered
+  const std::shared_ptr<AddressTranslator> translator_;  // null: not behind an IOMMU
+  const uint64_t features_;                              // offered
   Interrupts interrupts_;
 
   // Guarded by the segment's lock.
@@ -127,6 +143,7 @@ class VirtioPciTransport : public PciFunction,
   uint64_t driver_features_ = 0;
   uint16_t queue_select_ = 0;
   bool active_ = false;
+  std::optional<VirtioActivation> suspended_;  // of a device that has been suspended while active_
   std::optional<uint64_t> bar_base_;
   // (address, descriptor) registered with io_events_.
   std::vector<std::pair<uint64_t, int>> registered_;

@@ -43,9 +43,12 @@ Status VirtioRng::Activate(VirtioActivation activation) {
 }
 
 void VirtioRng::Reset() {
-  if (!active_) return;
+  if (active_) static_cast<void>(Suspend());
+}
+
+Result<VirtioActivation> VirtioRng::Suspend() {
   loop_.Remove(active_->queues[0].kick_fd);
-  active_.reset();
+  return *std::exchange(active_, std::nullopt);
 }
 
 Result<uint32_t> VirtioRng::Fill(const DescriptorChain& chain) const {

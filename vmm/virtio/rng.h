@@ -30,6 +30,7 @@ class VirtioRng : public VirtioDevice {
   void WriteConfig(uint64_t, std::span<const uint8_t>) override {}
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  Result<VirtioActivation> Suspend() override;
 
  private:
   VirtioRng(UniqueFd source, EventLoop& loop) : source_(std::move(source)), loop_(loop) {}

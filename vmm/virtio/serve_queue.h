@@ -25,8 +25,12 @@ Result<bool> ServeQueue(SplitQueue& queue, DescriptorChain& chain, uint32_t budg
       return false;
     }
     if (popped) {
-      TRY_ASSIGN(const uint32_t written, handle(chain));
-      queue.Push(chain.head, written);
+      const Result<uint32_t> written = handle(chain);
+      if (!written.has_value()) {
+        queue.Abandon();
+        return written.error();
+      }
+      queue.Push(chain.head, *written);
       if (queue.NeedsInterrupt()) signal();
     } else if (!queue.EnableNotifications()) {
       return false;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "vmm/virtio/event_fd.h"
 #include "vmm/virtio/serve_queue.h"
@@ -63,25 +64,45 @@ Status VirtioVsock::Activate(VirtioActivation activation) {
   }
   active_ = std::move(activation);
   failed_ = false;
+  // No callback does anything before all are watched: the first clients would change greeting_ under this
+  // loop.
+  stopping_ = true;
   Status status =
       loop_.Add(active_->queues[kTransmitQueue].kick_fd, EPOLLIN, [this](uint32_t) { Transmit(); });
   if (status.ok()) {
     status = loop_.Add(active_->queues[kReceiveQueue].kick_fd, EPOLLIN, [this](uint32_t) {
+      if (stopping_) return;
       DrainEvent(active_->queues[kReceiveQueue].kick_fd);
       Pump();
     });
   }
   if (status.ok()) status = loop_.Add(listener_.fd(), EPOLLIN, [this](uint32_t) { Accept(); });
-  if (!status.ok()) Reset();
-  return status;
+  // Those of before a suspension; the others come with the first Pump.
+  for (auto& [fd, connection] : greeting_) {
+    if (status.ok()) status = loop_.Add(fd, EPOLLIN, [this, number = fd](uint32_t) { Greet(number); });
+  }
+  if (!status.ok()) {
+    Reset();
+    return status;
+  }
+  stopping_ = false;  // what came meanwhile is still there: the watches are level-triggered
+  return OkStatus();
+}
+
+void VirtioVsock::Unwatch() {
+  stopping_ = true;
+  // Waits for the callback that runs; those that come after it return at once.
+  loop_.Remove(listener_.fd());
+  for (uint16_t queue : {kReceiveQueue, kTransmitQueue}) loop_.Remove(active_->queues[queue].kick_fd);
+  for (auto& [fd, connection] : greeting_) loop_.Remove(fd);
+  for (auto& [ports, connection] : connections_) {
+    loop_.Remove(connection.fd.get());
+    connection.watched = 0;
+  }
 }
 
 void VirtioVsock::CloseAll() {
-  loop_.Remove(listener_.fd());
-  for (uint16_t queue : {kReceiveQueue, kTransmitQueue}) loop_.Remove(active_->queues[queue].kick_fd);
-  // No callback runs any more that would add one.
-  for (auto& [fd, connection] : greeting_) loop_.Remove(fd);
-  for (auto& [ports, connection] : connections_) loop_.Remove(connection.fd.get());
+  Unwatch();
   greeting_.clear();
   connections_.clear();
   refusals_.clear();
@@ -91,6 +112,16 @@ void VirtioVsock::Reset() {
   if (!active_) return;
   CloseAll();  // also after a failure: it waits for the callback that may still run
   active_.reset();
+}
+
+Result<VirtioActivation> VirtioVsock::Suspend() {
+  Unwatch();
+  return *std::exchange(active_, std::nullopt);
+}
+
+void VirtioVsock::Load(StateReader& in) {
+  if (in.Get<uint32_t>() != cid_) in.Fail(InvalidArgument("the guest has another cid"));
+  transport_reset_ = true;
 }
 
 void VirtioVsock::Fail(const Status& reason) {
@@ -103,6 +134,7 @@ void VirtioVsock::Fail(const Status& reason) {
 // ------------------------------------------------------------------------------------------
 
 void VirtioVsock::Accept() {
+  if (stopping_) return;
   UniqueFd fd = listener_.Accept();
   if (!fd.valid() || greeting_.size() + connections_.size() >= kConnectionsMax) return;
   const int number = fd.get();
@@ -115,6 +147,7 @@ void VirtioVsock::Accept() {
 
 // Reads "CONNECT PORT\n" and not a byte more.
 void VirtioVsock::Greet(int fd) {
+  if (stopping_) return;
   auto found = greeting_.find(fd);
   if (found == greeting_.end()) return;
   Connection& connection = found->second;
@@ -146,6 +179,7 @@ void VirtioVsock::Greet(int fd) {
 }
 
 void VirtioVsock::OnSocket(Ports ports, uint32_t events) {
+  if (stopping_) return;
   auto found = connections_.find(ports);
   if (found == connections_.end()) return;
   Connection& connection = found->second;
@@ -186,6 +220,7 @@ void VirtioVsock::Drop(Ports ports) {
 // -----------------------------------------------------------------------------------------
 
 void VirtioVsock::Transmit() {
+  if (stopping_) return;
   auto& [ring, kick] = active_->queues[kTransmitQueue];
   DrainEvent(kick);
   auto more = ServeQueue(
@@ -345,7 +380,10 @@ void VirtioVsock::Put(const DescriptorChain& chain, const VsockHeader& header, u
 }
 
 void VirtioVsock::Pump() {
-  if (!active_ || failed_) return;
+  if (!active_ || failed_ || stopping_) return;
+  if (transport_reset_) {
+    if (Status told = TellTransportReset(); !told.ok()) return Fail(told);
+  }
   SplitQueue& ring = *active_->queues[kReceiveQueue].ring;
   bool pushed = false;
   for (uint32_t i = 0; i < kBudget; ++i) {
@@ -370,6 +408,20 @@ void VirtioVsock::Pump() {
   }
   if (pushed && ring.NeedsInterrupt()) active_->interrupt->SignalQueue(kReceiveQueue);
   for (auto& [ports, connection] : connections_) Watch(connection);
+}
+
+Status VirtioVsock::TellTransportReset() {
+  constexpr uint32_t kTransportReset = 0;  // virtio 1.2, 5.10.6.7
+  SplitQueue* ring = active_->queues[kEventQueue].ring.get();
+  if (ring == nullptr) return OkStatus();
+  TRY_ASSIGN(const bool popped, ring->Pop(receive_chain_));
+  if (!popped) return OkStatus();
+  const size_t written =
+      receive_chain_.writable.CopyIn(0, {reinterpret_cast<const uint8_t*>(&kTransportReset), 4});
+  ring->Push(receive_chain_.head, static_cast<uint32_t>(written));
+  if (ring->NeedsInterrupt()) active_->interrupt->SignalQueue(kEventQueue);
+  transport_reset_ = false;
+  return OkStatus();
 }
 
 bool VirtioVsock::Next(const DescriptorChain& chain, uint32_t& written) {

@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -59,6 +60,10 @@ class VirtioVsock : public VirtioDevice {
   void WriteConfig(uint64_t, std::span<const uint8_t>) override {}
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  // Connections stay with this device; another one that is loaded tells the guest that all of its are gone.
+  Result<VirtioActivation> Suspend() override;
+  void Save(StateWriter& out) override { out.Put(cid_); }
+  void Load(StateReader& in) override;
 
  private:
   using Ports = std::pair<uint32_t, uint32_t>;  // the host's, the guest's
@@ -111,14 +116,21 @@ class VirtioVsock : public VirtioDevice {
   void Watch(Connection& connection);
   void Drop(Ports ports);
   void Fail(const Status& reason);
+  // When it returns no callback runs, and none will.
+  void Unwatch();
   void CloseAll();
+  // Puts the event that all connections have ended into a buffer, once there is one.
+  Status TellTransportReset();
 
   const uint32_t cid_;
   const std::string path_;
   UnixListener listener_;
   EventLoop& loop_;
   std::optional<VirtioActivation> active_;
+  // Set before the watches go: a callback of a socket that was due then changes nothing any more.
+  std::atomic<bool> stopping_{false};
   bool failed_ = false;
+  bool transport_reset_ = false;  // the guest has yet to be told
   std::map<Ports, Connection> connections_;
   std::map<int, Connection> greeting_;  // by descriptor
   std::deque<VsockHeader> refusals_;

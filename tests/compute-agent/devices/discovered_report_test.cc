@@ -38,6 +38,32 @@ TEST(DiscoveredReport, ATwoSocketHostWithAnSriovCardIsReportedWhole) {
   EXPECT_EQ(built->report.devices[4].driver, "iavf");
 }
 
+TEST(DiscoveredReport, RemoteManagedVfsOfADpuAreReportedAndItsPfsAreNot) {
+  fakes::FakeSysfs host;
+  host.Node(0).Socket(0).Cpus("0-3").Memory(GiB(16));
+  host.Device("0000:81:00.0").Id("15b3", "a2d6").OnNode(0).Driver("mlx5_core").Vfs(4, "101e");
+  host.Iommu();
+  HostInventory inventory = Discover(host.Open());
+  ErrorList errors;
+  HostConfig config =
+      ParseHostConfig(*ParseYaml("{device_spec: [{vendor_id: 15b3, product_id: 101e, address: \"*:81:*.*\", "
+                                 "physical_network: null, remote_managed: \"true\"}]}",
+                                 "test"),
+                      errors);
+  ASSERT_TRUE(errors.empty());
+
+  Result<BuiltReport> built = BuildReport(inventory, config, {Uuid::Random(), "host1", ""}, {});
+
+  ASSERT_TRUE(built.has_value()) << built.error().ToString();
+  ASSERT_EQ(built->report.devices.size(), 5u);
+  EXPECT_FALSE(built->report.devices[0].assignable);
+  for (size_t i = 1; i < 5; ++i) {
+    EXPECT_TRUE(built->report.devices[i].assignable);
+    EXPECT_EQ(built->report.devices[i].remote_managed, true);
+    EXPECT_EQ(built->report.devices[i].physical_network, std::nullopt);
+  }
+}
+
 TEST(DiscoveredReport, AHostWithoutAnyInformationIsReportedWithWarnings) {
   fakes::FakeSysfs host;
   HostInventory inventory = Discover(host.Open());

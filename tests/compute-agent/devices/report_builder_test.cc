@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "placement/model/secure_card.h"
+
 namespace berth::agent {
 namespace {
 
@@ -276,6 +280,90 @@ TEST(ReportBuilder, ADeviceWhoseIommuGroupTheHostUsesIsWithheld) {
   auto both = BuildOn(host, "{device_spec: [{address: \"0000:41:00.*\"}]}");
   ASSERT_TRUE(both.has_value());
   EXPECT_TRUE(both->report.devices[0].assignable);
+}
+
+TEST(ReportBuilder, ADeviceThatFailsIsTakenOutAloneWithItsVfs) {
+  HostInventory host = Host();
+  PciDeviceInfo pf = host.pci_devices[0];
+  pf.address = *PciAddress::Parse("0000:51:00.0");
+  pf.product_id = "1572";
+  PciDeviceInfo vf = pf;
+  vf.address = *PciAddress::Parse("0000:51:02.0");
+  vf.type = placement::DeviceType::kVf;
+  vf.product_id = "154c";
+  vf.parent = pf.address;
+  host.pci_devices.push_back(pf);
+  host.pci_devices.push_back(vf);
+  const char* config = "{device_spec: [{product_id: 154d}, {product_id: 154c}]}";
+  auto assignable = [&] {
+    auto built = BuildOn(host, config);
+    std::string text;
+    if (!built.has_value()) return built.error().ToString();
+    for (const placement::Device& device : built->report.devices)
+      text += device.assignable ? device.address.ToString() + " " : "";
+    return text;
+  };
+  const std::string both = assignable();
+  EXPECT_NE(both.find("0000:51:02.0 "), std::string::npos);
+  EXPECT_NE(both.find("0000:41:00.0 "), std::string::npos);
+
+  for (PciDeviceInfo& device : host.pci_devices) device.fatal_errors = device.address == pf.address ? 2 : 0;
+  EXPECT_EQ(assignable().find("0000:51:02.0"), std::string::npos);
+  EXPECT_NE(assignable().find("0000:41:00.0"), std::string::npos);
+  EXPECT_EQ(BuildOn(host, config)->report.warnings.back(),
+            "device 0000:51:02.0 is withheld: it belongs to 0000:51:00.0, which has reported 2 fatal errors "
+            "(AER); to try it again: echo 1 > /sys/bus/pci/devices/0000:51:00.0/remove && echo 1 > "
+            "/sys/bus/pci/rescan");
+  for (PciDeviceInfo& device : host.pci_devices) {
+    device.fatal_errors = 0;
+    device.off_bus = device.address.ToString() == "0000:41:00.0";
+  }
+  EXPECT_NE(assignable().find("0000:51:02.0"), std::string::npos);
+  EXPECT_EQ(assignable().find("0000:41:00.0"), std::string::npos);
+}
+
+TEST(ReportBuilder, CardsOfAVirtccaHostAreTrustDomains) {
+  HostInventory host = Host();
+  ErrorList errors;
+  const HostConfig config = ParseHostConfig(*ParseYaml("{device_spec: [{product_id: 154d}]}", "t"), errors);
+  const HostIdentity identity{*Uuid::Parse("11111111-1111-4111-8111-111111111111"), "host1", ""};
+  const PciAddress card = *PciAddress::Parse("0000:41:00.0");
+  const HostState state{.secure_cards = {card}};
+  const std::string trait(placement::kSecureCardTrait);
+  auto has = [&](const BuiltReport& built) {
+    const std::vector<std::string>& traits = built.report.devices.at(0).traits;
+    return std::find(traits.begin(), traits.end(), trait) != traits.end();
+  };
+
+  auto ordinary = BuildReport(host, config, identity, state);
+  host.confidential.virtcca = true;
+  host.confidential.secure_nodes = {{0, 4096 * kMi, 4096 * kMi, 0, 0}};
+  auto kunpeng = BuildReport(host, config, identity, state);
+
+  ASSERT_TRUE(ordinary.has_value() && kunpeng.has_value());
+  EXPECT_TRUE(ordinary->cards.empty());
+  EXPECT_FALSE(has(*ordinary));
+  EXPECT_EQ(kunpeng->cards, (std::map<PciAddress, PciAddress>{{card, card}}));
+  EXPECT_TRUE(has(*kunpeng));
+  EXPECT_TRUE(kunpeng->report.devices[0].assignable);
+  EXPECT_EQ(kunpeng->report.warnings.back(),
+            "card 0000:41:00.0 is in the secure world until the host is rebooted: its functions are for "
+            "confidential guests only");
+  EXPECT_FALSE(has(*BuildReport(host, config, identity, {})));
+}
+
+TEST(ReportBuilder, DevicesCarryTheirDomainsAndTheHostItsDisk) {
+  auto built = Build(R"(
+device_spec: [{vendor_id: "8086", product_id: "154d"}]
+domains: {"rail:1": ["0000:41:00.0"]}
+disk_size: 2T
+)");
+  ASSERT_TRUE(built.has_value()) << built.error().ToString();
+  ASSERT_EQ(built->report.devices.size(), 1u);
+  EXPECT_EQ(built->report.devices[0].domains, std::vector<std::string>{"rail:1"});
+  EXPECT_EQ(built->report.disk_bytes, uint64_t{2} << 40);
+  EXPECT_NE(ErrorOf("domains: {rail: [\"0000:41:00.0\"]}").find("KIND:NAME"), std::string::npos);
+  EXPECT_NE(ErrorOf("domains: {\"rail:1\": [nowhere]}").find("domains.rail:1"), std::string::npos);
 }
 
 }  // namespace

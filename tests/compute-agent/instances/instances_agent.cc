@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
     std::vector<placement::Claim> claims = placement.Claims();
     if (first || claims != last) (*reconciler)->ReplaceClaims(claims);
     last = std::move(claims);
+    placement.PassActions(**reconciler);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the folder is polled: it cannot notify
   }
 }

@@ -1,108 +1,14 @@
 // An agent that is killed at any moment leaves nothing that the next one does not find: no VM twice, none
 // forgotten, no folder left behind.
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <random>
-#include <thread>
 
-#include "tests/compute-agent/instances/file_placement.h"
-#include "tests/fakes/temp_folder.h"
+#include "tests/compute-agent/instances/killed_agent_fixture.h"
 
 namespace berth::agent {
 namespace {
-
-using std::chrono::milliseconds;
-
-class KilledAgentTest : public testing::Test {
- protected:
-  void SetUp() override { ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0); }
-  void TearDown() override {
-    Kill();
-    for (pid_t vm : Vms()) ::kill(vm, SIGKILL);
-  }
-
-  void StartAgent(const std::string& step = "") {
-    std::string state = folder_.path() / "a";
-    std::string placement = folder_.path() / "placement";
-    agent_ = ::fork();
-    if (agent_ == 0) {
-      ::execl(INSTANCES_AGENT, INSTANCES_AGENT, state.c_str(), placement.c_str(), FAKE_VMM,
-              step.empty() ? nullptr : step.c_str(), nullptr);
-      ::_exit(127);
-    }
-    ASSERT_GT(agent_, 0);
-  }
-  void Kill() {
-    if (agent_ > 0) {
-      ::kill(agent_, SIGKILL);
-      ::waitpid(agent_, nullptr, 0);
-    }
-    agent_ = -1;
-  }
-  // Ends by itself: killed at its step, or (false) it came to the state that `done` means before that.
-  template <class Condition>
-  bool AwaitKilled(Condition done) {
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (std::chrono::steady_clock::now() < deadline) {
-      if (::waitpid(agent_, nullptr, WNOHANG) == agent_) {
-        agent_ = -1;
-        return true;
-      }
-      ReapOrphans();
-      if (done()) return false;
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-    ADD_FAILURE() << "neither killed nor done";
-    return false;
-  }
-  // VMs that were orphaned by a killed agent and have ended are ours to reap.
-  void ReapOrphans() const {
-    siginfo_t info{};
-    while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
-      if (info.si_pid == agent_) break;
-      ::waitpid(info.si_pid, nullptr, WNOHANG);
-      info = {};
-    }
-  }
-  // The processes whose command line names our state folder and an API socket.
-  std::vector<pid_t> Vms() const {
-    std::vector<pid_t> vms;
-    std::string mark = "--api-socket=" + (folder_.path() / "a").string();
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      pid_t pid = std::atoi(entry.path().filename().c_str());
-      if (pid <= 0) continue;
-      Result<std::string> line = ReadFile(entry.path() / "cmdline");
-      if (line.has_value() && line->find(mark) != std::string::npos) vms.push_back(pid);
-    }
-    return vms;
-  }
-  size_t Folders() const {
-    std::filesystem::path instances = folder_.path() / "a" / "instances";
-    if (!std::filesystem::exists(instances)) return 0;
-    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(instances), {}));
-  }
-  template <class Condition>
-  bool Await(Condition condition) const {
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (std::chrono::steady_clock::now() < deadline) {
-      ReapOrphans();
-      if (condition()) return true;
-      std::this_thread::sleep_for(milliseconds(5));  // processes and folders cannot be waited for together
-    }
-    return false;
-  }
-
-  fakes::TempFolder folder_;
-  FilePlacement placement_{folder_.path() / "placement"};
-  pid_t agent_ = -1;
-};
 
 TEST_F(KilledAgentTest, KilledAtAnyMomentOfCreateAndDeleteItConvergesWithNothingLeft) {
   constexpr unsigned kSeed = 20260101;
@@ -180,6 +86,120 @@ TEST_F(KilledAgentTest, KilledAtEachStepOfDeletionNothingIsLeft) {
     Kill();
   }
   EXPECT_GE(step, 5);
+}
+
+// Every step of a stop, then every step of the start after it.
+TEST_F(KilledAgentTest, KilledAtEachStepOfAStopAndOfAStartTheNextAgentFinishesIt) {
+  placement_.Create("vm", "run");
+  for (const char* action : {"stop", "start", "pause"}) {
+    const std::string reached = action == std::string("stop")    ? "STOPPED stopped on request"
+                                : action == std::string("pause") ? "PAUSED"
+                                                                 : "RUNNING";
+    const std::string other = action == std::string("stop") ? "start" : "stop";
+    const size_t vms = action == std::string("stop") ? 0 : 1;
+    int step = 0;
+    for (bool killed = true; killed; ++step) {
+      ASSERT_LT(step, 100);
+      StartAgent();
+      placement_.Ask("vm", action == std::string("pause") ? "start" : other);
+      ASSERT_TRUE(Await([&] {
+        return !placement_.Asked("vm") &&
+               placement_.StatusOf("vm").starts_with(
+                   other == "stop" && action != std::string("pause") ? "STOPPED" : "RUNNING");
+      })) << action
+          << " step " << step << ": " << placement_.StatusOf("vm");
+      Kill();
+      placement_.Ask("vm", action);
+      auto done = [&] { return !placement_.Asked("vm") && placement_.StatusOf("vm").starts_with(reached); };
+      StartAgent(std::to_string(step));
+      killed = AwaitKilled(done);
+      Kill();
+      StartAgent();
+      ASSERT_TRUE(Await(done)) << action << " step " << step << ": " << placement_.StatusOf("vm");
+      ASSERT_TRUE(Await([&] { return Vms().size() == vms; })) << action << " step " << step;
+      ASSERT_EQ(Folders(), 1u);
+      Kill();
+    }
+    EXPECT_GE(step, 2) << action;
+  }
+  placement_.Release("vm");
+  StartAgent();
+  EXPECT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }));
+}
+
+TEST_F(KilledAgentTest, KilledAtEachStepOfARebootTheNextAgentRunsExactlyOneOtherVm) {
+  placement_.Create("vm", "run");
+  StartAgent();
+  auto running = [&] { return placement_.StatusOf("vm").starts_with("RUNNING") && Vms().size() == 1; };
+  ASSERT_TRUE(Await(running));
+  Kill();
+  int step = 0;
+  for (bool killed = true; killed; ++step) {
+    ASSERT_LT(step, 100);
+    const std::vector<pid_t> before = Vms();
+    ASSERT_EQ(before.size(), 1u) << "step " << step;
+    placement_.Ask("vm", "reboot");
+    auto done = [&] {
+      return !placement_.Asked("vm") && running() && Vms() != before && !RecordOfVm().reboot &&
+             RecordOfVm().phase == Phase::kRunning;
+    };
+    StartAgent(std::to_string(step));
+    killed = AwaitKilledOrSettled(done);
+    Kill();
+    StartAgent();
+    ASSERT_TRUE(Await(done)) << "step " << step << ": " << placement_.StatusOf("vm");
+    ASSERT_EQ(Folders(), 1u);
+    Kill();
+  }
+  EXPECT_GE(step, 6);
+  placement_.Release("vm");
+  StartAgent();
+  EXPECT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }));
+}
+
+TEST_F(KilledAgentTest, KilledAtEachStepOfADisksComingAndLeavingTheSameVmHasItOrHasItNot) {
+  const std::string path = folder_.path() / "data.raw";
+  std::ofstream(path) << "disk";
+  placement_.Create("vm", "run");
+  StartAgent();
+  ASSERT_TRUE(Await([&] { return placement_.StatusOf("vm").starts_with("RUNNING"); }));
+  Kill();
+  const std::vector<pid_t> vm = Vms();
+  ASSERT_EQ(vm.size(), 1u);
+  auto attached = [&] {
+    return !placement_.Asked("vm") && VmHasDisk() && RecordOfVm().disks.size() == 1 &&
+           !RecordOfVm().disks[0].leaving;
+  };
+  auto detached = [&] { return !placement_.Asked("vm") && !VmHasDisk() && RecordOfVm().disks.empty(); };
+  // Whether an agent was killed at this step of what is asked, which the next agent ends.
+  auto killed_at = [&](int& step, const std::string& asked, const std::function<bool()>& done) {
+    placement_.Ask("vm", asked);
+    StartAgent(std::to_string(step));
+    const bool killed = AwaitKilledOrSettled(done);
+    step += killed ? 1 : 0;
+    Kill();
+    StartAgent();
+    EXPECT_TRUE(Await(done)) << asked << ", step " << step << ": " << placement_.StatusOf("vm");
+    Kill();
+    return killed;
+  };
+  int coming = 0;  // steps
+  int leaving = 0;
+  bool killed_coming = true;
+  bool killed_leaving = true;
+  while (killed_coming || killed_leaving) {
+    ASSERT_LT(coming + leaving, 100);
+    killed_coming = killed_at(coming, "attach " + path, attached);
+    killed_leaving = killed_at(leaving, "detach", detached);
+    ASSERT_FALSE(HasFailure());
+    ASSERT_EQ(Vms(), vm);
+  }
+  EXPECT_GE(coming, 2);   // before and after the VMM is told
+  EXPECT_GE(leaving, 1);  // before it is asked back
+  placement_.Release("vm");
+  StartAgent();
+  EXPECT_TRUE(Await([&] { return placement_.Names().empty() && Vms().empty() && Folders() == 0; }));
+  EXPECT_TRUE(std::filesystem::exists(path));  // an attached disk is its owner's
 }
 
 // BERTH_LONG_TESTS=1: 200 instances and ten kills.

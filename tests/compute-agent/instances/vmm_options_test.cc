@@ -53,6 +53,39 @@ TEST(VmmOptions, EveryGuestCellIsAZoneOnItsHostNodeAndAGuestNode) {
             "--net=tap=tap0\n");
 }
 
+TEST(VmmOptions, DevicesOfTheHostAreBehindTheIommuThatTheFlavorAsksFor) {
+  placement::Claim claim = TwoCells();
+  claim.devices = {{0, *PciAddress::Parse("0000:21:10.0"), "vf", 1}};
+  claim.spec.disks = {"path=/d"};
+  for (const char* model : {"virtio", "auto"}) {
+    claim.spec.viommu = model;
+    const std::string text = Text(VmmArguments(claim, TestHost(), ExclusiveCpus({claim}), kPaths));
+    EXPECT_NE(text.find("--device=path=/sys/bus/pci/devices/0000:21:10.0,id=pci-0000:21:10.0,iommu=on\n"),
+              std::string::npos)
+        << text;
+    EXPECT_NE(text.find("--disk=path=/d\n"), std::string::npos) << text;
+  }
+  claim.devices.clear();
+  EXPECT_NE(Text(VmmArguments(claim, TestHost(), {}, kPaths)).find("--rng=src=/dev/urandom,iommu=on\n"),
+            std::string::npos);
+  claim.spec.viommu = "intel";
+  claim.devices = {{0, *PciAddress::Parse("0000:21:10.0"), "vf", 1}};
+  const std::string intel = Text(VmmArguments(claim, TestHost(), {}, kPaths));
+  EXPECT_NE(intel.find("--platform=iommu_model=intel\n"), std::string::npos) << intel;
+  EXPECT_NE(intel.find("id=pci-0000:21:10.0,iommu=on\n"), std::string::npos) << intel;
+  claim.devices.clear();
+  const std::string alone = Text(VmmArguments(claim, TestHost(), {}, kPaths));
+  EXPECT_NE(alone.find("--platform=iommu_model=intel\n"), std::string::npos) << alone;
+  EXPECT_EQ(alone.find("--rng"), std::string::npos) << alone;
+  for (const char* model : {"smmuv3", "amd"}) {
+    claim.spec.viommu = model;
+    auto refused = VmmArguments(claim, TestHost(), {}, kPaths);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().field(), "hw:viommu_model");
+    EXPECT_NE(refused.error().message().find(model), std::string::npos);
+  }
+}
+
 TEST(VmmOptions, TheVmmUnderstandsThem) {
   placement::Claim claim = TwoCells();
   claim.spec.cmdline = "--check";
@@ -163,6 +196,13 @@ TEST(VmmOptions, RelativePathsAndUnknownCellsAreRefused) {
   claim.cells[0].host_cell = 9;
   EXPECT_EQ(Text(VmmArguments(claim, TestHost(), {}, kPaths)),
             "FAILED_PRECONDITION: cells: the claim names cell 9, which this host does not have");
+}
+
+TEST(VmmOptions, NameWhatKeepsTheMemoryFromTheHost) {
+  auto arguments = VmmArguments(TwoCells(), TestHost(), {}, kPaths, "sw-protected");
+
+  EXPECT_NE(Text(arguments).find("confidential=sw-protected"), std::string::npos) << Text(arguments);
+  EXPECT_EQ(Text(VmmArguments(TwoCells(), TestHost(), {}, kPaths)).find("confidential="), std::string::npos);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "compute-agent/inventory/discover.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -195,6 +196,26 @@ TEST(Discover, WrongAttributesAreWarningsThatNameThePath) {
   }
 }
 
+TEST(Discover, ADeviceOffTheBusAndFatalErrorsAreSeen) {
+  FakeSysfs host;
+  DescribeOneNode(host);
+  for (const char* address : {"0000:41:00.0", "0000:42:00.0", "0000:43:00.0"}) host.Device(address).OnNode(0);
+  host.File(std::string(kPci) + "0000:41:00.0/config", std::string(64, '\xff'));
+  // A VF that is well: only its identification reads as ones.
+  host.File(std::string(kPci) + "0000:42:00.0/config", "\xff\xff\xff\xff" + std::string(60, '\x01'));
+  host.File(std::string(kPci) + "0000:43:00.0/aer_dev_fatal",
+            "Undefined 0\nDLP 0\nSDES 1\nTLP 0\nTOTAL_ERR_FATAL 1\n");
+
+  HostInventory inventory = Discover(host.Open());
+
+  EXPECT_TRUE(Find(inventory, "0000:41:00.0")->off_bus);
+  EXPECT_FALSE(Find(inventory, "0000:42:00.0")->off_bus);
+  EXPECT_FALSE(Find(inventory, "0000:43:00.0")->off_bus);
+  EXPECT_EQ(Find(inventory, "0000:43:00.0")->fatal_errors, 1u);
+  EXPECT_EQ(Find(inventory, "0000:41:00.0")->fatal_errors, 0u);
+  EXPECT_EQ(inventory.warnings, std::vector<std::string>());
+}
+
 TEST(Discover, AVfWithoutItsPfIsKeptAndTold) {
   FakeSysfs host;
   DescribeOneNode(host);
@@ -270,10 +291,42 @@ TEST(Discover, FindsFourThousandVfs) {
     host.Device(domain + ":01:00.0").OnNode(0).Vfs(256, "154c", "iavf", 256, 1);
   }
 
-  HostInventory inventory = Discover(host.Open());
+  const Root root = host.Open();
+  const size_t before = ::mallinfo2().uordblks;
+
+  HostInventory inventory = Discover(root);
 
   EXPECT_EQ(inventory.pci_devices.size(), 16u + 4096u);
   EXPECT_EQ(inventory.warnings, std::vector<std::string>());
+  // What stays of it; the peak and the time are those of bench/discovery_bench.
+  EXPECT_LT(::mallinfo2().uordblks - before, size_t{50} << 20);
+}
+
+TEST(Discover, BrokenSymlinksAreWarningsAndTheRestOfTheHostIsThere) {
+  FakeSysfs host;
+  DescribeOneNode(host);
+  host.Device("0000:41:00.0").Id("8086", "1572").OnNode(0).Vfs(2, "154c", "iavf");
+  host.Device("0000:51:00.0").OnNode(0);
+  host.Device("0000:61:00.0").OnNode(0);
+  const std::string card = std::string(kPci) + "0000:41:00.0/";
+  host.WithoutFile(card + "virtfn1").Link(card + "virtfn7", "../0000:41:1f.7");    // leads to nothing
+  host.Link(card + "virtfn8", "virtfn8");                                          // to itself
+  host.Link(std::string(kPci) + "0000:51:00.0/driver", "../../nowhere/at/all");    // a driver that is gone
+  host.Link(std::string(kPci) + "0000:61:00.0/iommu_group", "/../../../etc");      // to no group
+  host.Link(std::string(kPci) + "0000:71:00.0", "../../../devices/0000:71:00.0");  // the device itself
+  host.Link("sys/devices/system/node/node7", "node8");
+
+  HostInventory inventory = Discover(host.Open());
+
+  for (const char* there : {"0000:41:00.0", "0000:41:02.0", "0000:41:02.1", "0000:51:00.0", "0000:61:00.0"})
+    EXPECT_NE(Find(inventory, there), nullptr) << there;
+  EXPECT_EQ(Find(inventory, "0000:71:00.0"), nullptr);
+  EXPECT_EQ(Find(inventory, "0000:61:00.0")->iommu_group, std::nullopt);
+  EXPECT_EQ(Find(inventory, "0000:51:00.0")->driver, "all");  // what the kernel calls it, wherever it leads
+  ASSERT_EQ(inventory.numa_nodes.size(), 1u);
+  for (const char* part :
+       {"0000:41:1f.7 was not found", "virtfn8", "0000:61:00.0/iommu_group", "0000:71:00.0", "node7"})
+    EXPECT_TRUE(Warns(inventory, part)) << part;
 }
 
 TEST(Discover, ReadsThisMachine) {

@@ -9,6 +9,7 @@
 #include "common/file.h"
 #include "compute-agent/inventory/discover.h"
 #include "tests/compute-agent/inventory/hwloc_view.h"
+#include "tests/compute-agent/preflight/confidential_hosts.h"
 #include "tests/fakes/fake_sysfs.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -142,7 +143,7 @@ TEST_P(RecordedHost, HasTheNodesCpusMemoryAndPciDevicesThatHwlocReports) {
   ExpectSane(inventory);
 }
 
-// Three generated hosts with SR-IOV, which no recorded one has.
+// Generated hosts with what no recorded one has: SR-IOV, GPUs, a remote-managed DPU, a Kunpeng with virtCCA.
 void DescribeTwoSocketNic(FakeSysfs& host) {
   host.Iommu();
   host.Node(0).Socket(0).Cpus("0-7,16-23").ThreadsPerCore(2).Memory(GiB(64)).HugePages(MiB(2), 4096, 4000);
@@ -168,6 +169,19 @@ void DescribeArmWithManyVfs(FakeSysfs& host) {
   host.Device("0000:7d:00.1").Id("19e5", "a221").OnNode(0).Vfs(120, "375f", "hns3", 256, 2);
 }
 
+// A DPU: its VFs are the guests', their representors are on the card itself.
+void DescribeRemoteManagedDpu(FakeSysfs& host) {
+  host.Iommu();
+  host.Node(0).Socket(0).Cpus("0-15").Memory(GiB(64));
+  host.Node(1).Socket(1).Cpus("16-31").Memory(GiB(64));
+  host.Device("0000:81:00.0").Id("15b3", "a2d6").OnNode(1).Driver("mlx5_core").Vfs(8, "101e", "", 16);
+  host.Device("0000:81:00.1").Id("15b3", "a2d6").OnNode(1).Driver("mlx5_core").Vfs(8, "101e", "", 32);
+  host.Device("0000:81:00.2").Id("15b3", "c2d3").Class(0x080100).OnNode(1);
+}
+void DescribeKunpengOfFourNodes(FakeSysfs& host) {
+  MakeKunpeng(host);
+}
+
 class GeneratedHost : public testing::TestWithParam<void (*)(FakeSysfs&)> {};
 
 TEST_P(GeneratedHost, HasTheNodesCpusMemoryAndPciDevicesThatHwlocReports) {
@@ -189,7 +203,8 @@ TEST_P(GeneratedHost, HasTheNodesCpusMemoryAndPciDevicesThatHwlocReports) {
 
 INSTANTIATE_TEST_SUITE_P(Sriov, GeneratedHost,
                          testing::Values(DescribeTwoSocketNic, DescribeFourNodesGpusAndSparseIds,
-                                         DescribeArmWithManyVfs));
+                                         DescribeArmWithManyVfs, DescribeRemoteManagedDpu,
+                                         DescribeKunpengOfFourNodes));
 
 INSTANTIATE_TEST_SUITE_P(Archives, RecordedHost,
                          testing::Values("128arm-2pa2n8cluster4co", "16amd64-8n2c", "16em64t-4s2c2t-offlines",

@@ -38,7 +38,7 @@ TEST(ValidateReport, NamesTheFirstOffence) {
       {"cells out of order", [](HostReport& h) { h.cells[1].id = 0; }, "cells[1].id"},
       {"cpu in two cells", [](HostReport& h) { h.cells[1].siblings.push_back({0}); }, "cells[1].siblings"},
       {"cpu in two cores", [](HostReport& h) { h.cells[0].siblings.push_back({0}); }, "cells[0].siblings[4]"},
-      {"empty core", [](HostReport& h) { h.cells[0].siblings[1] = {}; }, "cells[0].siblings[1]"},
+      {"empty core", [](HostReport& h) { h.cells[0].siblings.Own()[1] = {}; }, "cells[0].siblings[1]"},
       {"cpu without core", [](HostReport& h) { h.cells[0].shared_cpus.Add(99); }, "cells[0].siblings"},
       {"page size zero", [](HostReport& h) { h.cells[0].pages[0].size_bytes = 0; },
        "cells[0].pages[0].size_bytes"},

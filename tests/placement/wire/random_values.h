@@ -124,6 +124,7 @@ class RandomValues {
       if (Coin()) device.port.vlan = static_cast<uint16_t>(Below(4095));
       if (Coin()) device.port.trusted = Coin();
       if (Coin()) device.port.spoof_check = Coin();
+      device.leaving = Coin();
       claim.devices.push_back(device);
     }
     claim.spec = {.flavor = Word(),
@@ -133,10 +134,15 @@ class RandomValues {
                   .initramfs = Word(),
                   .cmdline = Word(),
                   .disks = Words(),
-                  .nets = Words()};
-    claim.status = {.state = static_cast<InstanceState>(Below(6)), .detail = Word(), .observed_at_ms = Big()};
+                  .nets = Words(),
+                  .disk_bytes = Big(),
+                  .viommu = Word()};
+    claim.status = {.state = static_cast<InstanceState>(Below(7)), .detail = Word(), .observed_at_ms = Big()};
     claim.created_at_ms = Big();
     claim.external = Below(2) == 1;
+    if (Coin()) claim.group = ServerGroup{Word(), static_cast<ServerGroupPolicy>(Below(4)), 1 + Below(1024)};
+    if (Coin()) claim.reserved_for = AnyUuid();
+    claim.swapped = Coin();
     return claim;
   }
 

@@ -104,6 +104,23 @@ uint64_t SmallFleet::PlaceAll(const std::string& host, const RequestSpec& spec) 
   return count;
 }
 
+void SmallFleet::Join(const std::string& name, const placement::ServerGroup& group) {
+  for (Host& host : hosts_) {
+    for (auto& [consumer, claim] : host.claims) {
+      if (claim->name != name) continue;
+      placement::Claim joined = *claim;
+      joined.group = group;
+      claim = std::make_shared<const placement::Claim>(std::move(joined));
+      return;
+    }
+  }
+  ADD_FAILURE() << "no instance " << name;
+}
+
+void SmallFleet::TakeOut(const std::string& host) {
+  Find(host).report.can_run_guests = false;
+}
+
 KnownHosts SmallFleet::Known() {
   KnownHosts out;
   for (Host& host : hosts_) {

@@ -32,6 +32,12 @@ class SmallFleet {
   // Places as many as fit, one after another.
   uint64_t PlaceAll(const std::string& host, const RequestSpec& spec);
 
+  // Makes the instance a member of the group.
+  void Join(const std::string& name, const placement::ServerGroup& group);
+
+  // The host runs no guests any more, as one that an operator took out.
+  void TakeOut(const std::string& host);
+
   KnownHosts Known();
   const placement::Claim& claim(const std::string& name) const;
 

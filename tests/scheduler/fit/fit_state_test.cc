@@ -19,7 +19,7 @@ FitHost Elsewhere(FitHost host) {
   for (FitCell& cell : host.cells) {
     cell.shared_cpus = Moved(cell.shared_cpus, 300);
     cell.free_dedicated = Moved(cell.free_dedicated, 300);
-    for (CpuSet& core : cell.siblings) core = Moved(core, 300);
+    for (CpuSet& core : cell.siblings.Own()) core = Moved(core, 300);
   }
   for (FitDevice& device : host.devices) {
     device.address.bus = static_cast<uint8_t>(device.address.bus + 64);

@@ -133,6 +133,64 @@ TEST(PolicyRequired, EachDeviceNeedsSomeNodeOfTheInstanceNotAllTheSame) {
   EXPECT_FALSE(Fits(host, GuestWith(1, AffinityPolicy::kRequired, 2)));
 }
 
+// "By default a PCI device must be allocated from the same host NUMA node as at least one of the instance's
+// CPUs", passthrough devices and SR-IOV interfaces alike.
+TEST(PolicyByDefault, ADeviceComesFromANodeOfAtLeastOneOfTheInstancesCpus) {
+  FitHost host = HostBuilder().Cell(0, 0).Cell(1, 1).Pci("0000:41:00.0", 1).Build();
+  RequestSpec spec = Guest(2);
+  PciRequest asked = Ask("154d", 1, PciRequest{}.policy);
+  spec.pci = {asked};
+  EXPECT_TRUE(Fits(host, spec));
+
+  FitHost elsewhere = HostBuilder().Cell(0, 0).Cell(1, 1).Cell(2, 1, 0).Pci("0000:41:00.0", 2).Build();
+  EXPECT_FALSE(Fits(elsewhere, spec));
+}
+
+TEST(PolicyByDefault, HoldsForSriovInterfacesAsForPassthroughDevices) {
+  PciRequest port = Ask("154c", 1, PciRequest{}.policy, DeviceKind::kVf);
+  port.from_port = true;
+  RequestSpec spec = Guest(1);
+  spec.pci = {port};
+  EXPECT_TRUE(Fits(HostBuilder().Cell(0, 0).Vf("0000:18:02.0", "0000:18:00.0", 0).Build(), spec));
+  EXPECT_FALSE(
+      Fits(HostBuilder().Cell(0, 0).Cell(1, 1, 0).Vf("0000:18:02.0", "0000:18:00.0", 1).Build(), spec));
+}
+
+// "at least one of the NUMA nodes of the instance is associated": one suffices.
+TEST(PolicyRequired, OneNodeOfSeveralOfTheInstanceSuffices) {
+  FitHost host = HostBuilder().Cell(0, 0).Cell(1, 1).Pci("0000:41:00.0", 0).Build();
+  EXPECT_TRUE(Fits(host, GuestWith(2, AffinityPolicy::kRequired)));
+}
+
+// "those PCI devices wouldn't be consumable by the instance": others of the host are.
+TEST(PolicyRequired, OnlyDevicesWithoutNodeInformationAreNotConsumable) {
+  FitHost host = HostBuilder().Cell(0, 0).Pci("0000:41:00.0", std::nullopt).Pci("0000:42:00.0", 0).Build();
+  FitResult result = Fit(host, GuestWith(1, AffinityPolicy::kRequired));
+
+  ASSERT_EQ(result.verdict, Verdict::kFits);
+  ASSERT_EQ(result.assignment.devices.size(), 1u);
+  EXPECT_EQ(result.assignment.devices[0].address.ToString(), "0000:42:00.0");
+  EXPECT_FALSE(Fits(host, GuestWith(1, AffinityPolicy::kRequired, 2)));
+}
+
+// "affined to the same host socket as at least one of the guest NUMA nodes".
+TEST(PolicySocket, OneGuestNodeOnTheSocketOfTheDeviceSufficesAndNoneRefuses) {
+  EXPECT_TRUE(Fits(SocketExample(1, 1), GuestWith(1, AffinityPolicy::kSocket)));
+  EXPECT_FALSE(Fits(SocketExample(2, 2), GuestWith(1, AffinityPolicy::kSocket)));
+}
+
+// "can be affined to either: node 0 and node 1, ...": with all nodes free the guest is on one of the five.
+TEST(PolicySocket, WithAllNodesFreeTheGuestIsOnOneOfTheFivePairs) {
+  HostBuilder builder;
+  for (NumaNode node = 0; node < 4; ++node) builder.Cell(node, node / 2);
+  FitResult result = Fit(builder.Pci("0000:41:00.0", 0).Build(), GuestWith(2, AffinityPolicy::kSocket));
+
+  ASSERT_EQ(result.verdict, Verdict::kFits);
+  bool on_socket_0 = false;
+  for (const auto& cell : result.assignment.cells) on_socket_0 = on_socket_0 || cell.host <= 1;
+  EXPECT_TRUE(on_socket_0);
+}
+
 TEST(PolicySocket, ExampleOfTheDocumentNodes01) {
   EXPECT_TRUE(Fits(SocketExample(0, 1), GuestWith(2, AffinityPolicy::kSocket)));
 }
@@ -183,6 +241,49 @@ TEST(PolicyPreferred, ChoosesTheNodesForTheDevicesWhenItCan) {
   ASSERT_EQ(result.verdict, Verdict::kFits);
   EXPECT_EQ(result.assignment.cells[0].host, 1u);  // although node 0 is the fuller one
   EXPECT_EQ(result.assignment.non_local, 0u);
+}
+
+// "a best effort selection of PCI devices based on NUMA affinity".
+TEST(PolicyPreferred, TakesTheLocalDeviceOfTwo) {
+  FitHost host = HostBuilder().Cell(0, 0, 0).Cell(1, 1).Pci("0000:41:00.0", 0).Pci("0000:81:00.0", 1).Build();
+  FitResult result = Fit(host, GuestWith(1, AffinityPolicy::kPreferred));
+
+  ASSERT_EQ(result.verdict, Verdict::kFits);
+  EXPECT_EQ(result.assignment.non_local, 0u);
+}
+
+// "if this is not possible": as many local devices as there are, the rest from other nodes.
+TEST(PolicyPreferred, FallsBackOnlyForTheDevicesThatHaveNoLocalOne) {
+  FitHost host = HostBuilder().Cell(0, 0, 0).Cell(1, 1).Pci("0000:41:00.0", 0).Pci("0000:81:00.0", 1).Build();
+  FitResult result = Fit(host, GuestWith(1, AffinityPolicy::kPreferred, 2));
+
+  ASSERT_EQ(result.verdict, Verdict::kFits);
+  EXPECT_EQ(result.assignment.non_local, 1u);
+}
+
+// "minimal consideration for the NUMA affinity": a host whose devices tell no node is chosen, too.
+TEST(PolicyPreferred, DeviceWithoutNodeInformationIsConsumable) {
+  FitHost host = HostBuilder().Cell(0, 0).Pci("0000:41:00.0", std::nullopt).Build();
+  EXPECT_TRUE(Fits(host, GuestWith(1, AffinityPolicy::kPreferred)));
+}
+
+// "some PCI devices do not provide such information": each device by what is known of it alone.
+TEST(PolicyLegacy, DevicesWithAndWithoutNodeInformationServeTogether) {
+  FitHost host = HostBuilder()
+                     .Cell(0, 0)
+                     .Cell(1, 1, 0)
+                     .Pci("0000:41:00.0", 0)
+                     .Pci("0000:42:00.0", std::nullopt)
+                     .Pci("0000:81:00.0", 1)
+                     .Build();
+  EXPECT_TRUE(Fits(host, GuestWith(1, AffinityPolicy::kLegacy, 2)));
+  EXPECT_FALSE(Fits(host, GuestWith(1, AffinityPolicy::kLegacy, 3)));
+}
+
+// "associated with at least one NUMA nodes on which the instance will be booted".
+TEST(PolicyLegacy, OneNodeOfSeveralOfTheInstanceSuffices) {
+  FitHost host = HostBuilder().Cell(0, 0).Cell(1, 1).Pci("0000:41:00.0", 1).Build();
+  EXPECT_TRUE(Fits(host, GuestWith(2, AffinityPolicy::kLegacy)));
 }
 
 TEST(PolicyLegacy, BootsWhenTheDeviceIsOnANodeOfTheInstance) {

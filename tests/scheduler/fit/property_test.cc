@@ -3,6 +3,7 @@
 #include "placement/model/usage.h"
 #include "scheduler/fit/bind.h"
 #include "scheduler/fit/fit.h"
+#include "scheduler/fit/fit_digest.h"
 #include "scheduler/fit/quick_fit.h"
 #include "tests/scheduler/fit/random_host.h"
 #include "tests/scheduler/judge/naive.h"
@@ -127,9 +128,11 @@ placement::HostReport ReportOf(RandomCase& random) {
   return report;
 }
 
-TEST(FitProperty, PlacementAcceptsEveryAssignmentOnLiveHosts) {
+// Live hosts that fill with claims: `decide(host, spec)` answers for one request after another, and placement
+// must accept each place that it finds. Returns how many it found.
+template <class Decide>
+uint32_t FillLiveHosts(Decide decide) {
   uint32_t claims = 0;
-  uint32_t undecided = 0;
   for (uint32_t seed = 1; seed <= 4000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     RandomCase random(seed);
@@ -138,18 +141,45 @@ TEST(FitProperty, PlacementAcceptsEveryAssignmentOnLiveHosts) {
     for (uint32_t i = 0; i < 6; ++i) {
       RequestSpec spec = random.Request();
       if (spec.cells.empty()) spec.memory_bytes = uint64_t{1 + random.Below(8)} << 20;
-      FitResult result = Fit(FromHost(report, usage), spec);
-      undecided += result.verdict == Verdict::kUndecided ? 1 : 0;
+      FitResult result = decide(FromHost(report, usage), spec);
       if (result.verdict != Verdict::kFits) continue;
       placement::Claim claim;
       claim.consumer = Uuid::FromName(Uuid{}, std::to_string(i));
       BindAssignment(spec, result.assignment, claim);
       Status status = placement::CheckClaim(report, usage, claim);
-      ASSERT_TRUE(status.ok()) << status.ToString();
+      EXPECT_TRUE(status.ok()) << status.ToString();
       placement::AddClaim(claim, usage);
       ++claims;
     }
   }
+  return claims;
+}
+
+// What the digest of a host lacks is lacking by proof, and most of what does not fit is seen by it.
+TEST(FitProperty, DigestsRefuseOnlyWhatDoesNotFit) {
+  uint32_t refused = 0;
+  uint32_t claims = FillLiveHosts([&](const FitHost& host, const RequestSpec& spec) {
+    FitOptions searched;
+    searched.search_only = true;
+    searched.explain = false;
+    FitResult result = Fit(host, spec, searched);
+    if (LeastNeeds(spec).Exceed(DigestOf(host))) {
+      ++refused;
+      EXPECT_EQ(result.verdict, Verdict::kNo);
+    }
+    return result;
+  });
+  EXPECT_GT(refused, 5000u);
+  EXPECT_GT(claims, 2000u);
+}
+
+TEST(FitProperty, PlacementAcceptsEveryAssignmentOnLiveHosts) {
+  uint32_t undecided = 0;
+  uint32_t claims = FillLiveHosts([&](const FitHost& host, const RequestSpec& spec) {
+    FitResult result = Fit(host, spec);
+    undecided += result.verdict == Verdict::kUndecided ? 1 : 0;
+    return result;
+  });
   EXPECT_GT(claims, 2000u);
   EXPECT_LT(undecided, 30u);  // only where pools overlap in part
 }

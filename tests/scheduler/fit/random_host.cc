@@ -186,7 +186,8 @@ FitHost Renumbered(const FitHost& host, std::mt19937& random) {
   }
   std::shuffle(out.cells.begin(), out.cells.end(), random);
   std::shuffle(out.devices.begin(), out.devices.end(), random);
-  for (FitCell& cell : out.cells) std::shuffle(cell.siblings.begin(), cell.siblings.end(), random);
+  for (FitCell& cell : out.cells)
+    std::shuffle(cell.siblings.Own().begin(), cell.siblings.Own().end(), random);
   Prepare(out);
   return out;
 }

@@ -228,8 +228,8 @@ TEST(ResolveNames, UnknownExtraSpecIsRefusedWithNameValueAndNearest) {
 }
 
 TEST(ResolveNames, KnownButUnsupportedOnesAreRefusedByName) {
-  for (const char* name : {"hw:locked_memory", "trait:CUSTOM_X", "resources:VGPU", "resources1:VCPU",
-                           "resources:DISK_GB", "quota:cpu_shares", "hw:cpu_realtime"}) {
+  for (const char* name : {"hw:locked_memory", "resources1:VCPU", "quota:cpu_shares", "hw:cpu_realtime",
+                           "accel:device_profile"}) {
     auto result = Resolve({{name, "true"}});
     ASSERT_FALSE(result.has_value()) << name;
     EXPECT_EQ(result.error().message(),
@@ -253,6 +253,10 @@ TEST(ResolveViommu, TheFourModelsAreCarriedAndTheFlavorWins) {
   ExpectError(Resolve({}, {{"hw_viommu_model", "amd"}}), "InvalidInput: the vIOMMU model is \"amd\"",
               "image_properties.hw_viommu_model");
   Flavor flavor = MakeFlavor(1, 512, {{"hw:viommu_model", "virtio"}});
+  EXPECT_TRUE(ExplainIneffective(flavor, *ResolveRequest(flavor, {}, {}, {})).empty());
+  flavor = MakeFlavor(1, 512, {{"hw:viommu_model", "intel"}});
+  EXPECT_TRUE(ExplainIneffective(flavor, *ResolveRequest(flavor, {}, {}, {})).empty());
+  flavor = MakeFlavor(1, 512, {{"hw:viommu_model", "smmuv3"}});
   EXPECT_EQ(ExplainIneffective(flavor, *ResolveRequest(flavor, {}, {}, {})).size(), 1u);
 }
 
@@ -275,6 +279,18 @@ TEST(ResolveGroups, AGroupOfResourcesAndTraitsAsksForOneDeviceOfThatClass) {
   EXPECT_EQ(nic.forbidden_traits, (std::vector<std::string>{"CUSTOM_OLD", "CUSTOM_RED"}));
   EXPECT_EQ(spec->pci[1].policy, AffinityPolicy::kSocket);
   EXPECT_FALSE(spec->pci[1].from_port);  // group_policy=isolate counts it
+}
+
+TEST(ResolveGroups, AClassWithoutSuffixMayBeAskedForSeveralTimes) {
+  auto spec = Resolve({{"resources:CUSTOM_QAT", "3"}});
+  ASSERT_TRUE(spec.has_value()) << spec.error().ToString();
+  ASSERT_EQ(spec->pci.size(), 1u);
+  EXPECT_EQ(spec->pci[0].count, 3u);
+  EXPECT_EQ(spec->pci[0].alternatives[0].resource_class, "CUSTOM_QAT");
+  for (const char* bad : {"0", "-1", "1025", "2x", ""})
+    ExpectError(Resolve({{"resources:CUSTOM_QAT", bad}}),
+                "InvalidInput: resources:CUSTOM_QAT is \"" + std::string(bad) + "\", must be 1 to 1024",
+                "extra_specs.resources:CUSTOM_QAT");
 }
 
 TEST(ResolveGroups, GroupsThatCanNotBeMeantAreRefused) {

@@ -1,6 +1,9 @@
 #include "scheduler/service/change_journal.h"
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -46,6 +49,43 @@ TEST(ChangeJournal, TellsThatItForgotAndThatItCanNotGoBack) {
   Read(*journal, 0, 5, false);  // overwritten since
   EXPECT_EQ(Read(*journal, 1, ChangeJournal::kSize + 1).size(), ChangeJournal::kSize);
   Read(*journal, 5, 4, false);
+}
+
+// For TSan above all. One reader asks for what is new, the other for as much as the journal can hold.
+TEST(ChangeJournal, ReadersBesideTheWriterSeeTheChangesOrAreToldThatTheyAreLate) {
+  auto journal = std::make_unique<ChangeJournal>();
+  auto slot_of = [](uint64_t number) { return static_cast<size_t>(number * 2654435761u % 1000003); };
+  auto renamed = [](uint64_t number) { return number % 7 == 0; };
+  constexpr uint64_t kChanges = 300'000;
+  std::atomic<uint64_t> published = 0;
+  std::thread writer([&] {
+    for (uint64_t number = 0; number < kChanges; ++number) {
+      EXPECT_TRUE(journal->Append(number, slot_of(number), renamed(number)));
+      published.store(number + 1, std::memory_order_release);
+    }
+  });
+  auto read = [&](bool old) {
+    uint64_t from = 0;
+    for (uint64_t to = 0; to < kChanges;) {
+      to = published.load(std::memory_order_acquire);
+      uint64_t number = from;
+      uint64_t wrong = 0;
+      bool known = journal->ForEach(from, to, [&](size_t slot, bool other) {
+        wrong += slot != slot_of(number) || other != renamed(number) ? 1 : 0;
+        ++number;
+      });
+      if (known) {
+        EXPECT_EQ(wrong, 0u);
+        EXPECT_EQ(number, to);
+      }
+      from = old ? to - std::min(to, ChangeJournal::kSize - 100) : to;
+    }
+  };
+  std::thread fresh(read, false);
+  std::thread late(read, true);
+  writer.join();
+  fresh.join();
+  late.join();
 }
 
 TEST(StateMemo, KnowsWhatWasKeptUntilItIsFull) {

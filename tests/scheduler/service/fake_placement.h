@@ -18,8 +18,16 @@ class FakePlacement final : public PlacementClient {
   void StartWatch(std::function<void(PlacementEvent)> sink) override;
   void StopWatch() override;
   Result<CreatedClaim> CreateClaim(const placement::Claim& claim, uint64_t expected_generation) override;
+  Result<std::vector<ClaimResult>> CreateClaims(const std::vector<AskedClaim>& claims,
+                                                bool all_or_nothing) override;
+  Status SetHostStatus(const std::string& host, bool enabled, const std::string& reason) override;
+  Result<std::vector<placement::Claim>> ListGroup(const std::string& group) override;
   Result<placement::Claim> GetClaim(const std::string& instance) override;
   Result<placement::Claim> ReleaseClaim(const std::string& instance) override;
+  Result<placement::Claim> ChangeDevice(const Uuid& consumer, DeviceChange change,
+                                        const placement::DeviceBinding& device,
+                                        std::optional<uint64_t> expected_generation) override;
+  Result<placement::Claim> SwapClaims(const Uuid& consumer, const Uuid& reservation, bool swapped) override;
   Result<HostState> GetHost(const Uuid& host) override;
 
   void ReportHost(placement::HostReport report);
@@ -28,6 +36,8 @@ class FakePlacement final : public PlacementClient {
   Status ClaimByOther(placement::Claim claim);
   // Frees a claim, as an agent's confirmation does.
   void Finalize(const Uuid& consumer);
+  // What an agent says of its instance.
+  void ReportStatus(const Uuid& consumer, placement::InstanceState state);
   // While true, events wait; false delivers them.
   void HoldEvents(bool hold);
   // A lost connection: the whole picture is sent again.
@@ -39,6 +49,10 @@ class FakePlacement final : public PlacementClient {
 
   std::vector<placement::Claim> Claims() const;
   uint32_t create_calls() const { return create_calls_; }
+  // What the Placement model says of a host; told with its next report, or by SetHostStatus.
+  void SetFacts(const Uuid& host, std::vector<std::string> traits, std::vector<Uuid> aggregates = {});
+  // The agent's word about an instance.
+  void ReportStatus(const Uuid& consumer, placement::InstanceStatus status);
   // Do not answer the watch at all until SendSnapshot.
   bool silent = false;
 
@@ -48,9 +62,14 @@ class FakePlacement final : public PlacementClient {
     placement::HostUsage usage;
     std::map<Uuid, placement::Claim> claims;
     uint64_t generation = 1;
+    std::vector<std::string> traits;
+    std::vector<Uuid> aggregates;
   };
 
   Status Take(Host& host, placement::Claim claim);
+  Status Check(const placement::Claim& claim, const Host& host) const;
+  Result<CreatedClaim> Create(const placement::Claim& claim, uint64_t expected_generation);
+  void TellHost(const Host& host);
   placement::Claim* Find(const std::string& instance, Host** host);
   void Send(PlacementEvent event);
   void SendAll();

@@ -326,5 +326,120 @@ TEST(GrpcPlacementClient, UnreachablePlacementIsUnavailable) {
   EXPECT_EQ(client.GetClaim("vm").status().code(), StatusCode::kUnavailable);
 }
 
+TEST_F(SchedulerGrpc, BatchesGroupsAndStatusOfHostsGoThroughTheService) {
+  placement_->ReportHost(MakeHost("h2", 1, 4));
+  v1::CreateInstancesRequest batch;
+  batch.set_all_or_nothing(true);
+  for (const char* name : {"a", "b"}) {
+    auto* one = batch.add_instances();
+    one->set_name(name);
+    one->set_flavor("pinned");
+    one->mutable_group()->set_name("g");
+    one->mutable_group()->set_policy(v1::GROUP_POLICY_ANTI_AFFINITY);
+  }
+  v1::SelectDestinationsRequest select;
+  *select.mutable_instances() = batch.instances();
+  v1::SelectDestinationsResponse places;
+  grpc::ClientContext dry;
+  ASSERT_TRUE(stub_->SelectDestinations(&dry, select, &places).ok());
+  ASSERT_EQ(places.results_size(), 2);
+  EXPECT_NE(places.results(0).host_name(), places.results(1).host_name());
+  EXPECT_TRUE(placement_->Claims().empty());
+
+  v1::CreateInstancesResponse made;
+  grpc::ClientContext create;
+  ASSERT_TRUE(stub_->CreateInstances(&create, batch, &made).ok());
+  EXPECT_EQ(placement_->Claims().size(), 2u);
+  v1::ListGroupsResponse groups;
+  grpc::ClientContext list;
+  ASSERT_TRUE(stub_->ListGroups(&list, {}, &groups).ok());
+  ASSERT_EQ(groups.groups_size(), 1);
+  EXPECT_EQ(groups.groups(0).group().name(), "g");
+  ASSERT_EQ(groups.groups(0).members_size(), 2);
+  EXPECT_EQ(groups.groups(0).members(0).instance(), "a");
+
+  batch.mutable_instances(0)->set_name("c");
+  batch.mutable_instances(1)->set_name("d");
+  grpc::ClientContext full;
+  grpc::Status refused = stub_->CreateInstances(&full, batch, &made);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(refused.error_message().find("instance \"c\""), std::string::npos) << refused.error_message();
+
+  placement_->ReportHost(MakeHost("h3", 1, 4));
+  v1::DrainHostRequest drain;
+  drain.set_host("h3");
+  v1::DrainHostResponse drained;
+  grpc::ClientContext out;
+  ASSERT_TRUE(stub_->DrainHost(&out, drain, &drained).ok());
+  v1::ExplainRequest question;
+  question.mutable_wish()->set_flavor("pinned");
+  question.set_verdicts(true);
+  v1::ExplainResponse why;
+  grpc::ClientContext explain;
+  ASSERT_TRUE(stub_->Explain(&explain, question, &why).ok());
+  EXPECT_EQ(why.hosts(), 3u);
+  ASSERT_EQ(why.verdicts_size(), 3);
+  EXPECT_EQ(why.verdicts(2).host(), "h3");
+  EXPECT_EQ(why.verdicts(2).reasons(0).code(), "compute_status");
+  v1::GetCapacityRequest count;
+  count.mutable_wish()->set_flavor("pinned");
+  v1::GetCapacityResponse capacity;
+  grpc::ClientContext counting;
+  ASSERT_TRUE(stub_->GetCapacity(&counting, count, &capacity).ok());
+  EXPECT_EQ(capacity.instances(), 0u);
+  v1::EnableHostRequest enable;
+  enable.set_host("h3");
+  v1::EnableHostResponse enabled;
+  grpc::ClientContext in;
+  ASSERT_TRUE(stub_->EnableHost(&in, enable, &enabled).ok());
+  grpc::ClientContext again;
+  ASSERT_TRUE(stub_->GetCapacity(&again, count, &capacity).ok());
+  EXPECT_EQ(capacity.instances(), 1u);
+  ASSERT_EQ(capacity.aggregates_size(), 1);
+  EXPECT_EQ(capacity.aggregates(0).name(), "zone:default");
+}
+
+TEST_F(SchedulerGrpc, StreamedBatchesAreAnsweredInOrder) {
+  placement_->ReportHost(MakeHost("h2", 1, 4));
+  grpc::ClientContext context;
+  auto stream = stub_->StreamInstances(&context);
+  for (int i = 0; i < 3; ++i) {
+    v1::CreateInstancesRequest batch;
+    auto* one = batch.add_instances();
+    one->set_name("vm" + std::to_string(i));
+    one->set_flavor("pinned");
+    ASSERT_TRUE(stream->Write(batch));
+  }
+  stream->WritesDone();
+  std::vector<int> codes;
+  v1::CreateInstancesResponse answer;
+  while (stream->Read(&answer)) codes.push_back(answer.results(0).code());
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(codes, (std::vector<int>{0, 0, grpc::StatusCode::RESOURCE_EXHAUSTED}));
+}
+
+TEST_F(SchedulerGrpc, WatchersHearOfEveryChange) {
+  grpc::ClientContext context;
+  auto stream = stub_->WatchInstances(&context, {});
+  v1::InstanceEvent event;
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.kind(), v1::INSTANCE_EVENT_KIND_SYNCED);
+  v1::CreateInstanceRequest request;
+  request.set_name("vm");
+  request.set_flavor("pinned");
+  v1::CreateInstanceResponse created;
+  grpc::ClientContext create;
+  ASSERT_TRUE(stub_->CreateInstance(&create, request, &created).ok());
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.kind(), v1::INSTANCE_EVENT_KIND_CHANGED);
+  EXPECT_EQ(event.claim().name(), "vm");
+  placement_->Finalize(*Uuid::Parse(created.claim().consumer()));
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.kind(), v1::INSTANCE_EVENT_KIND_DELETED);
+  server_->Stop();
+  EXPECT_FALSE(stream->Read(&event));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 }  // namespace
 }  // namespace berth::scheduler

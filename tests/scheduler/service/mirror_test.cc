@@ -116,6 +116,61 @@ TEST(Mirror, AnOwnClaimThatASnapshotDoesNotKnowDoesNotBringOldStatusesBack) {
   EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 3u);
 }
 
+// Two claims hold one CPU for a moment: ours, which placement refuses, and the one that it made before.
+TEST(Mirror, AnAbandonedClaimGivesBackOnlyWhatNoOtherHolds) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  auto pinned = [](const std::string& name) {
+    placement::Claim claim = FloatingClaim(name, "h");
+    placement::CellBinding cell;
+    cell.vcpus = CpuSet{0};
+    cell.pinning = {{0, 3}};
+    cell.memory_bytes = 1 << 20;
+    claim.cells = {cell};
+    return claim;
+  };
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  placement::Claim floating = FloatingClaim("floating", "h");
+  ASSERT_TRUE(mirror.Assume(floating, 1));
+  placement::Claim ours = pinned("ours");
+  ASSERT_TRUE(mirror.Assume(ours, 2));
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, pinned("theirs")});
+
+  mirror.Abandon(ours, 2);
+  mirror.Abandon(floating, 1);
+
+  HostViewPtr view = mirror.Snapshot()->At(0);
+  EXPECT_EQ(view->claims.size(), 1u);
+  placement::HostUsage expected;
+  placement::AddClaim(pinned("theirs"), expected);
+  EXPECT_EQ(view->usage, expected);
+  EXPECT_EQ(view->fit.cells[0].free_dedicated, FromHost(*view->report, expected).cells[0].free_dedicated);
+}
+
+TEST(Mirror, FiltersReadTheSameBesideTheHostsAsInThem) {
+  Mirror mirror({std::make_shared<FactsTable>(), 60, 3600});
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, FloatingClaim("one", "h")});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                host.uuid,
+                3,
+                {},
+                InState(FloatingClaim("two", "h"), placement::InstanceState::kFailed)});
+
+  auto fleet = mirror.Snapshot();
+  auto beside = fleet->FilteredAt(0);
+  ASSERT_TRUE(beside.has_value());
+  EXPECT_EQ(&beside->facts, fleet->At(0)->facts.get());
+  EXPECT_EQ(beside->instances, 2u);
+  EXPECT_EQ(beside->failures, 1u);
+  EXPECT_TRUE(beside->backing_off);
+  EXPECT_FALSE(fleet->FilteredAt(1).has_value());
+
+  mirror.EndRests(fleet->At(0)->backoff_until_ms);
+  EXPECT_FALSE(mirror.Snapshot()->FilteredAt(0)->backing_off);
+}
+
 TEST(Mirror, AnAnswerThatIsNotNewerThanTheEventsDoesNotReplaceThem) {
   Mirror mirror;
   placement::HostReport host = MakeHost("h", 1, 4);

@@ -1,4 +1,5 @@
 // The scheduler against the real placement service, over gRPC and a store on disk.
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <set>
@@ -123,6 +124,102 @@ TEST(SchedulerOnPlacement, FillsAHostExactlyAndGoesOnAfterPlacementRestarted) {
   EXPECT_EQ(fifth.decision.refusals.at(0).reason.code, "cpus_dedicated");
   EXPECT_EQ(scheduler.List().size(), 4u);
   client.StopWatch();
+  placement.Stop();
+  std::filesystem::remove_all(folder);
+}
+
+// 256 creates in one anti-affinity group, through four schedulers at once, all of them with the real
+// placement.
+TEST(SchedulerOnPlacement, ParallelCreatesOfAGroupBreakNoPromiseAndBatchesAreOneRecord) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "berth-plc-XXXXXX").string();
+  std::filesystem::path folder = mkdtemp(pattern.data());
+  Placement placement("sqlite:" + (folder / "placement.db").string());
+  placement.Start();
+  constexpr int kHosts = 272;
+  for (int i = 0; i < kHosts; ++i) Report(placement.address(), MakeHost("h" + std::to_string(i), 1, 4));
+  auto catalogue = ParseCatalogue("flavors: [{name: tiny, vcpus: 1, memory_mib: 64}]", "test.yaml");
+  ASSERT_TRUE(catalogue.has_value()) << catalogue.error().ToString();
+  auto shared = std::make_shared<const Catalogue>(std::move(*catalogue));
+  MetricsRegistry metrics;
+  struct One {
+    One(const std::string& address, std::shared_ptr<const Catalogue> catalogue, MetricsRegistry& metrics)
+        : client(placement::MakeChannel(address)),
+          scheduler(std::move(catalogue), client, metrics, [] { return uint64_t{1}; }) {}
+    GrpcPlacementClient client;
+    Scheduler scheduler;
+  };
+  std::vector<std::unique_ptr<One>> all;
+  std::vector<std::unique_ptr<MetricsRegistry>> registries;
+  for (int i = 0; i < 4; ++i) {
+    registries.push_back(std::make_unique<MetricsRegistry>());
+    all.push_back(std::make_unique<One>(placement.address(), shared, *registries.back()));
+  }
+  for (auto& one : all) ASSERT_TRUE(Await([&] { return one->scheduler.ready(); }));
+  placement::ServerGroup group{"g", placement::ServerGroupPolicy::kAntiAffinity, 1};
+  std::vector<std::thread> threads;
+  std::atomic<int> made = 0;
+  for (size_t t = 0; t < all.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = t; i < 256; i += all.size()) {
+        InstanceRequest request;
+        request.name = "vm" + std::to_string(i);
+        request.flavor = "tiny";
+        request.group = group;
+        InstanceAnswer answer;
+        for (int tries = 0; tries < 64; ++tries) {
+          answer = all[t]->scheduler.Create(request);
+          if (answer.status.code() != StatusCode::kAborted) break;
+        }
+        EXPECT_TRUE(answer.status.ok()) << answer.status.ToString();
+        made += answer.status.ok() ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(made, 256);
+  auto members = all[0]->client.ListGroup("g");
+  ASSERT_TRUE(members.has_value());
+  std::set<Uuid> hosts;
+  for (const placement::Claim& member : *members) hosts.insert(member.host);
+  EXPECT_EQ(members->size(), 256u);
+  EXPECT_EQ(hosts.size(), 256u);
+
+  // Sixteen hosts are left: a batch of sixteen has a place, then one more has none.
+  Scheduler& last = all[1]->scheduler;
+  ASSERT_TRUE(Await([&] { return last.List().size() == 256; }));
+  BatchRequest batch;
+  batch.all_or_nothing = true;
+  for (int i = 0; i < 17; ++i) {
+    InstanceRequest request;
+    request.name = "late" + std::to_string(i);
+    request.flavor = "tiny";
+    request.group = group;
+    batch.instances.push_back(request);
+  }
+  BatchAnswer refused = last.CreateMany(batch);
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(all[0]->client.ListGroup("g")->size(), 256u);
+  batch.instances.pop_back();
+  BatchAnswer good = last.CreateMany(batch);
+  ASSERT_TRUE(good.status.ok()) << good.status.ToString();
+  EXPECT_EQ(all[0]->client.ListGroup("g")->size(), 272u);
+
+  // A host that is taken out is known to all schedulers, and says why.
+  ASSERT_TRUE(all[2]->scheduler.SetHostStatus("h7", false, "test").ok());
+  ASSERT_TRUE(Await([&] {
+    bool disabled = false;
+    all[3]->scheduler.mirror().Snapshot()->ForEach(
+        [&](const HostView& view) { disabled = disabled || !view.facts->enabled; });
+    return disabled;
+  }));
+  InstanceRequest there;
+  there.name = "there";
+  there.flavor = "tiny";
+  there.host = "h7";
+  InstanceAnswer none = all[3]->scheduler.Create(there);
+  ASSERT_EQ(none.decision.refusals.size(), 1u) << none.status.ToString();
+  EXPECT_EQ(none.decision.refusals[0].reason.code, "compute_status");
+  for (auto& one : all) one->client.StopWatch();
   placement.Stop();
   std::filesystem::remove_all(folder);
 }

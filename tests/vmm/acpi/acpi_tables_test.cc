@@ -87,7 +87,7 @@ TEST(AcpiTables, TheGrowingMachineIsTheOneInTheGoldenFile) {
 }
 
 TEST(AcpiTables, EveryTableSumsToZeroAndKnowsItsLength) {
-  for (const AcpiInput& input : {SmallMachine(), LargeMachine(), GrowingMachine()}) {
+  for (const AcpiInput& input : {SmallMachine(), LargeMachine(), GrowingMachine(), RemappedMachine()}) {
     for (const AcpiBlob& blob : Built(input).blobs) {
       EXPECT_EQ(Sum(blob.bytes), 0) << blob.signature;
       if (blob.signature == "RSD PTR ") continue;
@@ -174,6 +174,53 @@ TEST(AcpiTables, ADeviceThatIsANodeIsAGenericInitiator) {
   EXPECT_EQ(Number(initiator, 8, 2), 1u) << "segment";
   EXPECT_EQ(Number(initiator, 10, 2), 3u << 3) << "slot";
   EXPECT_EQ(Number(initiator, 24, 4), 1u) << "enabled";
+}
+
+TEST(AcpiTables, TheViotTellsWhoIsBehindTheIommu) {
+  const AcpiTables tables = Built(GrowingMachine());
+  const Bytes& viot = Table(tables, "VIOT");
+  EXPECT_EQ(Number(viot, 36, 2), 3u);   // nodes
+  EXPECT_EQ(Number(viot, 38, 2), 48u);  // where they begin
+  EXPECT_EQ(viot[48], 3);               // virtio-iommu as a PCI function
+  EXPECT_EQ(Number(viot, 50, 2), 16u);
+  EXPECT_EQ(Number(viot, 52, 2), 0u);    // segment
+  EXPECT_EQ(Number(viot, 54, 2), 0x8u);  // slot 1
+  // All of segment 1's bus, then one function of segment 0.
+  EXPECT_EQ(viot[64], 1);
+  EXPECT_EQ(Number(viot, 66, 2), 24u);
+  EXPECT_EQ(Number(viot, 68, 4), 0x10000u);  // first endpoint
+  EXPECT_EQ(Number(viot, 72, 8), 0x00ff'0000'0001'0001u);
+  EXPECT_EQ(Number(viot, 80, 2), 48u);  // behind that IOMMU
+  EXPECT_EQ(Number(viot, 92, 4), 0x18u);
+  EXPECT_EQ(Number(viot, 96, 8), 0x0018'0018'0000'0000u);
+  EXPECT_EQ(viot.size(), 112u);
+}
+
+TEST(AcpiTables, TheDmarHasAUnitForEachSegment) {
+  const AcpiTables tables = Built(RemappedMachine());
+  const Bytes& dmar = Table(tables, "DMAR");
+  EXPECT_EQ(dmar[8], 1) << "revision";
+  EXPECT_EQ(dmar[36], 45) << "bits of addresses, less one";
+  EXPECT_EQ(dmar[37], 1) << "interrupts are remapped";
+  // Segment 0's unit, with the IOAPIC.
+  EXPECT_EQ(Number(dmar, 48, 4), 0x0018'0000u) << "type and length";
+  EXPECT_EQ(dmar[52], 1) << "all devices";
+  EXPECT_EQ(Number(dmar, 54, 2), 0u);
+  EXPECT_EQ(Number(dmar, 56, 8), 0xfed90000u);
+  EXPECT_EQ(Number(dmar, 64, 2), 0x0803u) << "a scope of an IOAPIC";
+  EXPECT_EQ(Number(dmar, 68, 4), 0x0000ff00u) << "number 0, bus 255, slot and function 0";
+  // Segment 1's unit.
+  EXPECT_EQ(Number(dmar, 72, 4), 0x0010'0000u);
+  EXPECT_EQ(dmar[76], 1);
+  EXPECT_EQ(Number(dmar, 78, 2), 1u);
+  EXPECT_EQ(Number(dmar, 80, 8), 0xfed91000u);
+  // Devices' own translations, for both.
+  EXPECT_EQ(Number(dmar, 88, 8), 0x0000'0001'0008'0002u);
+  EXPECT_EQ(Number(dmar, 96, 8), 0x0001'0001'0008'0002u);
+  EXPECT_EQ(dmar.size(), 104u);
+  AcpiInput wrong = RemappedMachine();
+  wrong.vtd->units.erase(wrong.vtd->units.begin());
+  EXPECT_EQ(BuildAcpiTables(wrong).error().field(), "vtd");
 }
 
 TEST(AcpiTables, TheHmatTellsHowFastEachNodesMemoryIs) {

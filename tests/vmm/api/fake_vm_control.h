@@ -20,6 +20,12 @@ class FakeVmControl : public VmControl {
   Status ResizeDisk(const std::string& id, uint64_t bytes) override {
     return Note("disk " + id + " " + std::to_string(bytes));
   }
+  Status Snapshot(const std::string& directory) override { return Note("snapshot " + directory); }
+  Status Restore(const RestoreRequest& request) override {
+    const std::string prefault = request.prefault ? (*request.prefault ? " prefault" : " lazy") : "";
+    return Note("restore " + request.directory + prefault + (request.on_demand ? " on-demand" : "") +
+                (request.resume ? " resume" : ""));
+  }
   Status CoreDump(const std::string& path) override { return Note("core " + path); }
   Result<std::string> Preflight(std::string_view json) override {
     if (json == "bad") return InvalidArgument("bad");
@@ -66,9 +72,11 @@ class FakeVmControl : public VmControl {
     calls_.push_back("zone " + zone + " " + std::to_string(ram) + " " + std::to_string(timeout.count()));
     return OkStatus();
   }
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json) override {
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
+                                std::vector<UniqueFd> fds) override {
     std::lock_guard lock(mutex_);
-    calls_.push_back("add " + std::string(option) + " " + std::string(json));
+    const std::string with = fds.empty() ? "" : " with " + std::to_string(fds.size()) + " descriptors";
+    calls_.push_back("add " + std::string(option) + " " + std::string(json) + with);
     if (option == "net") return AddedDevice{"net0", std::nullopt};
     return AddedDevice{"disk7", "0000:00:05.0"};
   }

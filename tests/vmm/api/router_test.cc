@@ -112,6 +112,31 @@ TEST(Router, ACoreFileGoesToAFileUrl) {
   EXPECT_EQ(vm.calls(), (std::vector<std::string>{"core /tmp/core"}));
 }
 
+TEST(Router, SnapshotsGoToDirectoriesAndComeBack) {
+  FakeVmControl vm;
+  EXPECT_EQ(Called(vm, "PUT", "vm.snapshot", R"({"destination_url":"file:///s"})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.snapshot", R"({"destination_url":"/s"})").status, 400);
+  vm.present = false;
+  EXPECT_EQ(Called(vm, "PUT", "vm.snapshot", R"({"destination_url":"file:///s"})").status, 404);
+  EXPECT_EQ(Called(vm, "PUT", "vm.restore", R"({"source_url":"file:///s"})").status, 204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.restore",
+                   R"({"source_url":"file:///s","memory_restore_mode":"OnDemand","resume":true})")
+                .status,
+            204);
+  EXPECT_EQ(Called(vm, "PUT", "vm.restore",
+                   R"({"source_url":"file:///s","prefault":false,"memory_restore_mode":"Copy"})")
+                .status,
+            204);
+  for (const char* body :
+       {R"({})", R"({"source_url":"s"})", R"({"source_url":"file:///s","prefault":1})",
+        R"({"source_url":"file:///s","memory_restore_mode":"copy"})",
+        R"({"source_url":"file:///s","memory_restore_mode":"OnDemand","prefault":true})"}) {
+    EXPECT_EQ(Called(vm, "PUT", "vm.restore", body).status, 400) << body;
+  }
+  EXPECT_EQ(vm.calls(), (std::vector<std::string>{"snapshot /s", "restore /s", "restore /s on-demand resume",
+                                                  "restore /s lazy"}));
+}
+
 TEST(Router, WithoutAVmOnlyWhatNeedsNoneIsServed) {
   FakeVmControl vm;
   vm.present = false;

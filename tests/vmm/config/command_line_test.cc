@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "vmm/config/json_config.h"
 #include "vmm/config/option_table.h"
+#include "vmm/config/resolved_machine.h"
 
 namespace berth::vmm {
 namespace {
@@ -142,14 +144,14 @@ TEST(CommandLine, ReportsAllErrorsTogether) {
 
   EXPECT_EQ(Codes(errors),
             (std::vector<std::string>{"UnexpectedArgument", "UnknownOption", "NotSupported", "UnknownOption",
-                                      "MissingKey", "InvalidValue", "KernelMissing", "CpusMaxLowerThanBoot",
-                                      "MisalignedMemorySize", "InvalidValue"}))
+                                      "InvalidValue", "KernelMissing", "CpusMaxLowerThanBoot",
+                                      "MisalignedMemorySize", "MissingKey", "InvalidValue"}))
       << ToText(errors);
 }
 
 TEST(CommandLine, WhatIsNotCarriedOutIsRefusedWithTheReason) {
-  ConfigErrors errors = Refused(
-      {"--cpus", "boot=1,kvm_hyperv=on", "--platform", "iommu_segments=[0]", "--tpm", "socket=/tmp/tpm"});
+  ConfigErrors errors =
+      Refused({"--cpus", "boot=1,kvm_hyperv=on", "--platform", "uuid=x", "--tpm", "socket=/tmp/tpm"});
 
   ASSERT_EQ(Codes(errors), (std::vector<std::string>{"NotSupported", "NotSupported", "NotSupported"}))
       << ToText(errors);
@@ -157,6 +159,56 @@ TEST(CommandLine, WhatIsNotCarriedOutIsRefusedWithTheReason) {
   EXPECT_EQ(errors[0].message, "not supported: there is no TPM device");
   EXPECT_EQ(errors[1].key, "kvm_hyperv");
   EXPECT_EQ(errors[1].message, "not supported: only Linux guests are supported");
+}
+
+TEST(CommandLine, ReadsWhoIsBehindTheIommu) {
+  CommandLine line = Accepted({"--platform", "num_pci_segments=3,iommu_segments=[1-2],iommu_address_width=48",
+                               "--disk", "path=/d,iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--device",
+                               "path=/sys/bus/pci/devices/0000:21:10.0,pci_segment=2,iommu=on", "--vsock",
+                               "cid=3,socket=/s"});
+  EXPECT_EQ(line.config.platform.iommu_segments, (CpuSet{1, 2}));
+  EXPECT_EQ(line.config.platform.iommu_address_width, 48u);
+  EXPECT_EQ(DevicesBehindIommu(line.config), (std::vector<std::string>{"disk0", "device0", "rng0"}));
+  EXPECT_TRUE(HasIommu(line.config));
+  EXPECT_FALSE(HasIommu(Accepted({"--disk", "path=/d"}).config));
+}
+
+TEST(CommandLine, RefusesWhatTheIommuCannotBe) {
+  ConfigErrors errors =
+      Refused({"--platform", "num_pci_segments=2,iommu_segments=[0-2],iommu_address_width=65", "--disk",
+               "path=/d,pci_segment=1"});
+  EXPECT_EQ(Codes(errors), (std::vector<std::string>{"InvalidPciSegment", "InvalidPciSegment",
+                                                     "InvalidIommuAddressWidthBits", "OnIommuSegment"}))
+      << ToText(errors);
+}
+
+TEST(CommandLine, ReadsTheModelOfTheIommu) {
+  CommandLine line = Accepted({"--platform", "iommu_model=intel,iommu_address_width=39", "--disk", "path=/d",
+                               "--device", "path=/sys/bus/pci/devices/0000:21:10.0,iommu=on"});
+  EXPECT_EQ(line.config.platform.iommu_model, IommuModel::kIntel);
+  EXPECT_EQ(line.config.platform.iommu_address_width, 39u);
+  EXPECT_TRUE(HasIommu(Accepted({"--platform", "iommu_model=intel"}).config));
+  EXPECT_FALSE(HasIommu(Accepted({"--platform", "iommu_model=virtio"}).config));
+  EXPECT_NE(DescribeMachine(line.config).find("intel, addresses of 39 bits, interrupt remapping"),
+            std::string::npos);
+  ConfigResult<VmConfig> again = ConfigFromJson(ConfigToJson(line.config));
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->platform, line.config.platform);
+}
+
+TEST(CommandLine, RefusesWhatAnIntelIommuCannotBe) {
+  ConfigErrors errors =
+      Refused({"--platform", "num_pci_segments=2,iommu_segments=[1],iommu_address_width=40,iommu_model=intel",
+               "--device", "path=/sys/bus/pci/devices/0000:21:10.0"});
+  EXPECT_EQ(Codes(errors),
+            (std::vector<std::string>{"InvalidIommuAddressWidthBits", "InvalidPciSegment", "NotBehindIommu"}))
+      << ToText(errors);
+  EXPECT_EQ(Codes(Refused({"--platform", "iommu_model=amd"})), (std::vector<std::string>{"InvalidValue"}));
+  errors = Refused({"--platform", "iommu_model=smmuv3"});
+  EXPECT_EQ(Codes(errors), (std::vector<std::string>{"UnsupportedIommuModel"}));
+  EXPECT_NE(ToText(errors).find("AArch64"), std::string::npos);
+  EXPECT_EQ(Codes(Refused({"--platform", "iommu_model=intel,confidential=sw-protected"})),
+            (std::vector<std::string>{"ConfidentialIommu"}));
 }
 
 TEST(CommandLine, ReadsConsoleBalloonPanicAndEvents) {

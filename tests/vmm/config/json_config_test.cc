@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "vmm/config/command_line.h"
+#include "vmm/config/resolved_machine.h"
 
 namespace berth::vmm {
 namespace {
@@ -102,16 +103,19 @@ TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
       R"("hotplug_method":"VirtioMem","thp":false,"zones":[{"id":"a","size":1073741824,)"
       R"("hotplug_size":1073741824,"hotplugged_size":134217728,"reserve":false}]},"numa":[{"guest_numa_id":0,)"
       R"("cpus":[0,1,2,3,4,5,6,7],"memory_zones":["a"],"pci_segments":[1],"sgx_epc_sections":["e"]}],)"
-      R"("platform":{"num_pci_segments":2},"pci_segments":[{"pci_segment":1,"mmio64_aperture_weight":3}],)"
+      R"("platform":{"num_pci_segments":2,"iommu_segments":[1],"iommu_address_width":48},)"
+      R"("disks":[{"path":"/d","iommu":true}],"net":[{"tap":"t","iommu":true}],"rng":{"src":"/r","iommu":true},)"
+      R"("pci_segments":[{"pci_segment":1,"mmio64_aperture_weight":3}],)"
       R"("sgx_epc":[{"id":"e","size":4096,"prefault":true}],"console":{"mode":"Socket","socket":"/c"},)"
       R"("balloon":{"size":4096,"free_page_reporting":true},"pvpanic":true,)"
-      R"("vsock":{"cid":7,"socket":"/v","id":"v"}})";
+      R"("vsock":{"cid":7,"socket":"/v","id":"v","iommu":true}})";
   ConfigResult<VmConfig> config = ConfigFromJson(text);
   ASSERT_TRUE(config.has_value()) << ToText(config.error());
   EXPECT_EQ(config->cpus.topology, (CpuTopologyConfig{2, 2, 1, 2}));
   EXPECT_EQ(config->memory.hotplug_method, HotplugMethod::kVirtioMem);
   EXPECT_EQ(config->memory_zones[0].hotplugged_size, MiB(128));
   EXPECT_EQ(config->pci_segments[0].mmio64_weight, 3u);
+  EXPECT_EQ(DevicesBehindIommu(*config), (std::vector<std::string>{"disk0", "net0", "v", "rng0"}));
 
   ConfigResult<VmConfig> again = ConfigFromJson(ConfigToJson(*config));
   ASSERT_TRUE(again.has_value()) << ToText(again.error());

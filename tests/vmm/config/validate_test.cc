@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "vmm/config/resolved_machine.h"
+
 namespace berth::vmm {
 namespace {
 
@@ -128,6 +130,24 @@ TEST(Validate, IdentifiersAreUniqueOverZonesAndDevices) {
   EXPECT_EQ(Errors(config), (List{"IdentifierNotUnique disk[0] id=a", "InvalidIdentifier disk[1] id=__z"}));
 }
 
+TEST(Validate, NamesOfDevicesThatThereIsOneOfAreTaken) {
+  VmConfig config = TwoNodes();
+  config.rng = "/dev/urandom";
+  config.balloon.emplace();
+  config.pvpanic = true;
+  config.console.mode = SerialConfig::Mode::kNull;
+  const char* const ids[] = {"rng0", "balloon0", "console0", "pvpanic0"};
+  for (const char* id : ids) config.disks.push_back({std::string("/") + id, false, false, id});
+  EXPECT_EQ(Errors(config),
+            (List{"IdentifierNotUnique disk[0] id=rng0", "IdentifierNotUnique disk[1] id=balloon0",
+                  "IdentifierNotUnique disk[2] id=console0", "IdentifierNotUnique disk[3] id=pvpanic0"}));
+  config.rng.clear();
+  config.balloon.reset();
+  config.pvpanic = false;
+  config.console.mode = SerialConfig::Mode::kOff;
+  EXPECT_EQ(Errors(config), List{});
+}
+
 TEST(Validate, ZoneIdsAreUnique) {
   VmConfig config = TwoNodes();
   config.memory_zones[1].id = "a";
@@ -155,11 +175,18 @@ TEST(Validate, EachZoneIsInExactlyOneExistingNode) {
                   "MemoryZoneUnassigned memory-zone[1] id=b"}));
 }
 
-TEST(Validate, NodeIdsAreUniqueAndNodesAreNotEmpty) {
+TEST(Validate, NodeIdsAreUnique) {
   VmConfig config = TwoNodes();
   config.numa.push_back({1, {}, {}, {}});
-  EXPECT_EQ(Errors(config),
-            (List{"DuplicateNumaNode numa[2] guest_numa_id=1", "EmptyNumaNode numa[2] guest_numa_id=1"}));
+  EXPECT_EQ(Errors(config), (List{"DuplicateNumaNode numa[2] guest_numa_id=1"}));
+}
+
+TEST(Validate, WithoutCpusOfAnyNodeAllAreInTheFirst) {
+  VmConfig config = TwoNodes();
+  for (NumaConfig& node : config.numa) node.cpus = {};
+  EXPECT_EQ(Errors(config), List());
+  EXPECT_EQ(CpusOfNode(config, config.numa[0]), (CpuSet{0, 1, 2, 3}));
+  EXPECT_EQ(CpusOfNode(config, config.numa[1]), CpuSet());
 }
 
 TEST(Validate, DistancesFollowTheSlitsRules) {
@@ -343,6 +370,71 @@ TEST(ValidateDevices, QueuesAndLimitsAreInRange) {
             (List{"InvalidQueueSize disk[0] queue_size=100", "InvalidRateLimit disk[0] bw_refill_time=0",
                   "TooManyQueues disk[0] num_queues=65", "InvalidValue disk[0] serial=" + *disk.serial,
                   "InvalidRateLimit net[0] ops_size=0", "InvalidMtu net[0] mtu=1000"}));
+}
+
+TEST(ValidateDevices, AnotherProcessNeedsTheGuestsMemory) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  DiskConfig disk;
+  disk.id = "d";
+  disk.vhost_user = true;
+  disk.vhost_socket = "/run/disk";
+  NetConfig net;
+  net.id = "n";
+  net.vhost_user = true;
+  net.vhost_socket = "/run/disk";
+  config.disks = {disk};
+  config.nets = {net};
+  EXPECT_EQ(Errors(config), (List{"VhostUserRequiresSharedMemory disk[0] vhost_user=on",
+                                  "VhostUserRequiresSharedMemory net[0] vhost_user=on",
+                                  "DuplicateDevicePath net[0] socket=/run/disk"}));
+  config.memory.shared = true;
+  config.nets[0].vhost_socket = "/run/net";
+  EXPECT_EQ(Errors(config), List());
+  config.memory.shared = false;
+  config.memory.hugepages = true;  // always mapped shared
+  EXPECT_EQ(Errors(config), List());
+
+  config.disks[0].path = "/x";
+  config.disks[0].limits.bandwidth = {1, 0, 1};
+  config.nets[0].vhost_socket.reset();
+  EXPECT_EQ(Errors(config), (List{"InvalidValue disk[0] path=/x", "InvalidRateLimit disk[0] vhost_user=on",
+                                  "MissingKey net[0] socket="}));
+  config.disks[0] = disk;
+  config.disks[0].readonly = true;
+  config.nets = {};
+  EXPECT_EQ(Errors(config), (List{"InvalidValue disk[0] vhost_user=on"}));
+}
+
+TEST(ValidateDevices, ANetworkHasOneBackEndAndQueuesInPairs) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  NetConfig net;
+  net.id = "n";
+  config.nets = {net};
+  EXPECT_EQ(Errors(config), (List{"MissingKey net[0] tap="}));
+  config.nets[0].fds = {7, 2};
+  EXPECT_EQ(Errors(config), (List{"InvalidValue net[0] fd=2"}));
+  config.nets[0].fds = {7, 8};
+  EXPECT_EQ(Errors(config), List());
+  EXPECT_EQ(NetQueues(config.nets[0]), 4u);
+  config.nets[0].num_queues = 2;
+  EXPECT_EQ(Errors(config), (List{"VnetQueueFdMismatch net[0] num_queues=2"}));
+  config.nets[0].fds = {};
+  config.nets[0].tap = "t";
+  for (const uint32_t queues : {0u, 1u, 3u, 66u}) {
+    config.nets[0].num_queues = queues;
+    EXPECT_EQ(Errors(config), (List{"TooManyQueues net[0] num_queues=" + std::to_string(queues)}));
+  }
+}
+
+TEST(Validate, FirmwareStandsAlone) {
+  VmConfig config;
+  config.firmware = "firmware.elf";
+  EXPECT_EQ(Errors(config), List());
+  config.kernel = "vmlinuz";
+  config.cmdline = "quiet";
+  EXPECT_EQ(Errors(config), (List{"InvalidValue kernel =", "InvalidValue cmdline ="}));
 }
 
 TEST(ValidateNuma, ADeviceMayBeANode) {

@@ -64,6 +64,58 @@ TEST_F(IoApicTest, PutsTheExtendedDestinationWhereKvmWantsIt) {
             0xfee7f000u | uint64_t{1} << 40);
 }
 
+TEST_F(IoApicTest, AnEntryInRemappableFormatNamesATableEntry) {
+  EXPECT_EQ(RedirectionMessage(uint64_t{0x1234} << 49 | uint64_t{1} << 48 | 1 << 11 | 4),
+            (MsiMessage{0xfee00000 | 0x1234 << 5 | 1 << 4 | 1 << 2, 0}));
+  WriteRegister(0x11, 1 << 16);
+  EXPECT_EQ(ReadRegister(0x11), 0u) << "reserved without a remapping unit";
+}
+
+// Linux programs its own number as the vector, and makes an edge of what is a level.
+TEST_F(IoApicTest, DeliversWhatTheRemappingUnitMakesOfAnEntry) {
+  std::optional<MsiMessage> answer = MsiMessage{0xfee03000, 0x55};
+  std::vector<bool> reported;
+  ioapic_.SetRemap([&](const MsiMessage& message, bool report) {
+    reported.push_back(report);
+    return (message.address & 1 << 4) != 0 ? answer : message;
+  });
+  EXPECT_EQ(ReadRegister(0x01), 0x00170020u);
+  WriteRegister(0x19, 3u << 17 | 1u << 16);
+  WriteRegister(0x18, kLevel | 4);
+  EXPECT_EQ(ReadRegister(0x19), 3u << 17 | 1u << 16);
+  EXPECT_EQ(sink_.routes.at(4).first, *answer);
+  ioapic_.SetLevel(4, true);
+  EXPECT_EQ(sink_.delivered, (std::vector<uint32_t>{0x55}));
+  // No local APIC ends it, but the guest does, by the number that it knows.
+  ioapic_.EndOfInterrupt(4);
+  EXPECT_EQ(sink_.delivered.size(), 1u);
+  const uint8_t vector[4] = {4, 0, 0, 0};
+  ioapic_.Write(0x40, vector);
+  EXPECT_EQ(sink_.delivered.size(), 2u);
+  // Of one that stays a level a local APIC tells the end, by the vector that it got.
+  ioapic_.EndOfInterrupt(0x55);
+  EXPECT_EQ(sink_.delivered.size(), 3u);
+  // The unit remaps in another way, then not at all.
+  answer = MsiMessage{0xfee03000, 0x66};
+  ioapic_.RefreshRoutes();
+  EXPECT_EQ(sink_.routes.at(4).first, *answer);
+  EXPECT_FALSE(reported.back());
+  answer.reset();
+  ioapic_.RefreshRoutes();
+  EXPECT_TRUE(sink_.routes.at(4).second) << "as if it were masked";
+  ioapic_.Write(0x40, vector);
+  EXPECT_EQ(sink_.delivered.size(), 3u);
+  EXPECT_TRUE(reported.back());
+}
+
+TEST_F(IoApicTest, HasNoEndOfInterruptRegisterWithoutARemappingUnit) {
+  WriteRegister(0x18, kLevel | 4);
+  ioapic_.SetLevel(4, true);
+  const uint8_t vector[4] = {4, 0, 0, 0};
+  ioapic_.Write(0x40, vector);
+  EXPECT_EQ(sink_.delivered.size(), 1u);
+}
+
 TEST_F(IoApicTest, DeliversAnEdgeOnceAndIgnoresItWhenMasked) {
   WriteRegister(0x18, 0x31);
   ioapic_.SetLevel(4, true);

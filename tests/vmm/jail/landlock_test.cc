@@ -81,6 +81,22 @@ TEST_F(LandlockTest, FoldersForSocketsAndTemporaryFiles) {
             0);
 }
 
+TEST_F(LandlockTest, AFolderThatMayBeWrittenToTakesASnapshot) {
+  CommandLine line =
+      *ParseCommandLine(std::vector<std::string>{"--api-socket", folder_ + "/run/api", "--landlock",
+                                                 "--landlock-rules", "path=" + folder_ + ",access=rw"});
+  EXPECT_EQ(InChild([&] {
+              if (!ApplyLandlock(LandlockRules(line)).ok()) return 1;
+              if (mkdir((folder_ + "/snapshot.new").c_str(), 0700) != 0) return 2;
+              if (!Opens("snapshot.new/config.json", O_RDWR | O_CREAT)) return 3;
+              if (rename((folder_ + "/snapshot.new").c_str(), (folder_ + "/snapshot").c_str()) != 0) return 4;
+              if (unlink((folder_ + "/snapshot/config.json").c_str()) != 0) return 5;
+              if (rmdir((folder_ + "/snapshot").c_str()) != 0) return 6;
+              return 0;
+            }),
+            0);
+}
+
 TEST_F(LandlockTest, APathThatDoesNotExistIsAnError) {
   EXPECT_EQ(InChild([] {
               Status status = ApplyLandlock({{"/nonexistent/image", PathRule::Use::kRead}});

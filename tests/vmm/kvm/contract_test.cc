@@ -45,7 +45,7 @@ class KvmContract : public testing::TestWithParam<Kind> {
   }
 
   MemorySlot Slot(uint32_t slot, uint64_t gpa, uint64_t size = kSize) {
-    return {slot, Gpa{gpa}, size, ram_, false};
+    return {.slot = slot, .gpa = Gpa{gpa}, .size = size, .host = ram_};
   }
 
   std::unique_ptr<Kvm> kvm_;
@@ -191,6 +191,84 @@ TEST_P(KvmContract, HasALocalApicOnlyWithAnIrqchip) {
   ASSERT_TRUE(with.has_value());
   EXPECT_TRUE((*with)->GetLapic().has_value());
 }
+
+// Private memory, where this host's KVM has it (CONFIG_KVM_SW_PROTECTED_VM).
+class PrivateContract : public KvmContract {
+ protected:
+  void SetUp() override {
+    KvmContract::SetUp();
+    if (IsSkipped()) return;
+    if ((capabilities_.vm_types & 2) == 0) GTEST_SKIP() << "KVM has no software-protected VMs";
+    auto vm = kvm_->CreateVm(VmType::kSwProtected);
+    ASSERT_TRUE(vm.has_value()) << vm.error().ToString();
+    vm_ = *std::move(vm);
+    auto file = vm_->CreateGuestMemfd(kSize);
+    ASSERT_TRUE(file.has_value()) << file.error().ToString();
+    private_ = *std::move(file);
+  }
+  MemorySlot PrivateSlot(uint32_t slot, uint64_t gpa, uint64_t offset = 0, uint64_t size = kSize) {
+    return {.slot = slot,
+            .gpa = Gpa{gpa},
+            .size = size,
+            .host = ram_,
+            .guest_memfd = private_.get(),
+            .guest_memfd_offset = offset};
+  }
+
+  UniqueFd private_;
+};
+
+TEST_P(PrivateContract, BindsPrivateMemoryOnceOnly) {
+  ASSERT_TRUE(vm_->SetMemorySlot(PrivateSlot(0, 0)).ok());
+
+  // Linux 6.12 says EINVAL, later releases EEXIST.
+  const StatusCode code = vm_->SetMemorySlot(PrivateSlot(1, 1 << 20)).code();
+  EXPECT_TRUE(code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists)
+      << StatusCodeName(code);
+  EXPECT_TRUE(vm_->SetMemorySlot(PrivateSlot(0, 0, 0, 0)).ok());
+  EXPECT_TRUE(vm_->SetMemorySlot(PrivateSlot(1, 1 << 20)).ok());
+}
+
+TEST_P(PrivateContract, RefusesPrivateMemoryBeyondItsFileOrFromAnotherFile) {
+  EXPECT_EQ(vm_->SetMemorySlot(PrivateSlot(0, 0, 4096)).code(), StatusCode::kInvalidArgument);
+  MemorySlot other = PrivateSlot(0, 0);
+  other.guest_memfd = event_.get();
+  EXPECT_FALSE(vm_->SetMemorySlot(other).ok());
+  EXPECT_FALSE(vm_->CreateGuestMemfd(100).has_value());
+}
+
+TEST_P(PrivateContract, RefusesToMoveASlotWithPrivateMemory) {
+  ASSERT_TRUE(vm_->SetMemorySlot(PrivateSlot(0, 0)).ok());
+
+  EXPECT_EQ(vm_->SetMemorySlot(PrivateSlot(0, 1 << 20)).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_P(PrivateContract, SetsPrivacyOfWholePagesOnly) {
+  EXPECT_TRUE(vm_->SetPrivate(Gpa{0}, 8192, true).ok());
+  EXPECT_TRUE(vm_->SetPrivate(Gpa{4096}, 4096, false).ok());
+  EXPECT_EQ(vm_->SetPrivate(Gpa{100}, 4096, true).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm_->SetPrivate(Gpa{0}, 0, true).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm_->SetPrivate(Gpa{UINT64_MAX - 4095}, 8192, true).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(vm_->EnableMapGpaExits().ok());
+}
+
+TEST_P(PrivateContract, HasNoLaunchCommands) {
+  uint64_t words[3] = {};
+  EXPECT_NE(vm_->LaunchCommand(KVM_MEMORY_ENCRYPT_OP, words), 0);
+}
+
+TEST_P(KvmContract, RefusesPrivateMemoryOfAnOrdinaryVm) {
+  EXPECT_FALSE(vm_->SetPrivate(Gpa{0}, 4096, true).ok());
+}
+
+TEST_P(KvmContract, RefusesATypeOfVmThatItDoesNotKnow) {
+  EXPECT_EQ(kvm_->CreateVm(VmType{63}).status().code(), StatusCode::kInvalidArgument);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, PrivateContract, testing::Values(Kind::kLinux, Kind::kFake),
+                         [](const testing::TestParamInfo<Kind>& kind) {
+                           return kind.param == Kind::kLinux ? "Linux" : "Fake";
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Both, KvmContract, testing::Values(Kind::kLinux, Kind::kFake),
                          [](const testing::TestParamInfo<Kind>& kind) {

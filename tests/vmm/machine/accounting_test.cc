@@ -28,7 +28,7 @@ TEST(Accounting, CountsGuestRamApartFromTheRest) {
   EXPECT_EQ(account.nodes.at(1).guest_ram, 512u * 4096);
   EXPECT_EQ(account.nodes.at(3).guest_huge, 2u << 21);
   EXPECT_EQ(account.zones.at("m0").at(1), 512u * 4096);
-  auto json = nlohmann::json::parse(AccountJson(account));
+  auto json = nlohmann::json::parse(AccountJson(account, VmFacts()));
   EXPECT_EQ(json["total"]["guest_ram"], 612u * 4096 + (2u << 21));
 }
 
@@ -60,6 +60,60 @@ TEST(Accounting, WhatIsInPlaceIsPlaced) {
       config, facts, CountMemory("7f0000000000 bind:1 N1=512 kernelpagesize_kB=4\n", facts.memory_regions),
       [](pid_t) { return CpuSet(); }, [](uint32_t) { return CpuSet(); }));
   EXPECT_EQ(json["placed"], true);
+}
+
+// Two zones of private memory, on nodes 1 and 3.
+VmFacts Confidential() {
+  VmFacts facts;
+  facts.confidential.emplace();
+  facts.confidential->private_bytes = 96 << 20;
+  facts.confidential->private_by_node = {{1, 64 << 20}, {3, 32 << 20}};
+  facts.confidential->shared_bytes = 32 << 20;
+  facts.confidential->bounce_bytes = 64 << 20;
+  facts.confidential->bounce_node = 1;
+  return facts;
+}
+nlohmann::json Proof(const VmFacts& facts, const MemoryAccount& account) {
+  return nlohmann::json::parse(PlacementJson(
+      VmConfig(), facts, account, [](pid_t) { return CpuSet(); }, [](uint32_t) { return CpuSet(); }));
+}
+
+TEST(Accounting, PrivateMemoryOnTheNodesOfItsZonesIsPlaced) {
+  MemoryAccount account;
+  account.confidential = PrivateAccount{{{1, (64 << 20) + 4096}, {3, 30 << 20}}, "", 1 << 20};
+  auto json = Proof(Confidential(), account);
+  EXPECT_EQ(json["placed"], true) << json.dump();
+  EXPECT_EQ(json["private"]["known"], true);
+  auto accounting = nlohmann::json::parse(AccountJson(account, Confidential()))["confidential"];
+  EXPECT_EQ(accounting["private"], 96 << 20);
+  EXPECT_EQ(accounting["shared"], 32 << 20);
+  EXPECT_EQ(accounting["private_nodes"][1]["bytes"], 30 << 20);
+  EXPECT_EQ(accounting["swiotlb"]["node"], 1);
+}
+
+TEST(Accounting, PrivateMemoryElsewhereIsNamed) {
+  MemoryAccount account;
+  account.confidential = PrivateAccount{{{1, 32 << 20}, {2, 8 << 20}, {3, 56 << 20}}, "", 1 << 20};
+  auto json = Proof(Confidential(), account);
+  EXPECT_EQ(json["placed"], false);
+  ASSERT_EQ(json["mismatches"].size(), 2u) << json.dump();
+  EXPECT_EQ(json["mismatches"][0], "host node 2 has 8388608 bytes of private memory, its zones have 0");
+  EXPECT_EQ(json["mismatches"][1],
+            "host node 3 has 58720256 bytes of private memory, its zones have 33554432");
+  // Memory of a zone that is bound nowhere may lie there.
+  VmFacts facts = Confidential();
+  facts.confidential->private_bytes += 32 << 20;
+  EXPECT_EQ(Proof(facts, account)["placed"], true);
+}
+
+TEST(Accounting, PrivateMemoryThatCannotBeFoundIsSaidToBeUnknown) {
+  MemoryAccount account;
+  account.confidential = PrivateAccount{{}, "the cgroup /user is not the VMM's alone", 0};
+  auto json = Proof(Confidential(), account);
+  EXPECT_EQ(json["private"]["known"], false);
+  EXPECT_EQ(json["private"]["reason"], "the cgroup /user is not the VMM's alone");
+  EXPECT_EQ(
+      nlohmann::json::parse(AccountJson(account, Confidential()))["confidential"].count("private_nodes"), 0u);
 }
 
 }  // namespace

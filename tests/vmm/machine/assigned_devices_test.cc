@@ -5,12 +5,14 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "tests/vmm/boot/kernel_image.h"
 #include "vmm/bus/layout.h"
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/machine/machine.h"
 #include "vmm/vfio/fake_vfio.h"
+#include "vmm/viommu/vtd/spec.h"
 
 namespace berth::vmm {
 namespace {
@@ -44,9 +46,12 @@ class AssignedDevicesTest : public testing::Test {
       demand_ = demand;
       return refuse_;
     };
-    source.open = [this, options](const std::vector<std::string>&) -> Result<std::unique_ptr<VfioHost>> {
+    source.open = [this, options](const std::vector<std::string>&,
+                                  bool) -> Result<std::unique_ptr<VfioHost>> {
+      if (device_ != nullptr) iommu_ = FakeIommu();  // what was mapped went with the host before
       auto host = std::make_unique<FakeVfioHost>(iommu_);
       device_ = &host->Add(options);
+      if (fail_) device_->FailCall(*fail_, EIO, 0);
       return std::unique_ptr<VfioHost>(std::move(host));
     };
     auto machine = Machine::Create(
@@ -76,6 +81,7 @@ class AssignedDevicesTest : public testing::Test {
   FakeVfioDevice* device_ = nullptr;
   VfioDemand demand_;
   Status refuse_;
+  std::optional<VfioCall> fail_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   MachineEnd end_;
   std::unique_ptr<Machine> machine_;
@@ -133,6 +139,100 @@ TEST_F(AssignedDevicesTest, ResetsTheDeviceAtEachPowerOnAndUnmapsItsBars) {
   EXPECT_TRUE(device_->irqs().empty());
 }
 
+TEST_F(AssignedDevicesTest, ADeviceBehindTheIommuReachesAllMemoryUntilADriverTakesItOver) {
+  config_.devices[0].iommu = true;
+  ASSERT_TRUE(Create().ok());
+  EXPECT_EQ(demand_.alone, (std::vector<std::string>{"0000:21:10.0"}));
+  EXPECT_EQ(demand_.spaces, 1u);
+  EXPECT_TRUE(iommu_.mappings().empty());
+  ASSERT_TRUE(machine_->Boot().ok());
+  EXPECT_EQ(iommu_.mappings().size(), 1u);
+
+  std::map<std::string, std::string> places;
+  for (const auto& device : machine_->Facts().devices) places[device.id] = device.place;
+  EXPECT_EQ(places, (std::map<std::string, std::string>{{"iommu0", "0000:00:01.0"}, {"vf", "0000:00:02.0"}}));
+  machine_.reset();
+}
+
+TEST_F(AssignedDevicesTest, ADeviceIsPluggedBehindTheIommuOnlyOnASegmentOfIts) {
+  config_.devices.clear();
+  config_.platform.num_pci_segments = 3;
+  config_.platform.iommu_segments = {1};
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  const std::string path = R"({"path": "/sys/bus/pci/devices/0000:21:10.0", "id": "vf", "iommu": true, )";
+  auto refused = machine_->AddDevice("device", path + R"("pci_segment": 2})");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), StatusCode::kFailedPrecondition) << refused.error().ToString();
+  EXPECT_EQ(device_, nullptr);
+  auto added = machine_->AddDevice("device", path + R"("pci_segment": 1})");
+  ASSERT_TRUE(added.has_value()) << added.error().ToString();
+  EXPECT_EQ(added->place, "0001:00:00.0");
+  EXPECT_EQ(iommu_.mappings().size(), 1u);
+}
+
+// The guest makes a table of zeros the root, turns translation on, and asks whether it is.
+TEST_F(AssignedDevicesTest, BehindAnIntelIommuADeviceReachesWhatTheGuestsTablesSay) {
+  config_.devices[0].iommu = true;
+  config_.platform.iommu_model = IommuModel::kIntel;
+  constexpr uint64_t kUnit = layout::kVtdBase;
+  kvm_.Script(0, {ScriptedExit::MmioRead(kUnit + vtd::kCapability, 8),
+                  ScriptedExit::MmioWrite(kUnit + vtd::kRootTable, {0, 0, 0, 2, 0, 0, 0, 0}),
+                  ScriptedExit::MmioWrite(kUnit + vtd::kGlobalCommand, {0, 0, 0, 0x40}),
+                  ScriptedExit::MmioWrite(kUnit + vtd::kGlobalCommand, {0, 0, 0, 0x80}),
+                  ScriptedExit::MmioRead(kUnit + vtd::kGlobalStatus, 4), PowerOff()});
+  iommu_ = FakeIommu({.ranges = {{0, 0xfedfffff}, {0xfef00000, (uint64_t{1} << 40) - 1}}});
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_TRUE(loop_->Run().ok());
+
+  EXPECT_TRUE(iommu_.mappings().empty());
+  const FakeVm vm = kvm_.vm();
+  const auto& completed = vm.vcpus.at(0).completed;
+  ASSERT_GE(completed.size(), 5u);
+  EXPECT_EQ((completed[0][2] & 0x3f) + 1, 39) << "the host has 40 bits";
+  EXPECT_EQ(completed[4], (std::vector<uint8_t>{0, 0, 0, 0xc0}));
+}
+
+TEST_F(AssignedDevicesTest, AnIntelIommuIsNoWiderThanTheHosts) {
+  config_.devices[0].iommu = true;
+  config_.platform.iommu_model = IommuModel::kIntel;
+  config_.platform.iommu_address_width = 48;
+  iommu_ = FakeIommu({.ranges = {{0, 0xfedfffff}, {0xfef00000, (uint64_t{1} << 40) - 1}}});
+  ASSERT_TRUE(Create().ok());
+  const Status status = machine_->Boot();
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition) << status.ToString();
+  EXPECT_EQ(status.field(), "platform iommu_address_width");
+}
+
+TEST_F(AssignedDevicesTest, WithAnIntelIommuDevicesAreAlwaysBehindIt) {
+  config_.devices.clear();
+  config_.platform.iommu_model = IommuModel::kIntel;
+  config_.platform.num_pci_segments = 2;
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  const std::string path = R"({"path": "/sys/bus/pci/devices/0000:21:10.0", "id": "vf", "pci_segment": 1)";
+  auto refused = machine_->AddDevice("device", path + "}");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("NotBehindIommu"), std::string::npos);
+  auto added = machine_->AddDevice("device", path + R"(, "iommu": true})");
+  ASSERT_TRUE(added.has_value()) << added.error().ToString();
+  EXPECT_EQ(added->place, "0001:00:00.0");
+  EXPECT_EQ(iommu_.mappings().size(), 1u);
+  ASSERT_EQ(machine_->Facts().devices.size(), 1u) << "the units are no PCI functions";
+}
+
+TEST_F(AssignedDevicesTest, NoSnapshotIsTakenOfAMachineWithAnIntelIommu) {
+  config_.devices.clear();
+  config_.platform.iommu_model = IommuModel::kIntel;
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_TRUE(machine_->Perform(VmAction::kPause).ok());
+  const Status status = machine_->Snapshot(directory_ + "/snapshot");
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("Intel IOMMU"), std::string::npos) << status.ToString();
+}
+
 TEST_F(AssignedDevicesTest, UsesADeviceThatCannotBeReset) {
   ASSERT_TRUE(Create({.can_reset = false}).ok());
   EXPECT_TRUE(machine_->Boot().ok());
@@ -145,6 +245,35 @@ TEST_F(AssignedDevicesTest, EndsTheMachineWhenTheDeviceFails) {
   ASSERT_TRUE(loop_->Run().ok());
   EXPECT_EQ(end_.kind, MachineEnd::Kind::kFailed);
   EXPECT_NE(end_.message.find("device vf"), std::string::npos);
+}
+
+// A slot that a device has not started in is free for the next attempt.
+TEST_F(AssignedDevicesTest, ADeviceThatCannotStartLeavesItsSlot) {
+  const std::string json = R"({"path":"/sys/bus/pci/devices/0000:21:10.0","id":"vf"})";
+  config_.devices.clear();
+  fail_ = VfioCall::kSetTriggers;
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_FALSE(machine_->AddDevice("device", json).has_value());
+  EXPECT_TRUE(machine_->Facts().devices.empty());
+
+  fail_.reset();
+  auto added = machine_->AddDevice("device", json);
+
+  ASSERT_TRUE(added.has_value()) << added.error().ToString();
+  EXPECT_EQ(added->place, "0000:00:01.0");
+}
+
+TEST_F(AssignedDevicesTest, NoSnapshotIsTakenOfAMachineWithADeviceOfTheHost) {
+  ASSERT_TRUE(Create().ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_TRUE(machine_->Perform(VmAction::kPause).ok());
+
+  const Status status = machine_->Snapshot(directory_ + "/snapshot");
+
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("device vf is a device of the host"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/snapshot"));
 }
 
 TEST_F(AssignedDevicesTest, SurvivesEveryFailureOfVfio) {

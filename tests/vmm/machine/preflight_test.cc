@@ -78,8 +78,33 @@ TEST_F(PreflightTest, FindsEverythingThatIsMissingAtOnce) {
   EXPECT_TRUE(HasErrors(Preflight(config_, &kvm_, root_)));
 }
 
+TEST_F(PreflightTest, LooksAtTheDevicesOfTheHost) {
+  config_.devices = {{.path = "/sys/bus/pci/devices/0000:21:10.0", .id = "vf"}};
+  VfioSource vfio;
+  VfioDemand asked;
+  vfio.check = [&asked](const VfioDemand& demand) {
+    asked = demand;
+    return FailedPrecondition("device 0000:21:10.0 is bound to igbvf", "device", "bind it to vfio-pci");
+  };
+
+  const std::vector<Finding> findings = Preflight(config_, &kvm_, root_, vfio);
+
+  ASSERT_EQ(findings.size(), 1u) << ToText(findings);
+  EXPECT_EQ(findings[0], (Finding{Finding::Severity::kError, "DeviceUnusable", "device",
+                                  "device 0000:21:10.0 is bound to igbvf", "bind it to vfio-pci"}));
+  EXPECT_EQ(asked.addresses, (std::vector<std::string>{"0000:21:10.0"}));
+}
+
 TEST_F(PreflightTest, SaysThatThereIsNoKvm) {
   EXPECT_EQ(Preflight(config_, nullptr, root_)[0].code, "KvmMissing");
+}
+
+TEST_F(PreflightTest, WarnsOfNodesThatTheGuestDoesNotSee) {
+  config_.numa.push_back({7, {}, {}, {}});
+  const std::vector<Finding> findings = Preflight(config_, &kvm_, root_);
+  ASSERT_EQ(findings.size(), 1u) << ToText(findings);
+  EXPECT_EQ(findings[0].code, "EmptyNumaNode");
+  EXPECT_EQ(findings[0].severity, Finding::Severity::kWarning);
 }
 
 TEST_F(PreflightTest, WarnsOfNodesThatAreNone) {

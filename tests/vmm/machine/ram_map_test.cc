@@ -23,12 +23,15 @@ class Listener : public MemoryListener {
     runs[Raw(run.base)] = run.size;
     return OkStatus();
   }
-  void OnRemoved(Gpa base, uint64_t size) override {
+  Status OnRemoved(Gpa base, uint64_t size) override {
     EXPECT_EQ(runs[Raw(base)], size);
+    if (keep) return Internal("the device holds on to it");
     runs.erase(Raw(base));
+    return OkStatus();
   }
   std::map<uint64_t, uint64_t> runs;
   bool refuse = false;
+  bool keep = false;
 };
 
 class RamMapTest : public ::testing::Test {
@@ -107,6 +110,27 @@ TEST_F(RamMapTest, APlugThatFailsLeavesNothingBehind) {
     unchanged();
   }
   EXPECT_TRUE(ram_->Plug(area(), 126 * kMiB, 4 * kMiB).ok());
+}
+
+// What a device may still write to is neither given back nor taken for unplugged.
+TEST_F(RamMapTest, AnUnplugThatADeviceRefusesLeavesTheMemoryAsItIs) {
+  Listener first, second;
+  ASSERT_TRUE(ram_->AddListener(first).ok());
+  ASSERT_TRUE(ram_->AddListener(second).ok());
+  ASSERT_TRUE(ram_->Plug(area(), 0, 2 * kMiB).ok());
+  area().host[4096] = 0x5a;
+  second.keep = true;
+
+  EXPECT_FALSE(ram_->Unplug(area(), 0, 2 * kMiB).ok());
+
+  EXPECT_EQ(area().plug->plugged(), 2 * kMiB);
+  EXPECT_EQ(kvm_.vm().slots.size(), 2u);
+  EXPECT_EQ(area().host[4096], 0x5a);
+  EXPECT_EQ(first.runs.size(), 2u);  // was told again
+  EXPECT_EQ(second.runs.size(), 2u);
+  second.keep = false;
+  EXPECT_TRUE(ram_->Unplug(area(), 0, 2 * kMiB).ok());
+  EXPECT_EQ(area().host[4096], 0);
 }
 
 TEST_F(RamMapTest, NothingIsPluggedWhileItIsHeldStill) {

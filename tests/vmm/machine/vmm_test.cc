@@ -72,7 +72,7 @@ TEST_F(VmmTest, ConfigurationsAreValidatedWithAllErrors) {
 
 TEST_F(VmmTest, DevicesAreAddedBeforeTheFirstBoot) {
   ASSERT_TRUE(vmm_.Create(Config()).ok());
-  Result<AddedDevice> added = vmm_.AddDevice("disk", R"({"path":")" + kernel_ + R"(","readonly":true})");
+  Result<AddedDevice> added = vmm_.AddDevice("disk", R"({"path":")" + kernel_ + R"(","readonly":true})", {});
   ASSERT_TRUE(added.has_value()) << added.status().ToString();
   EXPECT_EQ(added->id, "disk0");
   EXPECT_FALSE(added->place);
@@ -84,7 +84,7 @@ TEST_F(VmmTest, DevicesAreAddedBeforeTheFirstBoot) {
 
 TEST_F(VmmTest, ADeviceOfTheHostIsAddedBeforeTheFirstBoot) {
   ASSERT_TRUE(vmm_.Create(Config()).ok());
-  Result<AddedDevice> added = vmm_.AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})");
+  Result<AddedDevice> added = vmm_.AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})", {});
   ASSERT_TRUE(added.has_value()) << added.status().ToString();
   EXPECT_EQ(added->id, "device0");
   EXPECT_FALSE(added->place);

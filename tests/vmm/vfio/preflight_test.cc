@@ -57,6 +57,19 @@ TEST_F(PreflightTest, AcceptsDevicesThatAreReady) {
   EXPECT_TRUE(Check({{"0000:84:01.0"}, {ram_}, 3}).ok());
 }
 
+TEST_F(PreflightTest, ADeviceWithASpaceOfItsOwnIsAloneInItsGroup) {
+  VfioDemand demand{{"0000:21:10.0", "0000:84:01.0"}, {ram_}, 3};
+  demand.spaces = 2;
+  demand.alone = {"0000:84:01.0"};
+  EXPECT_TRUE(Check(demand).ok());
+  EXPECT_EQ(Check(demand, uint64_t{600} << 20).code(), StatusCode::kResourceExhausted);
+  demand.others = {"0000:84:02.0"};
+  Status status = Check(demand);
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("group 23 together with 0000:84:02.0"), std::string::npos)
+      << status.message();
+}
+
 TEST_F(PreflightTest, NamesTheDriverThatHoldsTheDevice) {
   Bind("0000:21:10.0", "igbvf");
   Status status = Check({{"0000:21:10.0"}, {ram_}, 3});

@@ -95,6 +95,30 @@ TEST_F(DomainsTest, UndoesAMapThatOneEndpointCannotTake) {
   EXPECT_TRUE(domains_.Map(1, Mapping(0, 1, 0)).ok());
 }
 
+TEST_F(DomainsTest, TellsWhatADomainMapsInARange) {
+  AddEndpoint(8);
+  ASSERT_TRUE(domains_.Attach(1, 8, false).ok());
+  ASSERT_TRUE(domains_.Map(1, Mapping(0x1000, 2, 0)).ok());
+  ASSERT_TRUE(domains_.Map(1, Mapping(0x5000, 1, 0)).ok());
+  const std::vector<IommuMapping> both = {Mapping(0x1000, 2, 0), Mapping(0x5000, 1, 0)};
+  EXPECT_EQ(domains_.MappingsIn(1, 0, UINT64_MAX), both);
+  EXPECT_EQ(domains_.MappingsIn(1, 0x2fff, 0x5000), both);
+  EXPECT_EQ(domains_.MappingsIn(1, 0x3000, 0x5fff), (std::vector<IommuMapping>{both[1]}));
+  EXPECT_TRUE(domains_.MappingsIn(1, 0x3000, 0x4fff).empty());
+  EXPECT_TRUE(domains_.MappingsIn(2, 0, UINT64_MAX).empty()) << "no such domain";
+}
+
+TEST_F(DomainsTest, AnEndpointThatIsCutOffReachesNothingUntilItIsAttachedAnew) {
+  AddEndpoint(8);
+  ASSERT_TRUE(domains_.Attach(1, 8, false).ok());
+  ASSERT_TRUE(domains_.Map(1, Mapping(0x1000, 1, 0)).ok());
+  domains_.Cut(8);
+  EXPECT_EQ(Reach(8, 0x1000), std::nullopt);
+  ASSERT_TRUE(domains_.Attach(2, 8, true).ok());
+  EXPECT_EQ(Reach(8, 0x1000), kPage);
+  domains_.Cut(9);  // nobody
+}
+
 // Against a model of pages: domain -> page -> (guest page, write).
 TEST_F(DomainsTest, EachEndpointReachesExactlyWhatItsDomainMaps) {
   using Pages = std::map<uint64_t, std::pair<uint64_t, bool>>;

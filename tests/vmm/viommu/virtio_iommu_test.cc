@@ -1,14 +1,16 @@
 #include "vmm/viommu/virtio_iommu.h"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 
 #include <array>
 #include <cstring>
 #include <vector>
 
-#include "tests/fakes/guest_ram.h"
+#include "tests/fakes/virtio_driver.h"
 #include "vmm/dma/fake_iommu.h"
 #include "vmm/viommu/vfio_endpoint.h"
+#include "vmm/virtio/event_fd.h"
 
 namespace berth::vmm {
 namespace {
@@ -65,7 +67,8 @@ class VirtioIommuTest : public testing::Test {
   DmaEngine engine_{host_.MakeBackend()};
   IommuDomains domains_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
-  VirtioIommu iommu_{domains_, (uint64_t{1} << 39) - 1, *loop_};
+  int told_ = 0;
+  VirtioIommu iommu_{domains_, (uint64_t{1} << 39) - 1, *loop_, [this](const IommuFault&) { ++told_; }};
   std::vector<uint8_t> answer_;
 };
 
@@ -77,8 +80,8 @@ TEST_F(VirtioIommuTest, TellsItsLimits) {
   std::memcpy(&last, &config[16], 8);
   EXPECT_EQ(pages, ~uint64_t{0xfff});
   EXPECT_EQ(last, (uint64_t{1} << 39) - 1);
-  EXPECT_EQ(config[32], 64);  // probe size
-  EXPECT_EQ(config[36], 1);   // bypass
+  EXPECT_EQ(config[32] | config[33] << 8, 512);  // probe size
+  EXPECT_EQ(config[36], 1);                      // bypass
   EXPECT_EQ(config[40], 0);
   const uint8_t off = 0;
   iommu_.WriteConfig(36, {&off, 1});
@@ -120,7 +123,7 @@ TEST_F(VirtioIommuTest, AnswersWrongRequests) {
 }
 
 TEST_F(VirtioIommuTest, TellsTheRangeOfInterrupts) {
-  EXPECT_EQ(Send(Request(5).U32(24).Zeros(64), 68), 0);
+  EXPECT_EQ(Send(Request(5).U32(24).Zeros(64), 516), 0);
   EXPECT_EQ(answer_[0], 1);   // reserved memory
   EXPECT_EQ(answer_[2], 20);  // length
   EXPECT_EQ(answer_[4], 1);   // of interrupts
@@ -129,9 +132,109 @@ TEST_F(VirtioIommuTest, TellsTheRangeOfInterrupts) {
   std::memcpy(&last, &answer_[16], 8);
   EXPECT_EQ(first, 0xfee00000u);
   EXPECT_EQ(last, 0xfeefffffu);
-  EXPECT_EQ(answer_[24], 0);  // no more
-  EXPECT_EQ(Send(Request(5).U32(99).Zeros(64), 68), 6);
+  // What the host cannot map: behind its 48 bits. The range of interrupts is not told twice.
+  EXPECT_EQ(answer_[24], 1);
+  EXPECT_EQ(answer_[28], 0);  // reserved
+  std::memcpy(&first, &answer_[32], 8);
+  std::memcpy(&last, &answer_[40], 8);
+  EXPECT_EQ(first, uint64_t{1} << 48);
+  EXPECT_EQ(last, UINT64_MAX);
+  EXPECT_EQ(answer_[48], 0);  // no more
+  EXPECT_EQ(Send(Request(5).U32(99).Zeros(64), 516), 6);
   EXPECT_EQ(Send(Request(5).U32(24).Zeros(64), 40), -1);
+}
+
+TEST_F(VirtioIommuTest, GivesRightsOneByOne) {
+  ASSERT_EQ(Send(Attach(3, 24)), 0);
+  ASSERT_EQ(Send(Map(3, 0x1000, 0x1fff, 0, 1)), 0);
+  ASSERT_EQ(Send(Map(3, 0x2000, 0x2fff, 0, 2)), 0);
+  ASSERT_EQ(Send(Map(3, 0x3000, 0x3fff, 0, 0)), 0);
+  EXPECT_NE(host_.Translate(0x1000, false), nullptr);
+  EXPECT_EQ(host_.Translate(0x1000, true), nullptr);
+  EXPECT_EQ(host_.Translate(0x2000, false), nullptr);
+  EXPECT_NE(host_.Translate(0x2000, true), nullptr);
+  EXPECT_EQ(host_.Translate(0x3000, false), nullptr);
+  EXPECT_EQ(Send(Unmap(3, 0x1000, 0x3fff)), 0);
+  EXPECT_TRUE(host_.mappings().empty());
+}
+
+// With its queues in guest memory.
+class ServedVirtioIommuTest : public VirtioIommuTest {
+ protected:
+  class Interrupt final : public VirtioInterrupt {
+   public:
+    void SignalQueue(uint16_t queue) override { signalled.push_back(queue); }
+    void SignalConfig() override {}
+    void Fail(const Status& reason) override { failed = reason; }
+    std::vector<uint16_t> signalled;
+    Status failed;
+  };
+  void SetUp() override {
+    VirtioIommuTest::SetUp();
+    VirtioActivation activation;
+    activation.memory = &ram_.memory();
+    activation.interrupt = &interrupt_;
+    for (int i = 0; i < 2; ++i) {
+      kicks_[i].reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      auto ring = SplitQueue::Create(ram_.memory(), (i == 0 ? requests_ : events_).Config());
+      activation.queues.push_back({std::make_unique<SplitQueue>(*std::move(ring)), kicks_[i].get()});
+    }
+    ASSERT_TRUE(iommu_.Activate(std::move(activation)).ok());
+  }
+  void RunLoop() {
+    loop_->Stop();
+    ASSERT_TRUE(loop_->Run().ok());
+  }
+  void Kick(int queue) {
+    SignalEvent(kicks_[queue].get());
+    RunLoop();
+  }
+
+  DriverQueue requests_{ram_, 0x1000, 16};
+  DriverQueue events_{ram_, 0x2000, 8};
+  UniqueFd kicks_[2];
+  Interrupt interrupt_;
+};
+
+TEST_F(ServedVirtioIommuTest, AnswersRequestsOfTheQueue) {
+  ram_.Put(0x8000, Attach(3, 24).bytes());
+  requests_.Post({{0x8000, 20}, {0x9000, 4, true}});
+  ram_.Put(0x9000, {0xee});
+  Kick(0);
+  EXPECT_EQ(ram_.Get(0x9000, 1), (std::vector<uint8_t>{0}));
+  EXPECT_EQ(requests_.Used(0), (DriverQueue::UsedElement{0, 4}));
+  EXPECT_EQ(interrupt_.signalled, (std::vector<uint16_t>{0}));
+  EXPECT_EQ(domains_.domains(), 1u);
+  iommu_.Reset();
+  EXPECT_EQ(domains_.domains(), 0u);
+}
+
+TEST_F(ServedVirtioIommuTest, TellsTheDriverOfFaultsOnceItHasBuffers) {
+  iommu_.Report({24, 0x123456, true, IommuFault::Reason::kMapping});
+  iommu_.Report({24, 0x5000, false, IommuFault::Reason::kDomain});
+  RunLoop();
+  EXPECT_EQ(events_.UsedIndex(), 0);
+  events_.Post({{0xa000, 24, true}});
+  events_.Post({{0xb000, 24, true}});
+  Kick(1);
+  ASSERT_EQ(events_.UsedIndex(), 2);
+  EXPECT_EQ(events_.Used(0).written, 24u);
+  EXPECT_EQ(ram_.GetObject<uint8_t>(0xa000), 2);  // mapping
+  EXPECT_EQ(ram_.GetObject<uint32_t>(0xa004), 0x102u);
+  EXPECT_EQ(ram_.GetObject<uint32_t>(0xa008), 24u);
+  EXPECT_EQ(ram_.GetObject<uint64_t>(0xa010), 0x123456u);
+  EXPECT_EQ(ram_.GetObject<uint8_t>(0xb000), 1);  // domain
+  EXPECT_EQ(ram_.GetObject<uint32_t>(0xb004), 0x101u);
+  EXPECT_EQ(interrupt_.signalled, (std::vector<uint16_t>{1}));
+}
+
+TEST_F(ServedVirtioIommuTest, CountsFaultsThatNobodyTakes) {
+  for (int i = 0; i < 100; ++i) iommu_.Report({24, 0, true, IommuFault::Reason::kMapping});
+  RunLoop();
+  VirtioDevice::CounterList counters = iommu_.Counters();
+  EXPECT_EQ(counters[1], (std::pair<std::string_view, uint64_t>{"faults", 100}));
+  EXPECT_EQ(counters[2], (std::pair<std::string_view, uint64_t>{"faults_not_told", 36}));
+  EXPECT_EQ(told_, 16);
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ constexpr uint32_t kDiscard = 11;
 constexpr uint32_t kWriteZeroes = 13;
 constexpr uint64_t kFlushFeature = 1 << 9;
 
-class BlockTest : public ::testing::Test {
+// With io_uring, and without.
+class BlockTest : public ::testing::TestWithParam<bool> {
  protected:
   static constexpr uint64_t kSectors = 256;
 
@@ -42,8 +43,9 @@ class BlockTest : public ::testing::Test {
   void Attach(bool readonly = false, bool direct = false) {
     auto disk = DiskFile::Open(path_, readonly, direct);
     ASSERT_TRUE(disk.has_value()) << disk.status().ToString();
-    transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), "disk0"), ram_.memory(),
-                                             interrupts_, io_events_);
+    transport_ = *VirtioPciTransport::Create(
+        *VirtioBlock::Create(std::move(*disk), {.id = "disk0", .io_uring = GetParam()}), ram_.memory(),
+        interrupts_, io_events_);
     driver_.emplace(*transport_);
   }
   void Start(uint64_t features = kVirtioVersion1 | kVirtioIndirect | kFlushFeature) {
@@ -94,7 +96,7 @@ class BlockTest : public ::testing::Test {
   size_t expected_ = 0;
 };
 
-TEST_F(BlockTest, TellsItsGeometry) {
+TEST_P(BlockTest, TellsItsGeometry) {
   Attach();
   EXPECT_EQ(driver_->Read<uint64_t>(0x2000), kSectors);
   EXPECT_EQ(driver_->Read<uint32_t>(0x200c), 254u);  // seg_max
@@ -103,9 +105,10 @@ TEST_F(BlockTest, TellsItsGeometry) {
   EXPECT_EQ(driver_->Read<uint64_t>(0x2ff8), 0u);
 }
 
-TEST_F(BlockTest, SeveralQueuesAreServedSideBySide) {
+TEST_P(BlockTest, SeveralQueuesAreServedSideBySide) {
   auto disk = DiskFile::Open(path_, false, false);
-  VirtioBlock::Options options{.id = "disk0", .serial = "SN42", .queues = 3, .queue_size = 64};
+  VirtioBlock::Options options{
+      .id = "disk0", .serial = "SN42", .queues = 3, .queue_size = 64, .io_uring = GetParam()};
   transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
                                            interrupts_, io_events_);
   driver_.emplace(*transport_);
@@ -128,9 +131,9 @@ TEST_F(BlockTest, SeveralQueuesAreServedSideBySide) {
   EXPECT_EQ(ram_.Get(kData + 0x1000, 5), (std::vector<uint8_t>{'S', 'N', '4', '2', 0}));
 }
 
-TEST_F(BlockTest, ARateLimitDelaysAndLosesNothing) {
+TEST_P(BlockTest, ARateLimitDelaysAndLosesNothing) {
   auto disk = DiskFile::Open(path_, false, false);
-  VirtioBlock::Options options{.id = "disk0"};
+  VirtioBlock::Options options{.id = "disk0", .io_uring = GetParam()};
   options.limits.operations = {1, 0, 2};
   transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
                                            interrupts_, io_events_);
@@ -139,9 +142,9 @@ TEST_F(BlockTest, ARateLimitDelaysAndLosesNothing) {
   for (int i = 0; i < 10; ++i) EXPECT_EQ(Request(kIn, 3, 512, true), 0) << i;
 }
 
-TEST_F(BlockTest, ADiskGrowsWhileItIsUsed) {
+TEST_P(BlockTest, ADiskGrowsWhileItIsUsed) {
   auto disk = DiskFile::Open(path_, false, false);
-  auto device = *VirtioBlock::Create(std::move(*disk), "disk0");
+  auto device = *VirtioBlock::Create(std::move(*disk), {.id = "disk0", .io_uring = GetParam()});
   transport_ = *VirtioPciTransport::Create(device, ram_.memory(), interrupts_, io_events_);
   driver_.emplace(*transport_);
   Start();
@@ -156,7 +159,7 @@ TEST_F(BlockTest, ADiskGrowsWhileItIsUsed) {
   EXPECT_EQ(device->Grow((kSectors + 8) * 512 + 1).code(), StatusCode::kInvalidArgument);
 }
 
-TEST_F(BlockTest, ReadsSectors) {
+TEST_P(BlockTest, ReadsSectors) {
   Start();
   EXPECT_EQ(Request(kIn, 3, 1024, true), 0);
   EXPECT_EQ(ram_.Get(kData, 512), std::vector<uint8_t>(512, 4));
@@ -164,7 +167,7 @@ TEST_F(BlockTest, ReadsSectors) {
   EXPECT_EQ(queue_.Used(0), (DriverQueue::UsedElement{0, 1025}));
 }
 
-TEST_F(BlockTest, WritesSectorsAcrossGuestRegions) {
+TEST_P(BlockTest, WritesSectorsAcrossGuestRegions) {
   Start();
   ram_.Put(0xffe00, std::vector<uint8_t>(1024, 0xab));
   EXPECT_EQ(Request(kOut, 10, 1024, false, 0xffe00), 0);
@@ -173,7 +176,7 @@ TEST_F(BlockTest, WritesSectorsAcrossGuestRegions) {
   EXPECT_EQ(queue_.Used(0), (DriverQueue::UsedElement{0, 1}));
 }
 
-TEST_F(BlockTest, TakesHeaderAndDataInAnyPieces) {
+TEST_P(BlockTest, TakesHeaderAndDataInAnyPieces) {
   Start();
   ram_.PutObject<uint32_t>(kHeader, kOut);
   ram_.PutObject<uint64_t>(kHeader + 8, 7);
@@ -184,7 +187,7 @@ TEST_F(BlockTest, TakesHeaderAndDataInAnyPieces) {
   EXPECT_EQ(FileBytes(7 * 512, 512), std::vector<uint8_t>(512, 0x77));
 }
 
-TEST_F(BlockTest, RefusesRequestsOutsideTheDisk) {
+TEST_P(BlockTest, RefusesRequestsOutsideTheDisk) {
   Start();
   EXPECT_EQ(Request(kIn, kSectors, 512, true), 1);
   EXPECT_EQ(Request(kIn, kSectors - 1, 1024, true), 1);
@@ -194,14 +197,14 @@ TEST_F(BlockTest, RefusesRequestsOutsideTheDisk) {
   EXPECT_EQ(Request(kIn, kSectors - 1, 512, true), 0);
 }
 
-TEST_F(BlockTest, ReportsAnErrorWhenTheFileHasShrunk) {
+TEST_P(BlockTest, ReportsAnErrorWhenTheFileHasShrunk) {
   Start();
   ASSERT_EQ(truncate(path_.c_str(), 512 * 10), 0);
   EXPECT_EQ(Request(kIn, 9, 1024, true), 1);
   EXPECT_EQ(Request(kIn, 9, 512, true), 0);
 }
 
-TEST_F(BlockTest, RefusesToWriteAReadOnlyDisk) {
+TEST_P(BlockTest, RefusesToWriteAReadOnlyDisk) {
   Attach(true);
   EXPECT_TRUE(driver_->DeviceFeatures() & 1 << 5);
   Start();
@@ -211,7 +214,7 @@ TEST_F(BlockTest, RefusesToWriteAReadOnlyDisk) {
   EXPECT_EQ(Request(kIn, 0, 512, true), 0);
 }
 
-TEST_F(BlockTest, FlushesTellsItsIdAndRefusesUnknownRequests) {
+TEST_P(BlockTest, FlushesTellsItsIdAndRefusesUnknownRequests) {
   Start();
   EXPECT_EQ(Request(kFlush, 0, 0, false), 0);
   EXPECT_EQ(Request(kGetId, 0, 20, true), 0);
@@ -222,7 +225,7 @@ TEST_F(BlockTest, FlushesTellsItsIdAndRefusesUnknownRequests) {
   EXPECT_EQ(Request(99, 0, 512, true), 2);
 }
 
-TEST_F(BlockTest, WritesZeroesAndDiscards) {
+TEST_P(BlockTest, WritesZeroesAndDiscards) {
   Start();
   EXPECT_EQ(Range(kWriteZeroes, 4, 2, 0), 0);
   EXPECT_EQ(Range(kWriteZeroes, 20, 1, 1), 0);
@@ -236,7 +239,7 @@ TEST_F(BlockTest, WritesZeroesAndDiscards) {
   }
 }
 
-TEST_F(BlockTest, RefusesBadRanges) {
+TEST_P(BlockTest, RefusesBadRanges) {
   Start();
   EXPECT_EQ(Range(kWriteZeroes, kSectors, 1, 0), 1);
   EXPECT_EQ(Range(kWriteZeroes, 0, kSectors + 1, 0), 1);
@@ -248,7 +251,7 @@ TEST_F(BlockTest, RefusesBadRanges) {
   EXPECT_EQ(Request(kWriteZeroes, 0, 0, false), 1);
 }
 
-TEST_F(BlockTest, WorksPastThePageCacheWithUnalignedGuestBuffers) {
+TEST_P(BlockTest, WorksPastThePageCacheWithUnalignedGuestBuffers) {
   auto probe = DiskFile::Open(path_, false, true);
   if (!probe) GTEST_SKIP() << "no direct I/O here: " << probe.status().ToString();
   const uint32_t block = probe->block_size();
@@ -264,7 +267,7 @@ TEST_F(BlockTest, WorksPastThePageCacheWithUnalignedGuestBuffers) {
   EXPECT_EQ(ram_.Get(kData, block), std::vector<uint8_t>(block, 0x5c));
 }
 
-TEST_F(BlockTest, NeedsAResetAfterARequestWithoutHeaderOrStatus) {
+TEST_P(BlockTest, NeedsAResetAfterARequestWithoutHeaderOrStatus) {
   for (const auto& buffers : {std::vector<DriverQueue::Buffer>{{kHeader, 15}, {kStatus, 1, true}},
                               std::vector<DriverQueue::Buffer>{{kHeader, 16}},
                               std::vector<DriverQueue::Buffer>{{kStatus, 1, true}}}) {
@@ -285,7 +288,7 @@ TEST_F(BlockTest, NeedsAResetAfterARequestWithoutHeaderOrStatus) {
   }
 }
 
-TEST_F(BlockTest, CanBeResetWhileRequestsArePending) {
+TEST_P(BlockTest, CanBeResetWhileRequestsArePending) {
   for (int round = 0; round < 50; ++round) {
     ram_.Put(0x1000, std::vector<uint8_t>(0x1000, 0));
     DriverQueue fresh(ram_, 0x1000, 16);
@@ -304,7 +307,7 @@ TEST_F(BlockTest, CanBeResetWhileRequestsArePending) {
   }
 }
 
-TEST_F(BlockTest, RefusesADiskThatAnotherMachineWrites) {
+TEST_P(BlockTest, RefusesADiskThatAnotherMachineWrites) {
   auto first = DiskFile::Open(path_, false, false);
   ASSERT_TRUE(first.has_value());
   EXPECT_EQ(DiskFile::Open(path_, false, false).status().code(), StatusCode::kFailedPrecondition);
@@ -314,6 +317,63 @@ TEST_F(BlockTest, RefusesADiskThatAnotherMachineWrites) {
   EXPECT_TRUE(reader.has_value());
   EXPECT_TRUE(DiskFile::Open(path_, true, false).has_value());
 }
+
+TEST_P(BlockTest, CarriesOutAsManyRequestsAsTheQueueHolds) {
+  Start();
+  constexpr uint16_t kRequests = 5;  // of three descriptors each
+  for (int round = 0; round < 20; ++round) {
+    for (uint64_t i = 0; i < kRequests; ++i) {
+      const uint64_t header = kHeader + 0x200 * i;
+      ram_.PutObject<uint32_t>(header, kIn);
+      ram_.PutObject<uint64_t>(header + 8, i + static_cast<uint64_t>(round));
+      queue_.Post({{header, 16}, {kData + 0x1000 * i, 512, true}, {header + 0x100, 1, true}});
+    }
+    driver_->Notify(0);
+    for (int wait = 0; queue_.UsedIndex() != kRequests * (round + 1) && wait < 15000; ++wait) usleep(1000);
+    ASSERT_EQ(queue_.UsedIndex(), kRequests * (round + 1));
+    for (uint64_t i = 0; i < kRequests; ++i) {
+      EXPECT_EQ(ram_.GetObject<uint8_t>(kHeader + 0x200 * i + 0x100), 0);
+      EXPECT_EQ(ram_.GetObject<uint8_t>(kData + 0x1000 * i), 1 + i + static_cast<uint64_t>(round));
+    }
+  }
+}
+
+TEST_P(BlockTest, MovesMoreThanOnePieceOfARequest) {
+  ASSERT_EQ(truncate(path_.c_str(), 4 << 20), 0);
+  GuestRam large({{0, 0x400000}});
+  DriverQueue queue(large, 0x1000, 16);
+  auto disk = DiskFile::Open(path_, false, false);
+  transport_ = *VirtioPciTransport::Create(
+      *VirtioBlock::Create(std::move(*disk), {.id = "disk0", .io_uring = GetParam()}), large.memory(),
+      interrupts_, io_events_);
+  driver_.emplace(*transport_);
+  // Without the flush feature, so that the writes are durable by themselves.
+  ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1));
+  driver_->EnableMsix(2);
+  driver_->SetUpQueue(0, queue);
+  driver_->Start();
+  constexpr uint32_t kBytes = 3 << 20;
+  std::vector<uint8_t> content(kBytes);
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<uint8_t>(i * 7 + i / 4096);
+  large.Put(0x100000, content);
+  large.PutObject<uint32_t>(kHeader, kOut);
+  large.PutObject<uint64_t>(kHeader + 8, 1);
+  queue.Post({{kHeader, 16}, {0x100000, kBytes}, {kStatus, 1, true}});
+  Finish();
+  EXPECT_EQ(large.GetObject<uint8_t>(kStatus), 0);
+  EXPECT_EQ(FileBytes(512, kBytes), content);
+  large.Put(0x100000, std::vector<uint8_t>(kBytes, 0));
+  large.PutObject<uint32_t>(kHeader, kIn);
+  queue.Post({{kHeader, 16}, {0x100000, kBytes, true}, {kStatus, 1, true}});
+  Finish();
+  EXPECT_EQ(large.Get(0x100000, kBytes), content);
+  driver_.reset();
+  transport_.reset();
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, BlockTest, ::testing::Bool(), [](const auto& test) {
+  return test.param ? std::string("IoUring") : std::string("InTurn");
+});
 
 TEST(DiskFile, SaysWhatIsWrongWithAPath) {
   EXPECT_EQ(DiskFile::Open("/nonexistent/disk", false, false).status().code(), StatusCode::kNotFound);

@@ -75,7 +75,8 @@ TEST_F(NetTest, TellsItsAddressAndThatTheLinkIsUp) {
   EXPECT_EQ(driver_->Read<uint32_t>(0x2000), 0x12005452u);
   EXPECT_EQ(driver_->Read<uint16_t>(0x2004), 0x5634);
   EXPECT_EQ(driver_->Read<uint16_t>(0x2006), 1);
-  EXPECT_EQ(driver_->DeviceFeatures() & 0xffffff, uint64_t{1 << 5 | 1 << 15 | 1 << 16});  // no offloads here
+  EXPECT_EQ(driver_->DeviceFeatures() & 0xffffff,
+            uint64_t{kNetMac | kNetMergeBuffers | kNetStatus | kNetControlQueue});  // no offloads here
 }
 
 TEST_F(NetTest, SendsPacketsFromAnyPieces) {
@@ -216,6 +217,131 @@ TEST_F(NetTest, NeedsBothQueues) {
   EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
 }
 
+// Several pairs of queues, each with a wire of its own in place of the kernel's network.
+class NetPairsTest : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kFeatures = kVirtioVersion1 | kMergeBuffers | kNetControlQueue | kNetMultiQueue;
+
+  void Create(std::vector<Tap> taps) {
+    transport_ =
+        *VirtioPciTransport::Create(*VirtioNet::Create(std::move(taps), kMac, *loop_, {.id = "net0"}),
+                                    ram_.memory(), interrupts_, io_events_);
+    driver_.emplace(*transport_);
+  }
+  void SetUpWires() {
+    std::vector<Tap> taps(2);
+    for (size_t i = 0; i < 2; ++i) {
+      int ends[2];
+      ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+      wires_[i].reset(ends[0]);
+      taps[i].fd.reset(ends[1]);
+    }
+    Create(std::move(taps));
+  }
+  void Start(uint64_t features) {
+    ASSERT_TRUE(driver_->Negotiate(features));
+    driver_->EnableMsix(6);
+    for (uint16_t i = 0; i < 4; ++i) driver_->SetUpQueue(i, queues_[i]);
+    driver_->SetUpQueue(4, control_);
+    driver_->Start();
+  }
+  // The answer to a command.
+  int Command(uint8_t kind, uint8_t command, uint16_t value, uint32_t bytes = 2) {
+    ram_.Put(kData, {kind, command});
+    ram_.PutObject<uint16_t>(kData + 2, value);
+    ram_.PutObject<uint8_t>(kData + 0x10, 0xee);
+    control_.Post({{kData, 2 + bytes}, {kData + 0x10, 1, true}});
+    driver_->Notify(4);
+    loop_->Stop();
+    EXPECT_TRUE(loop_->Run().ok());
+    return ram_.GetObject<uint8_t>(kData + 0x10);
+  }
+
+  GuestRam ram_{{{0, 0x100000}}};
+  DriverQueue queues_[4] = {{ram_, 0x1000, 16}, {ram_, 0x2000, 16}, {ram_, 0x3000, 16}, {ram_, 0x4000, 16}};
+  DriverQueue control_{ram_, 0x5000, 16};
+  FakeMsiController interrupts_;
+  FakeIoEvents io_events_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  UniqueFd wires_[2];
+  std::shared_ptr<VirtioPciTransport> transport_;
+  std::optional<VirtioDriver> driver_;
+};
+
+TEST_F(NetPairsTest, TheDriverChoosesHowManyPairsItUses) {
+  SetUpWires();
+  EXPECT_EQ(driver_->Read<uint16_t>(0x2008), 2);
+  EXPECT_TRUE(driver_->DeviceFeatures() & kNetMultiQueue);
+  Start(kFeatures);
+  ASSERT_EQ(driver_->status(), 0x0f);
+  EXPECT_EQ(Command(4, 0, 2), 0);
+  EXPECT_EQ(Command(4, 0, 3), 1);
+  EXPECT_EQ(Command(4, 0, 0), 1);
+  EXPECT_EQ(Command(4, 0, 2, 1), 1);  // half a number
+  EXPECT_EQ(Command(5, 0, 0), 1);     // offloads, of which there are none here
+  EXPECT_EQ(Command(0, 0, 1), 1);     // promiscuous: always is
+  EXPECT_EQ(interrupts_.Count(VirtioDriver::kMsiData + 5), 6u);
+
+  queues_[2].Post({{kData + 0x1000, 2048, true}});
+  driver_->Notify(2);
+  const std::vector<uint8_t> packet(72, 0);
+  ASSERT_EQ(send(wires_[1].get(), packet.data(), packet.size(), 0), 72);
+  ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData + 3, 1));
+  EXPECT_EQ(queues_[2].Used(0), (DriverQueue::UsedElement{0, 72}));
+  queues_[3].Post({{kData + 0x2000, 72}});
+  driver_->Notify(3);
+  ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData + 4, 1));
+  std::vector<uint8_t> sent(100);
+  EXPECT_EQ(recv(wires_[1].get(), sent.data(), sent.size(), 0), 72);
+}
+
+TEST_F(NetPairsTest, ADriverThatKnowsOfOnePairHasItsControlQueueBehindIt) {
+  SetUpWires();
+  ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1 | kMergeBuffers | kNetControlQueue));
+  driver_->EnableMsix(6);
+  for (uint16_t i = 0; i < 3; ++i) driver_->SetUpQueue(i, queues_[i]);
+  driver_->Start();
+  ASSERT_EQ(driver_->status(), 0x0f);
+  ram_.Put(kData, {4, 0, 1, 0});
+  queues_[2].Post({{kData, 4}, {kData + 0x10, 1, true}});
+  driver_->Notify(2);
+  loop_->Stop();
+  ASSERT_TRUE(loop_->Run().ok());
+  EXPECT_EQ(queues_[2].UsedIndex(), 1);
+  EXPECT_EQ(ram_.GetObject<uint8_t>(kData + 0x10), 1);  // not without the feature
+}
+
+TEST_F(NetPairsTest, NeedsAResetWithoutAControlQueueOrRoomForItsAnswer) {
+  SetUpWires();
+  Start(kVirtioVersion1 | kNetMultiQueue);
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+  Start(kFeatures);
+  control_.Post({{kData, 4}});
+  driver_->Notify(4);
+  loop_->Stop();
+  ASSERT_TRUE(loop_->Run().ok());
+  EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+TEST_F(NetPairsTest, AttachesTheQueuesOfTheInterfaceThatTheDriverUses) {
+  auto taps = OpenTapQueues("berthtest2", 2);
+  if (!taps.has_value()) GTEST_SKIP() << "no TAP here: " << taps.error().ToString();
+  Create(std::move(*taps));
+  auto queues = [] {
+    int count = 0;
+    while (access(("/sys/class/net/berthtest2/queues/rx-" + std::to_string(count)).c_str(), F_OK) == 0)
+      ++count;
+    return count;
+  };
+  EXPECT_EQ(queues(), 2);
+  Start(kFeatures);
+  EXPECT_EQ(queues(), 1);
+  EXPECT_EQ(Command(4, 0, 2), 0);
+  EXPECT_EQ(queues(), 2);
+  EXPECT_EQ(Command(4, 0, 1), 0);
+  EXPECT_EQ(queues(), 1);
+}
+
 TEST(Tap, RefusesBadNamesAndInterfacesThatAreNoTaps) {
   for (const std::string name : {"", "a/b", "with blank", "tap%d", "sixteencharacter"}) {
     EXPECT_EQ(OpenTap(name).status().code(), StatusCode::kInvalidArgument) << name;
@@ -223,6 +349,19 @@ TEST(Tap, RefusesBadNamesAndInterfacesThatAreNoTaps) {
   UniqueFd tun(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
   if (!tun.valid()) GTEST_SKIP() << "/dev/net/tun cannot be opened";
   EXPECT_FALSE(OpenTap("lo").has_value());
+}
+
+TEST(Tap, AdoptsADescriptorThatSomebodyElseHasOpened) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  UniqueFd reader(ends[0]), writer(ends[1]);
+  EXPECT_EQ(AdoptTap(std::move(reader)).status().code(), StatusCode::kInvalidArgument);
+  auto tap = OpenTap("berthtest1");
+  if (!tap) GTEST_SKIP() << "no TAP here: " << tap.status().ToString();
+  auto adopted = AdoptTap(UniqueFd(dup(tap->fd.get())));
+  ASSERT_TRUE(adopted.has_value()) << adopted.status().ToString();
+  EXPECT_EQ(adopted->name, "berthtest1");
+  EXPECT_EQ(adopted->offloads, tap->offloads);
 }
 
 TEST(Tap, CarriesPacketsOfTheDevice) {

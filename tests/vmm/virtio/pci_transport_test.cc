@@ -128,6 +128,47 @@ TEST_F(TransportTest, AcceptsOnlyOfferedFeaturesAndOnlyModernDrivers) {
   EXPECT_TRUE(driver_.Negotiate(kVirtioVersion1 | 0x4));
 }
 
+// I/O addresses are guest-physical ones and this.
+class ShiftedAddresses final : public AddressTranslator {
+ public:
+  static constexpr uint64_t kShift = 0x7000000;
+  explicit ShiftedAddresses(const GuestMemory& memory) : memory_(memory) {}
+  Status Translate(uint64_t address, uint64_t size, bool, std::vector<std::span<uint8_t>>& pieces) override {
+    if (address < kShift) return NotFound("not mapped");
+    TRY_ASSIGN(const auto span, memory_.Span(Gpa{address - kShift}, size));
+    pieces.push_back(span);
+    return OkStatus();
+  }
+  uint64_t generation() const override { return 0; }
+
+ private:
+  const GuestMemory& memory_;
+};
+
+TEST_F(TransportTest, BehindAnIommuItWantsADriverThatKnows) {
+  auto behind = *VirtioPciTransport::Create(device_, ram_.memory(), interrupts_, io_events_,
+                                            std::make_shared<ShiftedAddresses>(ram_.memory()));
+  VirtioDriver driver(*behind);
+  EXPECT_TRUE(driver.DeviceFeatures() & kVirtioAccessPlatform);
+  EXPECT_FALSE(driver.Negotiate(kVirtioVersion1));
+  ASSERT_TRUE(driver.Negotiate(kVirtioVersion1 | kVirtioAccessPlatform));
+  driver.SetUpQueue(0, queue0_);
+  driver.Start();
+  EXPECT_TRUE(driver.status() & VirtioDriver::kNeedsReset);  // guest-physical addresses lead nowhere
+
+  ASSERT_TRUE(driver.Negotiate(kVirtioVersion1 | kVirtioAccessPlatform));
+  driver.SetUpQueue(0, DriverQueue(ram_, queue0_.descriptors() + ShiftedAddresses::kShift, 16));
+  driver.Start();
+  ASSERT_TRUE(device_->activation);
+  queue0_.Post({{ShiftedAddresses::kShift + 0x5000, 8}});
+  DescriptorChain chain;
+  ASSERT_TRUE(*device_->activation->queues[0].ring->Pop(chain));
+  ram_.Put(0x5000, {42});
+  uint8_t byte = 0;
+  chain.readable.CopyOut(0, {&byte, 1});
+  EXPECT_EQ(byte, 42);
+}
+
 TEST_F(TransportTest, HandsTheNegotiatedQueuesToTheDevice) {
   ASSERT_TRUE(StartWithBothQueues(kVirtioVersion1 | 0x1));
   EXPECT_EQ(driver_.status(), 0x0f);

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
+#include "tests/fakes/hidden_page.h"
 #include "tests/fakes/virtio_driver.h"
 
 namespace berth::vmm {
@@ -295,6 +297,116 @@ TEST_F(QueueTest, MovesTheAvailableEventBehindWhatWasSeen) {
   EXPECT_EQ(driver_.AvailableEvent(), 1);
   ASSERT_TRUE(Pop());
   EXPECT_EQ(chain_.head, 0);
+}
+
+class PrivateQueueTest : public QueueTest {
+ protected:
+  void SetUp() override {
+    ram_.memory().ShowOnly(&pages_);
+    const MemoryUse use = ram_.memory().Use();
+    Create();
+  }
+  void TearDown() override {
+    queue_.reset();
+    EXPECT_EQ(pages_.users(), 0);
+    EXPECT_TRUE(pages_.Held().empty());
+    ram_.memory().ShowOnly(nullptr);
+  }
+  std::vector<uint8_t> Rings() {
+    const MemoryUse use = ram_.memory().Use();
+    return ram_.Get(kRings, HiddenPage::kSize);
+  }
+
+  HiddenPage pages_;
+};
+
+TEST_F(PrivateQueueTest, IsNotTouchedOnceItsRingsArePrivate) {
+  {
+    const MemoryUse use = ram_.memory().Use();
+    driver_.Post({{kData, 4, true}});
+    driver_.Post({{kData + 16, 4, true}});
+  }
+  ASSERT_TRUE(Pop());
+  const std::vector<uint8_t> before = Rings();
+  pages_.Hide(kRings);
+
+  queue_->Push(chain_.head, 4);
+  EXPECT_FALSE(queue_->NeedsInterrupt());
+  queue_->DisableNotifications();
+  EXPECT_TRUE(queue_->EnableNotifications()) << "the next Pop says what is wrong";
+  ExpectRefused("descriptor table");
+
+  // The device needs a reset, whatever the guest does with the page afterwards.
+  pages_.Show();
+  EXPECT_EQ(Rings(), before);
+  ExpectRefused("descriptor table");
+}
+
+TEST_F(PrivateQueueTest, GoesOnWhenOtherMemoryHasBecomePrivate) {
+  {
+    const MemoryUse use = ram_.memory().Use();
+    driver_.Post({{kData, 4, true}});
+    driver_.Post({{0xa000, 4, true}});
+  }
+  pages_.Hide(0xa000);
+  ASSERT_TRUE(Pop());
+  queue_->Push(chain_.head, 4);
+  EXPECT_TRUE(queue_->NeedsInterrupt());
+  EXPECT_FALSE(queue_->Pop(chain_).has_value()) << "a buffer in private memory";
+}
+
+using Bytes = std::map<uint64_t, uint64_t>;
+
+TEST_F(PrivateQueueTest, KeepsTheBuffersOfAChainFromPopToPush) {
+  {
+    const MemoryUse use = ram_.memory().Use();
+    driver_.Post({{kData, 4}, {kData + 16, 8, true}});
+    driver_.Post({{kData + 64, 4, true}});
+  }
+  ASSERT_TRUE(Pop());
+  const uint16_t first = chain_.head;
+  EXPECT_EQ(pages_.Held(), (Bytes{{kData, 4}, {kData + 16, 8}}));
+  ASSERT_TRUE(Pop());
+  EXPECT_EQ(pages_.Held().size(), 3u);
+
+  queue_->Push(first, 8);
+  EXPECT_EQ(pages_.Held(), (Bytes{{kData + 64, 4}}));
+  queue_->Push(chain_.head, 4);
+  EXPECT_TRUE(pages_.Held().empty());
+}
+
+TEST_F(PrivateQueueTest, KeepsNothingThatWasNotUsed) {
+  {
+    const MemoryUse use = ram_.memory().Use();
+    driver_.Post({{kData, 4}});
+    driver_.Post({{kData + 64, 4, true}});
+  }
+  ASSERT_TRUE(Pop());
+  ASSERT_TRUE(Pop());
+  queue_->Unpop();
+  EXPECT_EQ(pages_.Held(), (Bytes{{kData, 4}}));
+  queue_->Unpop();
+  EXPECT_TRUE(pages_.Held().empty());
+
+  ASSERT_TRUE(Pop());
+  queue_->Abandon();
+  EXPECT_TRUE(pages_.Held().empty());
+  ASSERT_TRUE(Pop());
+  pages_.Hide(kRings);
+  queue_->Push(chain_.head, 4);  // goes nowhere
+  EXPECT_TRUE(pages_.Held().empty());
+  pages_.Show();
+}
+
+TEST_F(PrivateQueueTest, KeepsNothingWhenItIsGone) {
+  {
+    const MemoryUse use = ram_.memory().Use();
+    driver_.Post({{kData, 4}});
+  }
+  ASSERT_TRUE(Pop());
+  ASSERT_FALSE(pages_.Held().empty());
+  queue_.reset();
+  EXPECT_TRUE(pages_.Held().empty());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/fakes/fake_interrupts.h"
+#include "tests/fakes/hidden_page.h"
 #include "tests/fakes/virtio_driver.h"
 
 namespace berth::vmm {
@@ -72,6 +73,49 @@ TEST_F(RngTest, NeedsAResetAfterABadRingAndWorksAgainAfterIt) {
   driver_.Notify(0);
   RunOnce();
   EXPECT_EQ(queue_.UsedIndex(), 1);
+}
+
+// A confidential guest that makes a running device's rings private, and is told so.
+TEST_F(RngTest, NeedsAResetOnceItsRingsArePrivateAndWorksAgainAfterIt) {
+  HiddenPage pages;
+  ram_.memory().ShowOnly(&pages);
+  {
+    const MemoryUse guest = ram_.memory().Use();
+    Start();
+    queue_.Post({{kData, 8, true}});
+    driver_.Notify(0);
+    RunOnce();
+    ASSERT_EQ(queue_.UsedIndex(), 1);
+    queue_.Post({{kData, 8, true}});
+  }
+  const uint64_t told = interrupts_.Count(VirtioDriver::kMsiData);
+  pages.Hide(0x1000);
+
+  driver_.Notify(0);
+  RunOnce();
+
+  EXPECT_TRUE(driver_.status() & VirtioDriver::kNeedsReset);
+  EXPECT_EQ(interrupts_.Count(VirtioDriver::kMsiData), told + 1) << "the driver hears of it";
+  EXPECT_TRUE(pages.Held().empty());
+  EXPECT_EQ(pages.users(), 0);
+  // Shared again: nothing happens before the driver has reset the device.
+  pages.Show();
+  driver_.Notify(0);
+  RunOnce();
+  {
+    const MemoryUse guest = ram_.memory().Use();
+    EXPECT_EQ(queue_.UsedIndex(), 1);
+    queue_ = DriverQueue(ram_, 0x1000, 8);
+    for (uint64_t at = 0x1000; at < 0x2000; at += 8) ram_.PutObject<uint64_t>(at, 0);
+    Start();
+    EXPECT_FALSE(driver_.status() & VirtioDriver::kNeedsReset);
+    queue_.Post({{kData, 8, true}});
+    driver_.Notify(0);
+    RunOnce();
+    EXPECT_EQ(queue_.UsedIndex(), 1);
+  }
+  driver_.SetStatus(0);
+  ram_.memory().ShowOnly(nullptr);
 }
 
 TEST_F(RngTest, NeedsItsQueue) {

@@ -4,7 +4,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstring>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "tests/fakes/fake_interrupts.h"
 #include "tests/fakes/virtio_driver.h"
@@ -282,6 +286,42 @@ TEST_F(VsockTest, StrangersAndUnknownConnectionsAreRefused) {
   EXPECT_FALSE(Receive()) << "a reset is not answered";
   Send(99, 80, 1000);
   EXPECT_EQ(Operation(), kRst);
+}
+
+// Clients that come and talk while the driver resets: none of their callbacks may run into what is taken
+// down, and no watch may be left behind.
+TEST_F(VsockTest, ADriverResetsWhileClientsComeAndTalk) {
+  std::thread loop([this] { EXPECT_TRUE(loop_->Run().ok()); });
+  std::atomic<bool> done{false};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([this, &done] {
+      while (!done) {
+        Result<UniqueFd> fd = ConnectUnix(path_, /*now=*/true);
+        if (!fd.has_value()) continue;
+        for (const char* text : {"CONN", "ECT 80\n", "data"}) {
+          static_cast<void>(!send(fd->get(), text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT));
+        }
+      }
+    });
+  }
+  for (int round = 0; round < 300; ++round) {
+    DriverQueue rx(ram_, 0x1000, 16), tx(ram_, 0x3000, 16), events(ram_, 0x5000, 16);
+    ram_.Put(0x1000, std::vector<uint8_t>(0x6000));
+    ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1));
+    driver_->SetUpQueue(0, rx);
+    driver_->SetUpQueue(1, tx);
+    driver_->SetUpQueue(2, events);
+    driver_->Start();
+    ASSERT_EQ(driver_->status(), 0x0f) << round;
+    for (uint64_t i = 0; i < 8; ++i) rx.Post({{kRx + i * kRxBytes, kRxBytes, true}});
+    driver_->Notify(0);
+  }
+  driver_->SetStatus(0);
+  done = true;
+  for (std::thread& client : clients) client.join();
+  loop_->Stop();
+  loop.join();
 }
 
 }  // namespace

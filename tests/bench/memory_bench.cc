@@ -1,0 +1,107 @@
+// What the scheduler's mirror takes: hosts of 2 nodes, every fifth with 8 GPUs, each with so many instances,
+// a third of them pinned to CPUs; then classes that were asked for. Prints one JSON line: resident bytes of
+// each, and the same for 100,000 hosts with 5,000,000 allocations. An allocation is one instance's claim on
+// one host.
+//
+//   memory_bench [HOSTS [INSTANCES_PER_HOST]]     default: 10000 50
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "scheduler/service/candidates.h"
+#include "scheduler/service/fleet.h"
+#include "tests/bench/fleet_hosts.h"
+
+namespace {
+
+using namespace berth;             // NOLINT(google-build-using-namespace)
+using namespace berth::scheduler;  // NOLINT(google-build-using-namespace)
+using bench::kGib;
+using bench::MakeFleetHost;
+
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0;
+  uint64_t resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+placement::Claim MakeClaim(const Uuid& host, uint64_t number, uint32_t within) {
+  placement::Claim claim;
+  claim.name = "instance-" + std::to_string(number);
+  claim.consumer = Uuid::FromName(Uuid{}, claim.name);
+  claim.host = host;
+  claim.spec.flavor = "m1.small";
+  claim.spec.vcpus = 1;
+  claim.spec.memory_bytes = kGib;
+  if (within % 3 != 0 || within / 3 >= 64) return claim;
+  uint32_t node = within / 3 % 2;
+  placement::CellBinding cell;
+  cell.host_cell = node;
+  cell.vcpus = CpuSet{0};
+  cell.pinning = {{0, node * 48 + 16 + within / 6}};
+  cell.memory_bytes = kGib;
+  claim.cells.push_back(std::move(cell));
+  return claim;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto number = [&](int at, uint32_t otherwise) {
+    return argc > at ? static_cast<uint32_t>(std::max(1, std::atoi(argv[at]))) : otherwise;
+  };
+  uint32_t hosts = number(1, 10000);
+  uint32_t each = number(2, 50);
+  uint64_t empty = ResidentBytes();
+  Mirror mirror;
+  std::vector<Uuid> uuids;
+  for (uint32_t i = 0; i < hosts; ++i) {
+    PlacementEvent event;
+    event.kind = PlacementEvent::Kind::kHostChanged;
+    event.report = MakeFleetHost(i);
+    event.host = event.report->uuid;
+    event.generation = 1;
+    uuids.push_back(event.host);
+    mirror.Apply(std::move(event));
+  }
+  uint64_t with_hosts = ResidentBytes();
+  for (uint32_t i = 0; i < hosts; ++i) {
+    for (uint32_t k = 0; k < each; ++k) {
+      PlacementEvent event;
+      event.kind = PlacementEvent::Kind::kClaimChanged;
+      event.host = uuids[i];
+      event.generation = 2 + k;
+      event.claim = MakeClaim(uuids[i], uint64_t{i} * each + k, k);
+      mirror.Apply(std::move(event));
+    }
+  }
+  uint64_t with_claims = ResidentBytes();
+  CandidateCache cache;
+  constexpr uint32_t kClasses = 200;
+  for (uint32_t i = 0; i < kClasses; ++i) {
+    RequestSpec spec;
+    spec.vcpus = 1 + i;
+    spec.memory_bytes = kGib;
+    cache.Best(mirror.Snapshot(), spec);
+  }
+  uint64_t with_classes = ResidentBytes();
+  double per_host = static_cast<double>(with_hosts - empty) / hosts;
+  double per_claim = static_cast<double>(with_claims - with_hosts) / hosts / each;
+  double per_class = static_cast<double>(with_classes - with_claims) / hosts / kClasses;
+  std::printf(
+      "{\"bench\":\"memory\",\"hosts\":%u,\"instances\":%llu,\"bytes_per_host\":%.0f,\"bytes_per_instance\":%"
+      ".0f,"
+      "\"bytes_per_host_and_class\":%.2f,\"resident_mb\":%.0f,\"mb_for_100000_hosts_5000000_instances\":%.0f,"
+      "\"goals\":{\"mb_for_100000_hosts_5000000_instances\":1200}}\n",
+      hosts, static_cast<unsigned long long>(uint64_t{hosts} * each), per_host, per_claim, per_class,
+      static_cast<double>(with_classes) / 1e6,
+      (per_host * 1e5 + per_claim * 5e6 + per_class * 1e5 * kClasses) / 1e6);
+  return 0;
+}

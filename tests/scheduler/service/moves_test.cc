@@ -1,0 +1,235 @@
+// Resize, cold migration, evacuation and devices of instances that exist, with placement and agents in
+// memory.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "scheduler/service/scheduler.h"
+#include "tests/scheduler/service/fake_placement.h"
+
+namespace berth::scheduler {
+namespace {
+
+using placement::Claim;
+using placement::InstanceState;
+
+constexpr const char* kCatalogue = R"(
+flavors:
+  - {name: small, vcpus: 1, memory_mib: 1024}
+  - {name: large, vcpus: 2, memory_mib: 2048}
+  - {name: huge, vcpus: 64, memory_mib: 2048}
+aliases:
+  - {name: vf, vendor_id: "8086", product_id: "154c", device_type: type-VF}
+)";
+
+// Does what an agent does, when the test lets it.
+class FakeAgents : public AgentControl {
+ public:
+  explicit FakeAgents(FakePlacement& placement) : placement_(placement) {}
+  Status Start(const std::string& endpoint, const Uuid& instance) override {
+    if (!reachable) return Unavailable("the agent at " + endpoint + " is away");
+    started.push_back(endpoint);
+    placement_.ReportStatus(instance, InstanceState::kRunning);
+    return OkStatus();
+  }
+  Status Stop(const std::string& endpoint, const Uuid& instance) override {
+    if (!reachable) return Unavailable("the agent at " + endpoint + " is away");
+    stopped.push_back(endpoint);
+    if (stops) placement_.ReportStatus(instance, InstanceState::kStopped);
+    return OkStatus();
+  }
+  Result<std::vector<CarriedDisk>> Disks(const std::string& endpoint, const Uuid&) override {
+    if (!reachable) return Unavailable("the agent at " + endpoint + " is away");
+    auto found = disks.find(endpoint);
+    if (found == disks.end()) return NotFound("the instance is not on this host");
+    return found->second;
+  }
+  Status AttachDisk(const std::string& endpoint, const Uuid&, const CarriedDisk& disk) override {
+    if (!knows_instance) return NotFound("the instance is not on this host");
+    std::vector<CarriedDisk>& there = disks[endpoint];
+    if (std::find(there.begin(), there.end(), disk) == there.end()) there.push_back(disk);
+    return OkStatus();
+  }
+  std::map<std::string, std::vector<CarriedDisk>> disks;  // by endpoint
+  bool knows_instance = true;                             // the host that it moves to
+  bool reachable = true;
+  bool stops = true;
+  std::vector<std::string> started, stopped;
+
+ private:
+  FakePlacement& placement_;
+};
+
+class MovesTest : public ::testing::Test {
+ protected:
+  MovesTest() {
+    for (const char* name : {"h1", "h2"}) {
+      placement::HostReport host = MakeHost(name, 2, 2);
+      AddVfs(host, 0x41, 2, 1);
+      placement_.ReportHost(host);
+    }
+    scheduler_ =
+        std::make_unique<Scheduler>(std::make_shared<const Catalogue>(*ParseCatalogue(kCatalogue, "test")),
+                                    placement_, metrics_, [] { return uint64_t{1}; });
+    InstanceRequest request;
+    request.name = "vm";
+    request.flavor = "small";
+    request.host = "h1";
+    request.boot.kernel = "/k";
+    InstanceAnswer answer = scheduler_->Create(request);
+    EXPECT_TRUE(answer.status.ok()) << answer.status.ToString();
+    instance_ = answer.claim->consumer;
+    placement_.ReportStatus(instance_, InstanceState::kRunning);
+  }
+  Claim Instance() { return *placement_.GetClaim(instance_.ToString()); }
+  std::optional<Claim> Reserved() {
+    auto claim = placement_.GetClaim(ReservationOf(instance_).ToString());
+    return claim.has_value() ? std::optional<Claim>(*claim) : std::nullopt;
+  }
+  MovePhase Move(const std::string& flavor = "", const std::string& host = "", bool evacuate = false) {
+    auto answer = scheduler_->Move({"vm", flavor, {}, {}, host, evacuate}, agents_);
+    EXPECT_TRUE(answer.has_value()) << answer.error().ToString();
+    return answer.has_value() ? answer->phase : MovePhase::kNone;
+  }
+  static Uuid HostId(const char* name) { return Uuid::FromName(Uuid{}, name); }
+
+  FakePlacement placement_;
+  MetricsRegistry metrics_;
+  FakeAgents agents_{placement_};
+  std::unique_ptr<Scheduler> scheduler_;
+  Uuid instance_;
+};
+
+TEST_F(MovesTest, AMigrationHoldsBothPlacesUntilItIsConfirmed) {
+  EXPECT_EQ(Move(), MovePhase::kStopping);
+  ASSERT_TRUE(Reserved().has_value());
+  EXPECT_EQ(Reserved()->host, HostId("h2"));
+  EXPECT_EQ(Instance().host, HostId("h1"));
+  EXPECT_EQ(agents_.stopped, std::vector<std::string>{"h1:7703"});
+
+  EXPECT_EQ(Move(), MovePhase::kStarting);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_EQ(Reserved()->host, HostId("h1"));
+  EXPECT_TRUE(Reserved()->swapped);
+  EXPECT_EQ(agents_.started, std::vector<std::string>{"h2:7703"});
+  EXPECT_EQ(scheduler_->Find("vm")->host_name, "h2");
+
+  EXPECT_EQ(Move(), MovePhase::kDecide);
+  EXPECT_EQ(*scheduler_->ConfirmMove("vm"), MovePhase::kEnding);
+  EXPECT_EQ(*scheduler_->ConfirmMove("vm"), MovePhase::kEnding);
+  placement_.Finalize(ReservationOf(instance_));
+  EXPECT_EQ(*scheduler_->ConfirmMove("vm"), MovePhase::kNone);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+}
+
+TEST_F(MovesTest, DisksThatWereAttachedLaterComeAlong) {
+  const std::vector<CarriedDisk> disks = {{"data", "/san/data", false, true, "D1"},
+                                          {"iso", "/san/iso", true, false, ""}};
+  agents_.disks["h1:7703"] = disks;
+  Move();
+  agents_.knows_instance = false;  // its claim is on the way
+  EXPECT_EQ(Move(), MovePhase::kStarting);
+  EXPECT_FALSE(agents_.disks.contains("h2:7703"));
+  agents_.knows_instance = true;
+
+  EXPECT_EQ(Move(), MovePhase::kStarting);
+  EXPECT_EQ(Move(), MovePhase::kDecide);
+
+  EXPECT_EQ(agents_.disks["h2:7703"], disks);
+  EXPECT_EQ(agents_.disks["h1:7703"], disks);  // for the case that the move is reverted
+}
+
+TEST_F(MovesTest, AMoveIsNotDecidedWhileNobodyCanTellItsDisks) {
+  Move();
+  Move();
+  agents_.reachable = false;
+  EXPECT_EQ(scheduler_->Move({"vm", "", {}, {}, "", false}, agents_).error().code(),
+            StatusCode::kUnavailable);
+  agents_.reachable = true;
+  EXPECT_EQ(Move(), MovePhase::kDecide);
+}
+
+TEST_F(MovesTest, AMoveThatIsRevertedIsWhereItWas) {
+  Move();
+  Move();
+  EXPECT_EQ(Move(), MovePhase::kDecide);
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_), MovePhase::kEnding);  // is being stopped
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_), MovePhase::kEnding);
+  EXPECT_EQ(Instance().host, HostId("h1"));
+  EXPECT_EQ(agents_.started.back(), "h1:7703");
+  placement_.Finalize(ReservationOf(instance_));
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_), MovePhase::kNone);
+  EXPECT_EQ(Instance().status.state, InstanceState::kRunning);
+}
+
+TEST_F(MovesTest, AMoveIsTakenBackBeforeItsGuestHasStopped) {
+  agents_.stops = false;
+  EXPECT_EQ(Move(), MovePhase::kStopping);
+  EXPECT_EQ(Move(), MovePhase::kStopping);
+  EXPECT_EQ(scheduler_->ConfirmMove("vm").error().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_), MovePhase::kEnding);
+  EXPECT_EQ(Instance().host, HostId("h1"));
+  EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kReleasing);
+}
+
+TEST_F(MovesTest, AResizeMayStayOnItsHostAndHoldsBothSets) {
+  EXPECT_EQ(Move("large", "h1"), MovePhase::kStopping);
+  EXPECT_EQ(Reserved()->host, HostId("h1"));
+  EXPECT_EQ(Move("large", "h1"), MovePhase::kStarting);
+  EXPECT_EQ(Instance().spec.vcpus, 2U);
+  EXPECT_EQ(Instance().spec.flavor, "large");
+  EXPECT_EQ(Instance().spec.kernel, "/k");
+  EXPECT_EQ(Reserved()->spec.vcpus, 1U);
+}
+
+TEST_F(MovesTest, AnEvacuationAsksNobodyAndGivesTheOldPlaceUpAtOnce) {
+  agents_.reachable = false;
+  EXPECT_EQ(Move("", "", true), MovePhase::kStarting);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kReleasing);
+  EXPECT_EQ(Reserved()->host, HostId("h1"));
+}
+
+TEST_F(MovesTest, WhatCannotMoveIsRefusedAndHoldsNothing) {
+  EXPECT_EQ(scheduler_->Move({"vm", "huge", {}, {}, "", false}, agents_).error().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(scheduler_->Move({"vm", "none", {}, {}, "", false}, agents_).error().field(), "wish.flavor");
+  EXPECT_EQ(scheduler_->Move({"vm", "", {}, {}, "h1", false}, agents_).error().code(), StatusCode::kNotFound);
+  EXPECT_EQ(scheduler_->Move({"nobody", "", {}, {}, "", false}, agents_).error().code(),
+            StatusCode::kNotFound);
+  EXPECT_FALSE(Reserved().has_value());
+  agents_.reachable = false;
+  EXPECT_EQ(scheduler_->Move({"vm", "", {}, {}, "", false}, agents_).error().code(),
+            StatusCode::kUnavailable);
+  EXPECT_EQ(Instance().host, HostId("h1"));
+}
+
+TEST_F(MovesTest, DeletingAnInstanceThatMovesGivesUpBothPlaces) {
+  Move();
+  ASSERT_TRUE(scheduler_->Delete("vm").has_value());
+  EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kReleasing);
+  EXPECT_EQ(Instance().phase, placement::ClaimPhase::kReleasing);
+}
+
+TEST_F(MovesTest, ADeviceIsClaimedForAnInstanceThatExistsAndAskedBack) {
+  auto first = scheduler_->AttachDevice("vm", "vf", std::nullopt);
+  ASSERT_TRUE(first.has_value()) << first.error().ToString();
+  EXPECT_EQ(first->address, (PciAddress{0, 0x41, 2, 0}));
+  auto second = scheduler_->AttachDevice("vm", "vf", PciAddress{0, 0x41, 2, 1});
+  ASSERT_TRUE(second.has_value());
+  EXPECT_NE(second->request, first->request);
+  EXPECT_EQ(scheduler_->AttachDevice("vm", "vf", PciAddress{0, 0x41, 2, 1})->request, second->request);
+  EXPECT_EQ(scheduler_->AttachDevice("vm", "vf", std::nullopt).error().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(scheduler_->AttachDevice("vm", "none", std::nullopt).error().field(), "alias");
+
+  EXPECT_EQ(scheduler_->DetachDevice("vm", first->address), OkStatus());
+  EXPECT_TRUE(Instance().devices[0].leaving);
+  EXPECT_EQ(scheduler_->AttachDevice("vm", "vf", std::nullopt).error().code(),
+            StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace berth::scheduler

@@ -1,0 +1,187 @@
+#include "vmm/jail/call_table.h"
+
+#include <linux/fs.h>
+#include <linux/kvm.h>
+#include <linux/userfaultfd.h>
+#include <linux/vfio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <iterator>
+
+namespace berth::vmm {
+namespace {
+
+using enum ThreadKind;
+using Form = ArgumentRule::Form;
+
+constexpr ThreadKinds kWorkers = ThreadKinds(kVcpu) | kDevices | kDisk | kPager | kPrefault;
+constexpr ThreadKinds kServers = ThreadKinds(kVcpu) | kDevices | kDisk;  // what a guest's request can reach
+
+constexpr uint32_t kExecutable[] = {PROT_EXEC};
+constexpr uint32_t kNameOnly[] = {PR_SET_NAME};
+constexpr uint32_t kUnixOnly[] = {AF_UNIX};
+// Requests that a guest's accesses lead to: of KVM, VFIO, iommufd and TAPs.
+constexpr uint32_t kTunSetOffload = _IOW('T', 208, unsigned int);
+constexpr uint32_t kTunSetQueue = _IOW('T', 217, int);
+// struct kvm_memory_attributes has 32 bytes (linux/kvm.h of Linux 6.8).
+constexpr uint32_t kSetMemoryAttributes = _IOC(_IOC_WRITE, KVMIO, 0xd2, 32);
+constexpr uint32_t kIommufdMap = _IO(';', 0x85), kIommufdUnmap = _IO(';', 0x86);
+constexpr uint32_t kSetGsiRouting = _IOW(KVMIO, 0x6a, uint64_t);
+constexpr uint32_t kVcpuRequests[] = {
+    KVM_RUN,        KVM_KVMCLOCK_CTRL,    KVM_GET_REGS,      KVM_GET_SREGS,        KVM_GET_FPU,
+    KVM_IRQFD,      KVM_IOEVENTFD,        KVM_SIGNAL_MSI,    kSetGsiRouting,       KVM_SET_USER_MEMORY_REGION,
+    kTunSetOffload, VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET, VFIO_IOMMU_MAP_DMA,   VFIO_IOMMU_UNMAP_DMA,
+    kIommufdMap,    kIommufdUnmap,        kTunSetQueue,      kSetMemoryAttributes,
+};
+constexpr uint32_t kDevicesRequests[] = {
+    KVM_SIGNAL_MSI,     KVM_SET_USER_MEMORY_REGION, kSetGsiRouting, KVM_IRQFD,     VFIO_DEVICE_SET_IRQS,
+    VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA,       kIommufdMap,    kIommufdUnmap, kTunSetQueue,
+    kTunSetOffload,     kSetMemoryAttributes,
+};
+// A disk behind a VT-d that meets a fault tells the guest of it by a message.
+constexpr uint32_t kDiskRequests[] = {KVM_SIGNAL_MSI, kSetGsiRouting, KVM_IRQFD, BLKDISCARD, BLKZEROOUT};
+constexpr uint32_t kPagerRequests[] = {static_cast<uint32_t>(UFFDIO_COPY), static_cast<uint32_t>(UFFDIO_WAKE),
+                                       static_cast<uint32_t>(UFFDIO_UNREGISTER)};
+
+constexpr AllowedCall Call(uint32_t number, std::string_view name, ThreadKinds kinds,
+                           std::string_view unseen = {}) {
+  return {number, name, kinds, {}, unseen};
+}
+constexpr AllowedCall CallIf(uint32_t number, std::string_view name, ThreadKinds kinds, ArgumentRule rule,
+                             std::string_view unseen = {}) {
+  return {number, name, kinds, rule, unseen};
+}
+#define NR(name) SYS_##name, #name
+
+constexpr std::string_view kSelfTell = "only where the kernel gives no vDSO clock";
+constexpr std::string_view kAllocator = "memory that the allocator takes or gives back now and then";
+constexpr std::string_view kSockets = "clients of the sockets of serial port, console and vsock";
+constexpr std::string_view kPlugged = "memory that is plugged with prefault";
+constexpr std::string_view kAssigned = "devices of the host";
+constexpr std::string_view kRings = "kernels with io_uring";
+constexpr std::string_view kServed = "devices that another process serves";
+constexpr std::string_view kPrivate = "confidential guests";
+
+constexpr AllowedCall kTable[] = {
+    // ---- What every thread does: wait, lock, allocate, log, end.
+    Call(NR(futex), ThreadKinds(kVcpu) | kDevices),
+    Call(NR(futex), ThreadKinds(kDisk) | kPager | kPrefault, "two threads that want one lock now and then"),
+    Call(NR(madvise), kWorkers),
+    Call(NR(rt_sigprocmask), kWorkers),
+    Call(NR(exit), kWorkers),
+    Call(NR(write), kServers | kPager),
+    Call(NR(munmap), kWorkers, kAllocator),
+    Call(NR(brk), kWorkers, kAllocator),
+    CallIf(NR(mmap), kWorkers, {Form::kClear, 2, kExecutable}, kAllocator),
+    CallIf(NR(mprotect), kWorkers, {Form::kClear, 2, kExecutable}, kAllocator),
+    Call(NR(clock_gettime), kServers | kPager, kSelfTell),
+    Call(NR(time), kServers | kPager, kSelfTell),
+    Call(NR(gettid), kServers | kPager, "a thread's first message to the log"),
+    Call(NR(restart_syscall), kWorkers, "a wait that a debugger has interrupted"),
+    // ---- The guest's requests
+    CallIf(NR(ioctl), kVcpu, {Form::kOneOf, 1, kVcpuRequests}),
+    CallIf(NR(ioctl), kDevices, {Form::kOneOf, 1, kDevicesRequests}),
+    CallIf(NR(ioctl), kDisk, {Form::kOneOf, 1, kDiskRequests}),
+    CallIf(NR(ioctl), kPager, {Form::kOneOf, 1, kPagerRequests}),
+    Call(NR(rt_sigreturn), kVcpu),
+    Call(NR(read), kServers | kPager),
+    Call(NR(epoll_wait), ThreadKinds(kDevices) | kDisk),
+    Call(NR(epoll_ctl), ThreadKinds(kVcpu) | kDevices),
+    Call(NR(epoll_ctl), kDisk, "queues that their guest broke, or whose ring failed"),
+    Call(NR(timerfd_settime), kServers, "devices with rate limits"),
+    Call(NR(close), ThreadKinds(kVcpu) | kDevices, kSockets),
+    Call(NR(writev), kDevices),
+    Call(NR(preadv), kDisk),
+    Call(NR(pwritev), kDisk),
+    Call(NR(fdatasync), kDisk),
+    Call(NR(fallocate), kDisk),
+    Call(NR(fallocate), ThreadKinds(kVcpu) | kDevices, kPrivate),
+    Call(NR(io_uring_enter), ThreadKinds(kVcpu) | kDisk, kRings),
+    Call(NR(sched_yield), ThreadKinds(kVcpu) | kDisk, kRings),
+    Call(NR(pread64), kPager),
+    Call(NR(pread64), kVcpu, kAssigned),
+    Call(NR(pwrite64), kVcpu, kAssigned),
+    Call(NR(lseek), kPager),
+    Call(NR(exit_group), kPager, "a snapshot's memory that is lost ends the process"),
+    Call(NR(readv), kDevices, kSockets),
+    Call(NR(accept4), kDevices, kSockets),
+    Call(NR(sendto), kDevices, kSockets),
+    Call(NR(recvfrom), kDevices, kSockets),
+    Call(NR(shutdown), ThreadKinds(kVcpu) | kDevices, kSockets),
+    CallIf(NR(socket), kDevices, {Form::kOneOf, 0, kUnixOnly}, kSockets),
+    Call(NR(connect), kDevices, kSockets),
+    Call(NR(fcntl), kDevices, kSockets),
+    Call(NR(sendmsg), ThreadKinds(kVcpu) | kDevices, kServed),
+    Call(NR(recvmsg), ThreadKinds(kVcpu) | kDevices, kServed),
+    Call(NR(poll), ThreadKinds(kVcpu) | kDevices, kServed),
+    Call(NR(eventfd2), ThreadKinds(kVcpu) | kDevices, kServed),
+    // The device loop fills memory, by threads near it.
+    Call(NR(clone3), kDevices, kPlugged),
+    Call(NR(rseq), kDevices, kPlugged),
+    Call(NR(set_robust_list), kDevices, kPlugged),
+    Call(NR(sched_getaffinity), kDevices, kPlugged),
+    Call(NR(openat), kDevices, kPlugged),
+    Call(NR(newfstatat), kDevices, kPlugged),
+    Call(NR(sched_setaffinity), kDevices, kPlugged),
+    Call(NR(seccomp), kDevices, kPlugged),
+    CallIf(NR(prctl), kDevices, {Form::kOneOf, 0, kNameOnly}, kPlugged),
+    // ---- Building a machine, and telling of it
+    Call(NR(ioctl), kControl),
+    Call(NR(mbind), kControl),
+    Call(NR(memfd_create), kControl),
+    Call(NR(ftruncate), kControl),
+    Call(NR(fsync), kControl),
+    Call(NR(unlink), kControl),
+    Call(NR(mkdir), kControl),
+    Call(NR(rmdir), kControl, "a snapshot that could not be written"),
+    Call(NR(rename), kControl),
+    Call(NR(access), kControl),
+    Call(NR(statfs), kControl, "memory in files and of huge pages"),
+    Call(NR(readlink), kControl),
+    Call(NR(getdents64), kControl),
+    Call(NR(chmod), kControl),
+    Call(NR(fchmod), kControl),
+    Call(NR(socket), kControl),
+    Call(NR(bind), kControl),
+    Call(NR(listen), kControl),
+    Call(NR(recvmsg), kControl, "descriptors that come with a request"),
+    Call(NR(poll), kControl),
+    Call(NR(epoll_create1), kControl),
+    Call(NR(eventfd2), kControl),
+    Call(NR(signalfd4), kControl),
+    Call(NR(timerfd_create), kControl, "devices with rate limits"),
+    Call(NR(userfaultfd), kControl),
+    Call(NR(io_uring_setup), kControl, kRings),
+    Call(NR(socketpair), kControl, kServed),
+    Call(NR(rt_sigaction), kControl),
+    Call(NR(tgkill), kControl),
+    Call(NR(getpid), kControl),
+    Call(NR(getuid), kControl, kPlugged),
+    Call(NR(prlimit64), kControl),
+    Call(NR(prctl), kControl),
+    Call(NR(seccomp), kControl, "the test runs without filters, which is when strace sees every call"),
+    Call(NR(getrandom), kControl),
+    Call(NR(fallocate), kControl),
+    Call(NR(exit_group), kControl),
+    Call(NR(clock_nanosleep), kControl, "out of descriptors: the API waits a moment"),
+};
+
+#undef NR
+
+}  // namespace
+
+std::string_view ThreadKindName(ThreadKind kind) {
+  constexpr std::string_view kThreadNames[] = {"control", "vcpu", "devices", "disk", "pager", "prefault"};
+  static_assert(std::size(kThreadNames) == kThreadKinds);
+  return kThreadNames[static_cast<size_t>(kind)];
+}
+
+std::span<const AllowedCall> CallTable() {
+  return kTable;
+}
+
+}  // namespace berth::vmm

@@ -43,9 +43,9 @@ lab_mirror() {
 }
 
 # lab_apt SOURCES VERB ARG...: apt-get (VERB "depends" or "policy": apt-cache) on lists of its own.
-# SOURCES is "system" (what this machine is configured for) or the name of a Debian suite.
+# SOURCES is "system" (what this machine is configured for) or the name of a Debian suite; backports come with their suite.
 lab_apt() {
-    local sources=$1 verb=$2 tool=apt-get state mirror
+    local sources=$1 verb=$2 tool=apt-get state mirror suite
     shift 2
     state=$BERTH_LAB_CACHE/apt/$sources
     mkdir -p "$state/lists/partial" "$state/archives/partial"
@@ -57,7 +57,10 @@ lab_apt() {
     if [ "$sources" != system ]; then
         mirror=$(lab_mirror)
         [ -n "$mirror" ] || { lab_say "apt knows no Debian mirror; set BERTH_LAB_MIRROR"; return 1; }
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $sources main" > "$state/sources.list"
+        for suite in "${sources%-backports}" "$sources"; do
+            echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+        done | uniq > "$state/sources.list"
+        [ "$sources" = "${sources%-backports}" ] || opts+=(-o "APT::Default-Release=$sources")
         opts+=(-o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
                -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null)
     fi

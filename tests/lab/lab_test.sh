@@ -3,7 +3,7 @@
 #
 # usage: tests/lab/lab_test.sh [-R] [lab options] NAME SCRIPT [ARG...]
 #
-# -R: when the emulated machine itself died (the lab's status 125: it reset or panicked, and the script came to no end),
+# -R: when the emulated machine itself died (the lab's status 125: it reset, panicked or stood still before the script's end),
 # SCRIPT is run once more on a new one. That is said in the output, and what is left of the dead machine stays in
 # BERTH_LAB_RESULTS/NAME.died. A check that failed, or a time limit, is never a reason.
 #

@@ -156,7 +156,10 @@ Status MemoryPager::Handle(const Fault& fault) {
   if (piece->there[page]) {
     // It was given back: nothing of the snapshot.
     std::fill(buffer_.begin(), buffer_.begin() + kPage, uint8_t{0});
-    return Copy(fault.address, buffer_.data(), kPage);
+    for (uint64_t done = 0; done == 0 && !stopping_;) {
+      TRY_ASSIGN(done, Copy(fault.address, buffer_.data(), kPage));
+    }
+    return OkStatus();
   }
   // With its neighbours behind it, which are likely to be next.
   uint64_t count = 1;
@@ -199,44 +202,52 @@ Status MemoryPager::Fill(Piece& piece, uint64_t page, uint64_t count) {
                      : DataLoss("the memory file has become shorter");
     done += static_cast<uint64_t>(got);
   }
-  TRY(Copy(reinterpret_cast<uintptr_t>(piece.image.host) + page * kPage, buffer_.data(), bytes));
-  for (uint64_t i = 0; i < count; ++i) piece.there[page + i] = true;
+  const uint64_t to = reinterpret_cast<uintptr_t>(piece.image.host) + page * kPage;
+  for (uint64_t at = 0; at < count && !stopping_;) {
+    if (piece.there[page + at]) {
+      // Given back while this copied: not to come again. Who waits for it faults once more, and gets zeros.
+      Wake(to + at * kPage);
+      ++at;
+      continue;
+    }
+    uint64_t run = 1;
+    while (at + run < count && !piece.there[page + at + run]) ++run;
+    TRY_ASSIGN(const uint64_t done, Copy(to + at * kPage, buffer_.data() + at * kPage, run * kPage));
+    for (uint64_t end = at + done / kPage; at < end; ++at) piece.there[page + at] = true;
+  }
   return OkStatus();
 }
 
-Status MemoryPager::Copy(uint64_t address, const uint8_t* from, uint64_t bytes) {
-  while (bytes > 0 && !stopping_) {
-    uffdio_copy copy{};
-    copy.dst = address;
-    copy.src = reinterpret_cast<uintptr_t>(from);
-    copy.len = bytes;
-    const bool all = ::ioctl(uffd_.get(), UFFDIO_COPY, &copy) == 0;
-    const int error = errno;
-    uint64_t done = copy.copy > 0 ? static_cast<uint64_t>(copy.copy) : 0;
-    if (!all && error == EEXIST) {
-      // There already: written by somebody since, who knows better.
-      uffdio_range range{address + done, kPage};
-      static_cast<void>(::ioctl(uffd_.get(), UFFDIO_WAKE, &range));
-      done += kPage;
-    } else if (!all && error == EAGAIN && done == 0) {
-      // Memory is being given back, and that waits for us to hear of it.
-      TRY_ASSIGN(const std::optional<Fault> event, NextEvent());
-      if (event && event->removed) {
-        TRY(Handle(*event));
-      } else if (event) {
-        // Faults are told before what was given back. To wake this thread now would have it fault again
-        // before that is heard of, without end when several threads wait.
-        deferred_.push_back(*event);
-      }
-    } else if (!all && error != EAGAIN) {
-      return ErrnoStatus("UFFDIO_COPY", error);
-    }
-    done = std::min(done, bytes);
-    address += done;
-    from += done;
-    bytes -= done;
+Result<uint64_t> MemoryPager::Copy(uint64_t address, const uint8_t* from, uint64_t bytes) {
+  uffdio_copy copy{};
+  copy.dst = address;
+  copy.src = reinterpret_cast<uintptr_t>(from);
+  copy.len = bytes;
+  if (::ioctl(uffd_.get(), UFFDIO_COPY, &copy) == 0) return bytes;
+  const int error = errno;
+  const uint64_t done = copy.copy > 0 ? std::min(static_cast<uint64_t>(copy.copy), bytes) : 0;
+  if (error == EEXIST) {
+    // There already: written by somebody since, who knows better.
+    Wake(address + done);
+    return std::min(done + kPage, bytes);
   }
-  return OkStatus();
+  if (error != EAGAIN) return ErrnoStatus("UFFDIO_COPY", error);
+  if (done > 0) return done;
+  // Memory is being given back, and that waits for us to hear of it.
+  TRY_ASSIGN(const std::optional<Fault> event, NextEvent());
+  if (event && event->removed) {
+    TRY(Handle(*event));
+  } else if (event) {
+    // Faults are told before what was given back. To wake this thread now would have it fault again
+    // before that is heard of, without end when several threads wait.
+    deferred_.push_back(*event);
+  }
+  return uint64_t{0};
+}
+
+void MemoryPager::Wake(uint64_t address) {
+  uffdio_range range{address, kPage};
+  static_cast<void>(::ioctl(uffd_.get(), UFFDIO_WAKE, &range));
 }
 
 void MemoryPager::Unregister() {

@@ -66,7 +66,10 @@ class MemoryPager {
   Result<bool> Advance();
   // Fills missing pages [page, page + count) of a piece from the file, or with zeros where it has a hole.
   Status Fill(Piece& piece, uint64_t page, uint64_t count);
-  Status Copy(uint64_t address, const uint8_t* from, uint64_t bytes);
+  // Gives missing pages their contents: as many bytes, from the first, as it could at once. None when
+  // something was given back meanwhile, which may be these pages: look at `there` again.
+  Result<uint64_t> Copy(uint64_t address, const uint8_t* from, uint64_t bytes);
+  void Wake(uint64_t address);
   Piece* PieceAt(uint64_t address);
   void Unregister();
 

@@ -2,9 +2,9 @@
 # needs no edit here; what a library may see is decided by DEPS and checked by tests/lint/layers.py.
 include(GoogleTest)
 
-# berth_library(<name> [DEPS <targets>...] [EXCLUDE <file>...])
+# berth_library(<name> [DEPS <targets>...] [EXCLUDE <file>...] [PRECOMPILE <kind of cmake/precompile.cmake>])
 function(berth_library name)
-  cmake_parse_arguments(A "" "" "DEPS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(A "" "PRECOMPILE" "DEPS;EXCLUDE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
   foreach(file ${A_EXCLUDE})
@@ -13,6 +13,11 @@ function(berth_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC berth_options ${A_DEPS})
+    berth_rpc_suffix(${name} rpc ${A_DEPS})
+    if(NOT A_PRECOMPILE)
+      set(A_PRECOMPILE code${rpc})
+    endif()
+    berth_precompile(${name} ${A_PRECOMPILE})
   else()
     add_library(${name} INTERFACE)
     target_link_libraries(${name} INTERFACE berth_options ${A_DEPS})
@@ -50,6 +55,8 @@ function(berth_test name)
   # The code under test is built as it is shipped; the tests themselves are half of all source lines, and -O1
   # saves a quarter of their compile time.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  berth_rpc_suffix(${name} rpc ${A_DEPS})
+  berth_precompile(${name} test${rpc})
   target_compile_definitions(${name} PRIVATE BERTH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                              BERTH_BINARY_DIR="${PROJECT_BINARY_DIR}")
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60

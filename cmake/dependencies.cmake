@@ -11,9 +11,12 @@ if(NOT BERTH_VMM_ONLY)
   find_package(prometheus-cpp CONFIG REQUIRED)
   find_package(OpenSSL REQUIRED)  # by way of cpprestsdk, whose target does not name it
   find_package(cpprestsdk CONFIG REQUIRED)
+  find_package(Boost 1.74 REQUIRED)
   pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
   pkg_check_modules(libnl_route REQUIRED IMPORTED_TARGET libnl-route-3.0)
   pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # not named re2: gRPC looks for that name itself
+  # -pthread, which glibc 2.34 needs no more, would make precompiled headers unfit for whom links it
+  set_target_properties(PkgConfig::regex PROPERTIES INTERFACE_COMPILE_OPTIONS "")
 endif()
 if(BERTH_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)

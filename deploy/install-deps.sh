@@ -15,7 +15,7 @@ set -eu
 build=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates python3
        libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libre2-dev
        libsqlite3-dev libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev libexpected-dev nlohmann-json3-dev
-       libhwloc-dev libnl-route-3-dev prometheus-cpp-dev libcpprest-dev rapidjson-dev zlib1g-dev)
+       libhwloc-dev libnl-route-3-dev prometheus-cpp-dev libcpprest-dev libboost-dev rapidjson-dev zlib1g-dev)
 test=(libgtest-dev libgmock-dev libbenchmark-dev acpica-tools bzip2 clang-format-19 shellcheck
       python3-gabbi python3-openstackclient python3-osc-placement)
 lab=(busybox-static cpio curl kmod xz-utils zstd binutils python3 iproute2 util-linux procps debian-archive-keyring)

@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "common/log.h"
@@ -103,6 +105,10 @@ void AddOptions(CLI::App& app, PlacementConfig& config, std::string& auth) {
                  "Tokens with their users, projects and roles (YAML)");
   app.add_flag("--auth-none-anywhere", config.rest.allow_auth_none_anywhere,
                "Allow --auth none on any address: everybody may do everything");
+  app.add_option("--rest-listener", config.rest.listener,
+                 "The HTTP library of the REST API: cpprestsdk, or beast (faster and stricter)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, RestFront::Listener>{
+          {"cpprestsdk", RestFront::Listener::kCpprest}, {"beast", RestFront::Listener::kBeast}}));
   app.add_option("--rest-prefix", config.rest.prefix, "Path under which the REST API is, such as /placement");
   app.add_option("--policy-file", config.rest.policy_file, "Rules that replace the default ones (YAML)");
   app.add_flag("--policy-new-defaults", config.rest.policy_new_defaults,

@@ -117,8 +117,15 @@ Status ReadKeystone(const Section& section, RestFront::Options& rest) {
 Status ReadRest(const Section& section, RestFront::Options& rest) {
   TRY(section.Known({"listen", "prefix", "auth", "auth_none_anywhere", "token_file", "keystone",
                      "policy_file", "policy_new_defaults", "cors", "access_log", "trust_proxy_headers",
-                     "limits"}));
+                     "listener", "limits"}));
   TRY(section.Read("listen", rest.listen));
+  std::string listener;
+  TRY(section.Read("listener", listener));
+  if (!listener.empty()) {
+    Result<RestFront::Listener> parsed = ParseListener(listener);
+    if (!parsed) return std::move(parsed).error().WithField(section.Field("listener"));
+    rest.listener = *parsed;
+  }
   TRY(section.Read("prefix", rest.prefix));
   std::string auth;
   TRY(section.Read("auth", auth));

@@ -7,7 +7,6 @@
 #include <ctime>
 
 #include "common/file.h"
-#include "common/http/run.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/yaml.h"
@@ -101,6 +100,13 @@ Result<RestFront::Auth> ParseAuth(std::string_view text) {
                          "expected none, token-file or keystone");
 }
 
+Result<RestFront::Listener> ParseListener(std::string_view text) {
+  if (text == "cpprestsdk") return RestFront::Listener::kCpprest;
+  if (text == "beast") return RestFront::Listener::kBeast;
+  return InvalidArgument("\"" + std::string(text) + "\" is no listener", "listener",
+                         "expected cpprestsdk or beast");
+}
+
 // In the order of their making; they go in the opposite one.
 struct RestFront::Parts {
   MetricsRegistry registry;
@@ -110,8 +116,8 @@ struct RestFront::Parts {
   std::unique_ptr<rest::Policy> policy;
   std::unique_ptr<rest::RestService> service;
   std::unique_ptr<http::Server> server;
-  // `server` once it is there: requests come as soon as it listens, which is before StartServer returns.
-  std::atomic<const http::Server*> listening{nullptr};
+  // `server` once it is there: requests come as soon as it listens, which is before the start returns.
+  std::atomic<http::Server*> listening{nullptr};
   std::string endpoint;
 };
 
@@ -138,7 +144,12 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
       .policy = parts->policy.get(),
       .metrics = parts->metrics.get(),
       .now_ms = NowMs,
-      .run = http::RunSoon,
+      .run =
+          [p](std::function<void()> work) {
+            http::Server* now = p->listening.load(std::memory_order_acquire);
+            if (now == nullptr) return work();
+            now->RunSoon(std::move(work));
+          },
       .collect =
           [p] {
             const http::Server* now = p->listening.load(std::memory_order_acquire);
@@ -151,7 +162,8 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
                                  .access_log = options.access_log,
                                  .trust_proxy_headers = options.trust_proxy_headers},
       std::move(backend));
-  TRY_ASSIGN(parts->server, http::StartServer(server, *parts->service));
+  auto start = options.listener == Listener::kBeast ? http::StartBeastServer : http::StartServer;
+  TRY_ASSIGN(parts->server, start(server, *parts->service));
   parts->listening.store(parts->server.get(), std::memory_order_release);
   std::string host = server.host.find(':') == std::string::npos ? server.host : "[" + server.host + "]";
   parts->endpoint = host + ":" + std::to_string(parts->server->port());

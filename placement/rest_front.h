@@ -18,6 +18,7 @@ class PlacementServer;
 class RestFront {
  public:
   enum class Auth { kNone, kTokenFile, kKeystone };
+  enum class Listener { kCpprest, kBeast };
   struct Options {
     std::string listen = {};  // "HOST:PORT", port 0: any; "": no REST
     std::string prefix = {};  // "/placement", ""
@@ -31,7 +32,8 @@ class RestFront {
     rest::CorsOptions cors = {};
     bool access_log = true;
     bool trust_proxy_headers = false;  // X-Forwarded-Proto, X-Forwarded-Host
-    http::ServerOptions server = {};   // host and port come from `listen`
+    Listener listener = Listener::kCpprest;
+    http::ServerOptions server = {};  // host and port come from `listen`
   };
 
   // Errors name the option. `placement` outlives it.
@@ -54,5 +56,7 @@ class RestFront {
 
 // "none", "token-file", "keystone".
 Result<RestFront::Auth> ParseAuth(std::string_view text);
+// "cpprestsdk", "beast".
+Result<RestFront::Listener> ParseListener(std::string_view text);
 
 }  // namespace berth::placement

@@ -14,7 +14,6 @@
 #include <thread>
 
 #include "common/http/connection_guard.h"
-#include "common/http/run.h"
 #include "common/http/server.h"
 #include "common/log.h"
 #include "common/unique_fd.h"
@@ -50,14 +49,6 @@ struct Shared {
   }
 };
 
-bool IsText(const std::string& value) {
-  for (char c : value) {
-    auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\t') || byte == 0x7f) return false;
-  }
-  return true;
-}
-
 http_response ToLibrary(Response response, bool head) {
   http_response out(static_cast<web::http::status_code>(response.status));
   out.set_reason_phrase(std::string(ReasonPhrase(response.status)));
@@ -65,7 +56,7 @@ http_response ToLibrary(Response response, bool head) {
   for (const auto& [name, value] : response.headers.fields()) {
     // The library writes what it is given: a line break in a value would end the header. And it aborts on a
     // length without a body.
-    if (!IsText(name) || !IsText(value) || EqualsIgnoreCase(name, "content-length")) continue;
+    if (!IsHeaderText(name) || !IsHeaderText(value) || EqualsIgnoreCase(name, "content-length")) continue;
     if (EqualsIgnoreCase(name, "content-type")) {
       type = value;
     } else {
@@ -252,6 +243,10 @@ class CpprestServer final : public Server {
     return c;
   }
 
+  void RunSoon(std::function<void()> work) override {
+    crossplat::threadpool::shared_instance().service().post(std::move(work));
+  }
+
   void Stop(std::chrono::milliseconds grace) override {
     if (!listener_) return;
     shared_->stopping.store(true);
@@ -275,10 +270,6 @@ class CpprestServer final : public Server {
 };
 
 }  // namespace
-
-void RunSoon(std::function<void()> work) {
-  crossplat::threadpool::shared_instance().service().post(std::move(work));
-}
 
 Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler& handler) {
   // The library has one pool for all, made at its first use.

@@ -54,6 +54,9 @@ std::string FormatHttpDate(int64_t unix_seconds);
 // "a%20b" -> "a b"; false when a '%' is not followed by two hexadecimal digits. '+' stays what it is.
 bool PercentDecode(std::string_view text, std::string* decoded);
 
+// Whether it can stand in a header field: no control characters but tabs.
+bool IsHeaderText(std::string_view text);
+
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 
 }  // namespace berth::http

@@ -27,7 +27,7 @@ class Handler {
 struct ServerOptions {
   std::string host = "127.0.0.1";      // a name or an address; IPv6 without brackets
   int port = 0;                        // 0: any free one
-  size_t threads = 2;                  // at least 2: fewer count as 2
+  size_t threads = 2;                  // cpprestsdk's: at least 2, fewer count as 2
   size_t max_body_bytes = 16 << 20;    // larger ones: 413
   size_t max_header_bytes = 64 << 10;  // the connection is closed
   size_t max_concurrent = 1024;        // requests that may be in work; more: 503
@@ -38,7 +38,7 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{120'000};
 };
 
-// A listening HTTP/1.1 server. Made by StartServer.
+// A listening HTTP/1.1 server, of one library or another.
 class Server {
  public:
   struct Counters {
@@ -54,11 +54,15 @@ class Server {
   virtual ~Server() = default;
   virtual int port() const = 0;
   virtual Counters counters() const = 0;
+  // Runs something soon on one of the server's threads; must not throw. For those whose own time is dear.
+  virtual void RunSoon(std::function<void()> work) = 0;
   // New requests get a 503; waits until those in work are answered, `grace` at most; then closes everything.
   virtual void Stop(std::chrono::milliseconds grace) = 0;
 };
 
 // `handler` outlives the server. kUnavailable: the address cannot be listened on.
-Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler& handler);
+Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler& handler);  // cpprestsdk's
+Result<std::unique_ptr<Server>> StartBeastServer(const ServerOptions& options,
+                                                 Handler& handler);  // on Boost.Beast
 
 }  // namespace berth::http

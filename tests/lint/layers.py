@@ -59,6 +59,7 @@ THIRD_PARTY = {
     r"spdlog/|fmt/": ["common/log.cc"],
     r"prometheus/": ["common/metrics.cc"],
     r"cpprest/|pplx/": ["common/http/cpprest_server.cc", "common/http/cpprest_client.cc"],
+    r"boost/": ["common/http/beast_server.cc"],
     r"rapidjson/": ["placement/rest", "scheduler/whatif", "tests"],
     r"hwloc": ["compute-agent/inventory", "tests"],
     r"CLI/": ["cli", "placement/main.cc", "scheduler/main.cc", "compute-agent/main.cc", "deploy"],

@@ -42,8 +42,12 @@ class RestFrontTest : public testing::Test {
   std::unique_ptr<RestFront> front_;
 };
 
-TEST_F(RestFrontTest, ServesTheApiOverASocket) {
-  ASSERT_TRUE(StartWith({.listen = "127.0.0.1:0", .access_log = false}).ok());
+class RestListenerTest : public RestFrontTest, public testing::WithParamInterface<RestFront::Listener> {};
+INSTANTIATE_TEST_SUITE_P(Listeners, RestListenerTest,
+                         testing::Values(RestFront::Listener::kCpprest, RestFront::Listener::kBeast));
+
+TEST_P(RestListenerTest, ServesTheApiOverASocket) {
+  ASSERT_TRUE(StartWith({.listen = "127.0.0.1:0", .access_log = false, .listener = GetParam()}).ok());
 
   std::string made = Ask("POST /resource_providers", R"({"name": "a"})");
   std::string metrics = Ask("GET /metrics"), health = Ask("GET /healthcheck");
@@ -87,6 +91,7 @@ rest:
   policy_new_defaults: true
   cors: {allowed_origins: [http://a], allow_headers: [x]}
   trust_proxy_headers: yes
+  listener: beast
   limits: {body_bytes: 2048, concurrent_requests: 7, request_timeout_s: 3}
 )",
                                      "placement.yaml");
@@ -98,6 +103,7 @@ rest:
   EXPECT_EQ(config->rest.keystone.cache_ms, 10'000u);
   EXPECT_TRUE(config->rest.policy_new_defaults);
   EXPECT_TRUE(config->rest.trust_proxy_headers);
+  EXPECT_EQ(config->rest.listener, RestFront::Listener::kBeast);
   EXPECT_EQ(config->rest.cors.allowed_origins, (std::vector<std::string>{"http://a"}));
   EXPECT_EQ(config->rest.server.max_body_bytes, 2048u);
   EXPECT_EQ(config->rest.server.max_concurrent, 7u);
@@ -109,6 +115,7 @@ TEST(PlacementConfiguration, NamesWhatItDoesNotKnow) {
 
   EXPECT_NE(error("rest: {lisen: x}").ToString().find("listen"), std::string::npos);
   EXPECT_EQ(error("rest: {auth: magic}").field(), "rest.auth");
+  EXPECT_EQ(error("rest: {listener: nginx}").field(), "rest.listener");
   EXPECT_NE(error("rest: {limits: {threads: 0}}").field().find("rest.limits.threads"), std::string::npos);
   EXPECT_NE(error("rest: 7").field().find("rest"), std::string::npos);
 }

@@ -103,7 +103,7 @@ Instance::Instance(const InstanceEnvironment& environment, const Uuid& consumer,
 
 std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment, const Uuid& consumer) {
   auto instance = std::make_unique<Instance>(environment, consumer, "");
-  Result<InstanceRecord> record = InstanceRecord::Load(instance->record_path());
+  Result<InstanceRecord> record = environment.records->Load(consumer);
   if (!record.has_value() && record.error().code() == StatusCode::kNotFound) {
     return instance;  // the folder was made, nothing was started
   }
@@ -181,7 +181,7 @@ void Instance::SetStatus(InstanceState state, std::string detail) {
 
 bool Instance::Save() {
   BetweenSteps();
-  Status saved = record_.Save(record_path());
+  Status saved = environment_.records->Save(record_);
   BetweenSteps();
   if (saved.ok()) return true;
   LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", saved}});
@@ -212,6 +212,11 @@ milliseconds Instance::NextStep() const {
 void Instance::ForgetBrokenRecord() {
   std::error_code error;
   if (!broken_ || std::filesystem::exists(folder(), error) || error) return;
+  if (Status removed = environment_.records->Remove(record_.consumer); !removed.ok()) {
+    LOG(kError, "instance_record_not_removed",
+        {{"instance", record_.consumer.ToString()}, {"error", removed}});
+    return;
+  }
   broken_ = false;
   SetStatus(InstanceState::kBuilding);
 }
@@ -318,7 +323,7 @@ Status Instance::BindDevices(const StartRequest& request, const placement::Claim
   record_.note.clear();
   DeviceHandover handover(environment_.binder, environment_.vf_ports);
   TRY_ASSIGN(record_.devices, handover.Plan(claim, request.unmanaged, record_.devices));
-  TRY(record_.Save(record_path()));
+  TRY(environment_.records->Save(record_));
   given_.clear();
   for (const placement::DeviceBinding& device : claim.devices) given_.push_back(device.address);
   return handover.HandOver(claim, record_.devices);
@@ -333,7 +338,7 @@ Status Instance::StartProcess() {
     record_.phase = Phase::kStarting;
     ++record_.attempts;
     BetweenSteps();  // the process is forked, but waits
-    Status saved = record_.Save(record_path());
+    Status saved = environment_.records->Save(record_);
     BetweenSteps();
     return saved;
   };
@@ -609,9 +614,17 @@ bool Instance::CleanUp() {
   BetweenSteps();
   std::filesystem::remove_all(folder(), error);
   BetweenSteps();
-  if (!error) return true;
-  LOG(kError, "instance_folder_not_removed", {{"folder", folder()}, {"error", error.message()}});
-  SetStatus(InstanceState::kDeleting, "remove " + folder() + ": " + error.message());
+  if (error) {
+    LOG(kError, "instance_folder_not_removed", {{"folder", folder()}, {"error", error.message()}});
+    SetStatus(InstanceState::kDeleting, "remove " + folder() + ": " + error.message());
+    return false;
+  }
+  // Last of all: what is not undone yet stays on record.
+  Status removed = environment_.records->Remove(record_.consumer);
+  BetweenSteps();
+  if (removed.ok()) return true;
+  LOG(kError, "instance_record_not_removed", {{"instance", record_.consumer.ToString()}, {"error", removed}});
+  SetStatus(InstanceState::kDeleting, removed.message());
   return false;
 }
 

@@ -19,6 +19,7 @@
 #include "compute-agent/instances/instance_policy.h"
 #include "compute-agent/instances/instance_record.h"
 #include "compute-agent/instances/process.h"
+#include "compute-agent/instances/record_store.h"
 #include "compute-agent/instances/used_devices.h"
 #include "compute-agent/instances/vmm_client.h"
 #include "compute-agent/networks/tap_links.h"
@@ -30,8 +31,9 @@ namespace berth::agent {
 
 // What all instances of an agent share.
 struct InstanceEnvironment {
-  std::string folder;    // holds one folder per instance, named by its UUID
-  std::string vmm_path;  // the program berth-vmm
+  std::string folder;              // holds one folder per instance, named by its UUID
+  RecordStore* records = nullptr;  // outlives the instances
+  std::string vmm_path;            // the program berth-vmm
   DeviceBinder binder{"/"};
   const VfPorts* vf_ports = nullptr;  // outlives the instances
   UsedDevices used_devices{""};
@@ -74,8 +76,8 @@ class Instance {
 
   // An instance of which nothing exists yet.
   Instance(const InstanceEnvironment& environment, const Uuid& consumer, std::string name);
-  // An instance whose folder is there; its process is adopted if it still runs. Never fails: an unreadable
-  // record makes an instance that shows the error and is left alone until its folder is gone.
+  // An instance whose folder or record is there; its process is adopted if it still runs. Never fails: an
+  // unreadable record makes an instance that shows the error and is left alone until its folder is gone.
   static std::unique_ptr<Instance> Load(const InstanceEnvironment& environment, const Uuid& consumer);
 
   // One step towards what is wanted of the instance: running, paused or stopped, with the disks and devices
@@ -116,7 +118,6 @@ class Instance {
   std::string serial_socket() const { return folder() + "/serial.sock"; }
   std::string console_log() const { return folder() + "/console.log"; }
   std::string vmm_log() const { return folder() + "/vmm.log"; }
-  std::string record_path() const { return folder() + "/record.json"; }
 
  private:
   enum class Stop { kNone, kPowerButton, kTerminated, kKilled };

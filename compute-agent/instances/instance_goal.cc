@@ -56,7 +56,7 @@ Status Instance::Record(InstanceRecord next) {
   if (next == record_) return OkStatus();
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
   BetweenSteps();
-  TRY(next.Save(record_path()));
+  TRY(environment_.records->Save(next));
   record_ = std::move(next);
   BetweenSteps();
   return OkStatus();

@@ -4,8 +4,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/file.h"
-
 namespace berth::agent {
 namespace {
 
@@ -147,15 +145,6 @@ Result<InstanceRecord> InstanceRecord::FromJson(std::string_view text) {
   } catch (const std::exception& error) {
     return DataLoss(std::string("not an instance record: ") + error.what());
   }
-}
-
-Status InstanceRecord::Save(const std::string& path) const {
-  return WriteFileAtomically(path, ToJson());
-}
-
-Result<InstanceRecord> InstanceRecord::Load(const std::string& path) {
-  TRY_ASSIGN(std::string text, ReadFile(path));
-  return FromJson(text);
 }
 
 }  // namespace berth::agent

@@ -52,8 +52,7 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-// What the agent remembers of one instance over its own restarts: a file of the instance's folder, replaced
-// atomically. A value type.
+// What the agent remembers of one instance over its own restarts (RecordStore keeps it). A value type.
 struct InstanceRecord {
   Uuid consumer;
   std::string name;
@@ -72,10 +71,6 @@ struct InstanceRecord {
   std::string claim;                   // as ClaimReporter::EncodeClaim gave it; empty: cannot be made again
   std::string note;                    // shown in the status of a running instance
   std::optional<Outcome> outcome;
-
-  // Durable when it returns OK.
-  Status Save(const std::string& path) const;
-  static Result<InstanceRecord> Load(const std::string& path);
 
   std::string ToJson() const;
   // kDataLoss: not a record.

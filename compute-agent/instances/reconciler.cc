@@ -87,6 +87,8 @@ Result<std::unique_ptr<Reconciler>> Reconciler::Open(const ReconcilerOptions& op
     }
     std::this_thread::sleep_for(kLockPause);
   }
+  TRY_ASSIGN(reconciler->records_, RecordStore::Open(options.state_dir + "/agent.db"));
+  reconciler->environment_.records = reconciler->records_.get();
   TRY(reconciler->LoadInstances());
   return reconciler;
 }
@@ -104,14 +106,18 @@ Status Reconciler::LoadInstances() {
   std::error_code error;
   std::filesystem::directory_iterator entries(environment_.folder, error);
   if (error) return ErrnoStatus(environment_.folder, error.value());
+  // Of a deleted one the record goes last, of a new one it comes second.
+  TRY_ASSIGN(const std::vector<Uuid> recorded, records_->All());
+  std::set<Uuid> consumers(recorded.begin(), recorded.end());
   for (const auto& entry : entries) {
     Result<Uuid> consumer = Uuid::Parse(entry.path().filename().string());
     if (!consumer.has_value()) {
       LOG(kWarning, "foreign_entry_ignored", {{"path", entry.path().string()}});
       continue;
     }
-    instances_[*consumer] = Instance::Load(environment_, *consumer);
+    consumers.insert(*consumer);
   }
+  for (const Uuid& consumer : consumers) instances_[consumer] = Instance::Load(environment_, consumer);
   Publish();
   return OkStatus();
 }

@@ -20,6 +20,7 @@
 #include "compute-agent/instances/console_hub.h"
 #include "compute-agent/instances/instance.h"
 #include "compute-agent/instances/placement_proof.h"
+#include "compute-agent/instances/record_store.h"
 #include "placement/model/claim.h"
 #include "placement/model/host.h"
 
@@ -93,7 +94,7 @@ struct InstanceSummary {
 // next one adopts them. One thread of its own; all calls are thread-safe.
 class Reconciler {
  public:
-  // Reads the records under state_dir/instances and adopts what runs. Errors: the folder cannot be made or
+  // Reads the records of state_dir/agent.db and adopts what runs. Errors: the folder cannot be made or
   // used, its path is too long for UNIX sockets, another agent holds it (kFailedPrecondition).
   // `reporter` and `consoles` must outlive the reconciler.
   static Result<std::unique_ptr<Reconciler>> Open(const ReconcilerOptions& options, ClaimReporter& reporter,
@@ -206,6 +207,7 @@ class Reconciler {
   std::optional<VfPorts> vf_ports_;
   ImageStore images_;
   InstanceEvents events_;
+  std::unique_ptr<RecordStore> records_;
   InstanceEnvironment environment_;
   Unclaimed unclaimed_ = Unclaimed::kHeal;
   std::chrono::milliseconds unclaimed_grace_{};

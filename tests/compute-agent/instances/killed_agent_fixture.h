@@ -79,7 +79,9 @@ class KilledAgentTest : public testing::Test {
     return false;
   }
   InstanceRecord RecordOfVm() const {
-    return InstanceRecord::Load(FolderOfVm() / "record.json").value_or(InstanceRecord{});
+    auto records = RecordStore::Open(folder_.path() / "a" / "agent.db");
+    if (!records.has_value()) return {};  // its folder is not there yet
+    return (*records)->Load(TestClaim("vm", 1, 1).consumer).value_or(InstanceRecord{});
   }
   // The VMM itself is asked, not what the agent believes.
   bool VmHasDisk() const {

@@ -30,7 +30,9 @@ class LifecycleTest : public ReconcilerTest {
     return info.value_or(VmmInfo{});
   }
   InstanceRecord RecordOf(const Claim& claim) const {
-    return InstanceRecord::Load(FolderOf(claim) / "record.json").value_or(InstanceRecord{});
+    return (*RecordStore::Open(options_.state_dir + "/agent.db"))
+        ->Load(claim.consumer)
+        .value_or(InstanceRecord{});
   }
   template <class Condition>
   bool Await(Condition condition) const {

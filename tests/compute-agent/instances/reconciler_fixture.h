@@ -169,6 +169,15 @@ class ReconcilerTest : public testing::Test {
   std::filesystem::path FolderOf(const Claim& claim) const {
     return std::filesystem::path(options_.state_dir) / "instances" / claim.consumer.ToString();
   }
+  // Before Open: a record of the instance that is none.
+  void DamageRecord(const Claim& claim) const {
+    const std::string path = options_.state_dir + "/agent.db";
+    InstanceRecord record;
+    record.consumer = claim.consumer;
+    ASSERT_EQ((*RecordStore::Open(path))->Save(record), OkStatus());
+    ASSERT_EQ((*db::Connection::Open(path))->Execute("UPDATE instance_records SET record = '{\"format\": 1'"),
+              OkStatus());
+  }
   pid_t PidOf(const Claim& claim) const {
     auto runtime = reconciler_->Runtime(claim.consumer);
     return runtime.has_value() ? runtime->pid : -1;

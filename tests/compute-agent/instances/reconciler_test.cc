@@ -171,11 +171,11 @@ TEST_F(ReconcilerTest, AfterAHostRebootTheInstanceIsStartedAgain) {
   reconciler_.reset();
   ::kill(pid, SIGKILL);
   ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
-  std::string path = FolderOf(claim) / "record.json";
-  auto record = InstanceRecord::Load(path);
+  auto records = *RecordStore::Open(options_.state_dir + "/agent.db");
+  auto record = records->Load(claim.consumer);
   ASSERT_TRUE(record.has_value());
   record->process.boot_id = "another boot";
-  ASSERT_EQ(record->Save(path), OkStatus());
+  ASSERT_EQ(records->Save(*record), OkStatus());
 
   placement_.Forget(claim.consumer);
 
@@ -336,7 +336,7 @@ TEST_F(ReconcilerTest, LeftoversWithoutProcessAndClaimAreCleanedUp) {
 TEST_F(ReconcilerTest, AnUnreadableRecordIsShownAndNeverActedUpon) {
   Claim claim = With("");
   std::filesystem::create_directories(FolderOf(claim));
-  std::ofstream(FolderOf(claim) / "record.json") << "{\"format\": 1";
+  DamageRecord(claim);
   Open();
   reconciler_->PutClaim(claim);
 
@@ -349,7 +349,7 @@ TEST_F(ReconcilerTest, AnUnreadableRecordIsShownAndNeverActedUpon) {
 TEST_F(ReconcilerTest, AnInstanceWithAnUnreadableRecordCanBeDeletedOnceItsFolderIsRemoved) {
   Claim claim = With("");
   std::filesystem::create_directories(FolderOf(claim));
-  std::ofstream(FolderOf(claim) / "record.json") << "{\"format\": 1";
+  DamageRecord(claim);
   Open();
   reconciler_->PutClaim(claim);
   ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));

@@ -186,6 +186,42 @@ std::vector<std::string> CompareDevices(const placement::Claim& claim, const std
   return violations;
 }
 
+std::vector<std::string> CompareGuestNodes(const placement::Claim& claim,
+                                           const std::vector<GuestNode>& nodes) {
+  std::vector<std::string> violations;
+  if (claim.cells.empty()) return violations;
+  for (const placement::CellBinding& cell : claim.cells) {
+    const std::string name = "guest node " + std::to_string(cell.guest_cell);
+    auto node =
+        std::find_if(nodes.begin(), nodes.end(), [&](const GuestNode& n) { return n.id == cell.guest_cell; });
+    if (node == nodes.end()) {
+      violations.push_back("the guest has no node " + std::to_string(cell.guest_cell));
+      continue;
+    }
+    if (node->cpus != cell.vcpus) {
+      violations.push_back(name + " has CPUs " + node->cpus.ToString() + ", claimed are " +
+                           cell.vcpus.ToString());
+    }
+    if (node->memory_bytes != cell.memory_bytes) {
+      violations.push_back(name + " has " + ByteSize(node->memory_bytes).ToHuman() + ", claimed are " +
+                           ByteSize(cell.memory_bytes).ToHuman());
+    }
+    if (node->host_nodes != std::set<uint32_t>{cell.host_cell}) {
+      std::string bound;
+      for (uint32_t host : node->host_nodes) bound += (bound.empty() ? "" : ",") + std::to_string(host);
+      violations.push_back(name + " is bound to " + (bound.empty() ? "no host node" : "host node " + bound) +
+                           ", claimed is " + std::to_string(cell.host_cell));
+    }
+  }
+  for (const GuestNode& node : nodes) {
+    auto of_node = [&](const placement::CellBinding& cell) { return cell.guest_cell == node.id; };
+    if (std::none_of(claim.cells.begin(), claim.cells.end(), of_node)) {
+      violations.push_back("guest node " + std::to_string(node.id) + " is not claimed");
+    }
+  }
+  return violations;
+}
+
 std::vector<std::string> ComparePlacement(const placement::Claim& claim,
                                           const std::map<uint32_t, CpuSet>& affinity,
                                           const ProcessPlacement& actual) {

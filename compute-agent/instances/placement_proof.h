@@ -11,6 +11,7 @@
 
 #include "common/cpu_set.h"
 #include "common/status.h"
+#include "compute-agent/instances/vmm_client.h"
 #include "placement/model/claim.h"
 
 namespace berth::agent {
@@ -50,6 +51,11 @@ Result<std::set<std::string>> OpenVfioNodes(pid_t pid, const std::string& proc =
 // the VMM has its node (`open`). Devices on their way out are not looked at.
 std::vector<std::string> CompareDevices(const placement::Claim& claim, const std::string& root,
                                         const std::set<std::string>& open);
+
+// The differences between the claim's cells and the nodes that the guest is told of (SRAT). A claim without
+// cells has none.
+std::vector<std::string> CompareGuestNodes(const placement::Claim& claim,
+                                           const std::vector<GuestNode>& nodes);
 
 // The differences between claim and truth, one sentence each; empty: the placement is proven. `affinity` is
 // VcpuAffinity of the claim. Memory of a claim without cells has no place to compare with.

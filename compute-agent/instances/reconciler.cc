@@ -639,6 +639,14 @@ Result<InstanceRuntime> Reconciler::Runtime(const Uuid& consumer) const {
   runtime.placement = *std::move(placement);
   if (view.claim.has_value()) {
     runtime.violations = ComparePlacement(*view.claim, view.affinity, runtime.placement);
+    if (view.running && !view.claim->cells.empty()) {
+      Result<VmmInfo> info = VmmClient(view.api_socket).Info();
+      std::vector<std::string> nodes =
+          info.has_value()
+              ? CompareGuestNodes(*view.claim, info->nodes)
+              : std::vector<std::string>{"its guest's nodes cannot be told: " + info.error().message()};
+      runtime.violations.insert(runtime.violations.end(), nodes.begin(), nodes.end());
+    }
     if (!view.claim->devices.empty()) {
       Result<std::set<std::string>> nodes = OpenVfioNodes(process.id().pid);
       std::vector<std::string> devices =

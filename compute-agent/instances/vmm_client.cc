@@ -74,6 +74,28 @@ Result<std::string> ReadAnswer(int fd, Clock::time_point deadline) {
   }
 }
 
+// Throws what nlohmann::json throws.
+std::vector<GuestNode> NodesOf(const nlohmann::json& info) {
+  std::vector<GuestNode> nodes;
+  const nlohmann::json none = nlohmann::json::array();
+  const nlohmann::json& config = info.at("config");
+  for (const nlohmann::json& given : config.contains("numa") ? config.at("numa") : none) {
+    GuestNode& node = nodes.emplace_back();
+    node.id = given.at("guest_numa_id").get<uint32_t>();
+    for (uint32_t cpu : given.value("cpus", std::vector<uint32_t>())) {
+      if (cpu <= CpuSet::kMaxCpu) node.cpus.Add(cpu);
+    }
+    const auto zones = given.value("memory_zones", std::set<std::string>());
+    for (const nlohmann::json& region : info.at("runtime").at("memory_regions")) {
+      if (!zones.contains(region.at("zone").get<std::string>())) continue;
+      node.memory_bytes += region.at("plugged").get<uint64_t>();
+      if (region.at("host_numa_node").is_number())
+        node.host_nodes.insert(region.at("host_numa_node").get<uint32_t>());
+    }
+  }
+  return nodes;
+}
+
 }  // namespace
 
 Result<VmmInfo> VmmClient::Info() const {
@@ -85,6 +107,7 @@ Result<VmmInfo> VmmClient::Info() const {
     for (const nlohmann::json& device : json.at("runtime").at("devices")) {
       info.devices.insert(device.at("id").get<std::string>());
     }
+    info.nodes = NodesOf(json);
     return info;
   } catch (const std::exception& error) {
     return Internal(std::string("the VMM's vm.info makes no sense: ") + error.what());

@@ -1,18 +1,32 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "common/cpu_set.h"
 #include "common/status.h"
 
 namespace berth::agent {
+
+// A NUMA node of the guest, as the machine's SRAT tells the guest of it.
+struct GuestNode {
+  uint32_t id = 0;  // guest_numa_id
+  CpuSet cpus;      // guest CPU numbers
+  uint64_t memory_bytes = 0;
+  std::set<uint32_t> host_nodes;  // that its memory is bound to
+
+  friend bool operator==(const GuestNode&, const GuestNode&) = default;
+};
 
 // What vm.info says of a machine, as far as the agent looks at it.
 struct VmmInfo {
   std::string state;              // "Created", "Running", "Paused", "Shutdown"
   std::set<std::string> devices;  // ids of its devices, also of those that the guest is to let go of
+  std::vector<GuestNode> nodes;   // as they were given to the VMM
 };
 
 // The few calls of the VMM's REST API (HTTP/1.1 over a UNIX socket) that the agent needs. Each call opens a

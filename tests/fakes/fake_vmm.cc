@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "vmm/config/command_line.h"
+#include "vmm/config/json_config.h"
 
 namespace {
 
@@ -101,6 +102,8 @@ struct MachineState {
   bool paused = false;
   int resets = 0;
   std::set<std::string> devices;
+  nlohmann::json config = nlohmann::json::object();
+  nlohmann::json regions = nlohmann::json::array();
 };
 MachineState g_machine;
 
@@ -163,9 +166,11 @@ Answer Change(const std::string& verb, const std::string& body) {
 }
 
 Answer Info() {
-  nlohmann::json json = {{"state", g_machine.paused ? "Paused" : "Running"},
-                         {"resets", g_machine.resets},
-                         {"runtime", {{"devices", nlohmann::json::array()}}}};
+  nlohmann::json json = {
+      {"state", g_machine.paused ? "Paused" : "Running"},
+      {"resets", g_machine.resets},
+      {"config", g_machine.config},
+      {"runtime", {{"devices", nlohmann::json::array()}, {"memory_regions", g_machine.regions}}}};
   for (const std::string& id : g_machine.devices)
     json["runtime"]["devices"].push_back({{"id", id}, {"bdf", ""}});
   return {"HTTP/1.1 200 OK", json.dump()};
@@ -250,7 +255,13 @@ int main(int argc, char** argv) {
   }
   if (Has("fake_crash")) std::abort();
   if (Has("fake_deaf")) ::signal(SIGTERM, SIG_IGN);
-  for (const auto& zone : config.memory_zones) FillZone(zone);
+  g_machine.config = nlohmann::json::parse(berth::vmm::ConfigToJson(config));
+  for (const auto& zone : config.memory_zones) {
+    FillZone(zone);
+    nlohmann::json region = {{"zone", zone.id}, {"plugged", zone.size.bytes()}, {"host_numa_node", nullptr}};
+    if (zone.host_numa_node) region["host_numa_node"] = *zone.host_numa_node;
+    g_machine.regions.push_back(std::move(region));
+  }
   for (uint32_t id = 0; id < config.cpus.boot; ++id) {
     auto found = config.cpus.affinity.find(id);
     StartVcpu(id, found == config.cpus.affinity.end() ? nullptr : &found->second);

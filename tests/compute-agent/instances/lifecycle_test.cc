@@ -433,6 +433,27 @@ TEST_F(LifecycleTest, ThePlacementIsProvenAgainAndAgainByItself) {
   EXPECT_EQ(reconciler_->LastProofs().different, std::thread::hardware_concurrency() >= 8 ? 0u : 1u);
 }
 
+TEST_F(LifecycleTest, TheNodesThatTheGuestIsToldOfAreComparedWithTheClaim) {
+  Claim claim = TestClaim("vm", 1, 8 * kMi);
+  claim.spec.kernel = With("").spec.kernel;
+  claim.cells = {TestBinding(0, 0, "0", 8 * kMi)};
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning))
+      << placement_.Detail(claim.consumer);
+  auto about_nodes = [&] {
+    std::string found;
+    auto runtime = reconciler_->Runtime(claim.consumer);
+    for (const std::string& violation : runtime->violations) {
+      if (violation.starts_with("guest node") || violation.starts_with("the guest")) found += violation;
+    }
+    return found;
+  };
+  EXPECT_EQ(about_nodes(), "");
+  claim.cells[0].memory_bytes = 4 * kMi;
+  reconciler_->PutClaim(claim);
+  EXPECT_TRUE(Await([&] { return about_nodes() == "guest node 0 has 8.00 MiB, claimed are 4.00 MiB"; }));
+}
+
 TEST_F(LifecycleTest, ADeviceThatIsElsewhereOrThatTheVmmDoesNotHaveIsADifference) {
   const std::filesystem::path device = folder_.path() / "sys/bus/pci/devices/0000:41:00.0";
   std::filesystem::create_directories(device);

@@ -51,6 +51,17 @@ TEST(PlacementProof, EachDifferenceIsNamed) {
                                       "node 2 holds 1.00 MiB of guest memory, none is claimed there"}));
 }
 
+TEST(PlacementProof, TheGuestsNodesAreThoseOfTheClaim) {
+  const placement::Claim claim = PinnedClaim();
+  EXPECT_TRUE(CompareGuestNodes(claim, {{0, {0}, 4 * kMi, {0}}, {1, {1}, 4 * kMi, {1}}}).empty());
+  EXPECT_EQ(CompareGuestNodes(claim, {{0, {0, 1}, 2 * kMi, {1}}, {3, {}, 0, {}}}),
+            (std::vector<std::string>{"guest node 0 has CPUs 0-1, claimed are 0",
+                                      "guest node 0 has 2.00 MiB, claimed are 4.00 MiB",
+                                      "guest node 0 is bound to host node 1, claimed is 0",
+                                      "the guest has no node 1", "guest node 3 is not claimed"}));
+  EXPECT_TRUE(CompareGuestNodes(TestClaim("no cells", 2, 8 * kMi), {}).empty());
+}
+
 TEST(PlacementProof, ThisProcessIsReadAsTheKernelShowsIt) {
   std::atomic<bool> ready{false};
   std::atomic<bool> stop{false};

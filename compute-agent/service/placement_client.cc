@@ -102,12 +102,15 @@ void PlacementClient::StopWatch() {
 
 void PlacementClient::OnReset() {
   in_snapshot_ = true;
+  host_in_snapshot_ = false;
   snapshot_.clear();
 }
 
 Status PlacementClient::OnEvent(const v1::Event& event) {
   switch (event.kind()) {
     case v1::EVENT_KIND_SYNCED:
+      // Deleted before this watch began, or not reported yet: no event will tell.
+      if (in_snapshot_ && !host_in_snapshot_) sink_->OnHostDeleted();
       in_snapshot_ = false;
       sink_->OnSnapshot(std::exchange(snapshot_, {}));
       break;
@@ -128,8 +131,11 @@ Status PlacementClient::OnEvent(const v1::Event& event) {
     case v1::EVENT_KIND_HOST_DELETED:
       if (!in_snapshot_) sink_->OnHostDeleted();
       break;
+    case v1::EVENT_KIND_HOST_CHANGED:
+      host_in_snapshot_ = true;  // what it is: this agent knows it best
+      break;
     default:
-      break;  // the host itself: this agent knows it best
+      break;
   }
   return OkStatus();
 }

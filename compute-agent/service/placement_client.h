@@ -23,7 +23,8 @@ class ClaimSink {
   virtual void OnSnapshot(std::vector<placement::Claim> claims) = 0;  // all there are
   virtual void OnClaim(placement::Claim claim) = 0;
   virtual void OnClaimDeleted(const Uuid& consumer) = 0;
-  virtual void OnHostDeleted() = 0;  // somebody took the host out of placement while its agent runs
+  // Placement does not have the host: somebody took it out while its agent runs, or it was not reported yet.
+  virtual void OnHostDeleted() = 0;
 };
 
 // Placement over gRPC, as an agent uses it. Calls end after 5 s with kDeadlineExceeded. Thread-safe.
@@ -58,6 +59,7 @@ class PlacementClient final : public ClaimReporter, private placement::EventSink
   // Of the watch's thread.
   ClaimSink* sink_ = nullptr;
   bool in_snapshot_ = false;
+  bool host_in_snapshot_ = false;
   std::vector<placement::Claim> snapshot_;
 
   placement::EventWatch watch_;

@@ -97,7 +97,7 @@ class AgentServer::Sink : public ClaimSink {
   void OnClaim(placement::Claim claim) override { server_.reconciler_->PutClaim(std::move(claim)); }
   void OnClaimDeleted(const Uuid& consumer) override { server_.reconciler_->RemoveClaim(consumer); }
   void OnHostDeleted() override {
-    LOG(kWarning, "host_deleted_from_placement");
+    LOG(kInfo, "host_missing_in_placement");
     ReportNow();
   }
 

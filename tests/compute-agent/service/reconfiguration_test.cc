@@ -1,5 +1,8 @@
 // Seed 002, "PCI tracking in Placement": what becomes of devices and allocations when the hardware or
 // device_spec changes between two starts of the agent. Each test is named after the sentence that it holds.
+#include <atomic>
+
+#include "compute-agent/service/placement_client.h"
 #include "tests/compute-agent/service/small_host.h"
 
 namespace berth::agent {
@@ -212,6 +215,33 @@ TEST_F(Reconfiguration, AHostThatIsDeletedFromPlacementWhileItsAgentRunsIsReport
   ASSERT_TRUE(client_->Call(&v1::Placement::Stub::DeleteHost, request).has_value());
 
   EXPECT_TRUE(Await([&] { return Host().generation() > generation; }));
+}
+
+// A sink that counts what a watch says of the host.
+struct CountingSink final : ClaimSink {
+  void OnSnapshot(std::vector<placement::Claim>) override { ++snapshots; }
+  void OnClaim(placement::Claim) override {}
+  void OnClaimDeleted(const Uuid&) override {}
+  void OnHostDeleted() override { ++missing; }
+  std::atomic<int> snapshots{0};
+  std::atomic<int> missing{0};
+};
+
+// No event tells of a deletion that came before the watch.
+TEST_F(Reconfiguration, AHostThatPlacementDoesNotHaveWhenItsWatchBeginsIsMissedAtOnce) {
+  ASSERT_EQ(Start("{}"), OkStatus());
+  ASSERT_TRUE(Await([&] { return Host().name() == "host1"; }));
+  CountingSink known, unknown;
+  PlacementClient of_known(channel_, *Uuid::Parse(Host().uuid())), of_unknown(channel_, Uuid::Random());
+
+  of_known.StartWatch(known);
+  of_unknown.StartWatch(unknown);
+
+  EXPECT_TRUE(Await([&] { return known.snapshots == 1 && unknown.snapshots == 1; }));
+  EXPECT_EQ(known.missing, 0);
+  EXPECT_EQ(unknown.missing, 1);
+  of_known.StopWatch();
+  of_unknown.StopWatch();
 }
 
 }  // namespace

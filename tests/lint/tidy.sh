@@ -26,5 +26,5 @@ elif [ ${#files[@]} -eq 0 ]; then
     mapfile -t files < <({ git diff --name-only HEAD -- '*.cc'; git ls-files -o --exclude-standard '*.cc'; } | grep -v '^tests/' | sort -u)
 fi
 [ ${#files[@]} -gt 0 ] || { echo "tidy: nothing to check"; exit 0; }
-printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" "$tool" --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option 2> >(grep -v 'warnings generated' >&2)
+printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" "$tool" --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-ignored-gch 2> >(grep -v 'warnings generated' >&2)
 echo "tidy: ${#files[@]} files clean"

@@ -46,16 +46,16 @@ Result<UniqueFd> OpenUserfaultfd() {
 
 }  // namespace
 
-Result<std::unique_ptr<MemoryPager>> MemoryPager::Start(UniqueFd file, std::vector<ImagePiece> pieces,
+Result<std::unique_ptr<MemoryPager>> MemoryPager::Start(UniqueFd file, const std::vector<ImagePiece>& pieces,
                                                         std::function<void(const Status&)> on_error) {
   TRY_ASSIGN(UniqueFd uffd, OpenUserfaultfd());
   std::unique_ptr<MemoryPager> self(new MemoryPager(std::move(file), std::move(uffd), std::move(on_error)));
-  TRY(self->Register(std::move(pieces)));
+  TRY(self->Register(pieces));
   self->thread_ = std::thread([raw = self.get()] { raw->Main(); });
   return self;
 }
 
-Status MemoryPager::Register(std::vector<ImagePiece> pieces) {
+Status MemoryPager::Register(const std::vector<ImagePiece>& pieces) {
   buffer_.resize(kBatch * kPage);
   for (const ImagePiece& image : pieces) {
     CHECK(CanPage(image));

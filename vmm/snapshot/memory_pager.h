@@ -29,7 +29,7 @@ class MemoryPager {
   // `pieces` stay mapped as long as the pager lives. `on_error`, on the pager's thread: the file cannot be
   // read any more, and who waits for it waits for ever. kFailedPrecondition where this process may not have a
   // userfaultfd, with what would let it.
-  static Result<std::unique_ptr<MemoryPager>> Start(UniqueFd file, std::vector<ImagePiece> pieces,
+  static Result<std::unique_ptr<MemoryPager>> Start(UniqueFd file, const std::vector<ImagePiece>& pieces,
                                                     std::function<void(const Status&)> on_error);
   ~MemoryPager();
   MemoryPager(const MemoryPager&) = delete;
@@ -56,7 +56,7 @@ class MemoryPager {
 
   MemoryPager(UniqueFd file, UniqueFd uffd, std::function<void(const Status&)> on_error)
       : file_(std::move(file)), uffd_(std::move(uffd)), on_error_(std::move(on_error)) {}
-  Status Register(std::vector<ImagePiece> pieces);
+  Status Register(const std::vector<ImagePiece>& pieces);
   void Main();
   Status Serve();
   // Takes an event; nothing when there is none.

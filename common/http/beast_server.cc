@@ -108,6 +108,9 @@ void WriteHead(const Response& response, bool is_head, bool keep, std::string& o
   out += "\r\n";
 }
 
+// For what cannot help any more when it fails.
+void Ignore(const error_code&) {}
+
 std::string_view View(beast::string_view text) {
   return {text.data(), text.size()};
 }
@@ -118,7 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(std::shared_ptr<Shared> shared, tcp::socket socket)
       : shared_(std::move(shared)), socket_(std::move(socket)) {
     error_code ignored;
-    static_cast<void>(socket_.set_option(tcp::no_delay(true), ignored));
+    Ignore(socket_.set_option(tcp::no_delay(true), ignored));
     remote_ = socket_.remote_endpoint(ignored).address().to_string();
   }
   ~Connection() {
@@ -164,8 +167,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void Close() {
     error_code ignored;
-    static_cast<void>(socket_.shutdown(tcp::socket::shutdown_both, ignored));
-    static_cast<void>(socket_.close(ignored));
+    Ignore(socket_.shutdown(tcp::socket::shutdown_both, ignored));
+    Ignore(socket_.close(ignored));
     deadline_.store(kNever);
     work_.reset();
   }
@@ -305,7 +308,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (keep_) return NextRequest();
     // Closed with something unread, the connection would be reset, and the answer perhaps lost.
     error_code ignored;
-    static_cast<void>(socket_.shutdown(tcp::socket::shutdown_send, ignored));
+    Ignore(socket_.shutdown(tcp::socket::shutdown_send, ignored));
     buffer_.clear();
     lingers_ = true;
     SetDeadline(kLinger);
@@ -399,7 +402,7 @@ class BeastServer final : public Server {
     }
     asio::post(acceptor_.get_executor(), [this] {
       error_code ignored;
-      static_cast<void>(acceptor_.close(ignored));
+      Ignore(acceptor_.close(ignored));
       sweep_.cancel();
       for (const auto& connection : shared_->Open()) connection->CloseSoon();
     });
@@ -476,10 +479,10 @@ Result<std::unique_ptr<Server>> StartBeastServer(const ServerOptions& options, H
   if (error) return failed(error);
   tcp::endpoint endpoint = found.begin()->endpoint();
   tcp::acceptor acceptor(asio::make_strand(shared->context));
-  static_cast<void>(acceptor.open(endpoint.protocol(), error));
-  if (!error) static_cast<void>(acceptor.set_option(tcp::acceptor::reuse_address(true), error));
-  if (!error) static_cast<void>(acceptor.bind(endpoint, error));
-  if (!error) static_cast<void>(acceptor.listen(asio::socket_base::max_listen_connections, error));
+  error = acceptor.open(endpoint.protocol(), error);
+  if (!error) error = acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) error = acceptor.bind(endpoint, error);
+  if (!error) error = acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return failed(error);
   return std::unique_ptr<Server>(std::make_unique<BeastServer>(std::move(shared), std::move(acceptor)));
 }

@@ -80,7 +80,8 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::Create(uint32_t id, std::unique_
   VcpuThread* raw = self.get();
   self->thread_ = std::thread([raw, affinity] { raw->Main(affinity); });
   std::unique_lock lock(self->mutex_);
-  self->changed_.wait(lock, [raw] { return raw->started_.has_value(); });
+  // Until it waits for commands: a restored vCPU may be asked for its state at once.
+  self->changed_.wait(lock, [raw] { return raw->started_.has_value() && raw->idle_; });
   Status started = *self->started_;
   lock.unlock();
   if (!started.ok()) {

@@ -72,6 +72,14 @@ class VcpuThreadTest : public testing::Test {
   std::vector<VcpuEnding> endings_;
 };
 
+TEST_F(VcpuThreadTest, TellsItsStateFromItsFirstMomentOn) {
+  for (uint32_t id = 0; id < 100; ++id) {
+    auto vcpu = Start({}, id);
+    ASSERT_TRUE(vcpu.has_value()) << vcpu.error().ToString();
+    EXPECT_TRUE((*vcpu)->Save().has_value()) << id;
+  }
+}
+
 TEST_F(VcpuThreadTest, ServesPortsMmioAndEndsOfInterrupts) {
   kvm_.Script(0, {ScriptedExit::Out(0x82, {1, 2, 3}),
                   ScriptedExit::In(0x80, 2, 2),

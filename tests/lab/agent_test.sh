@@ -232,7 +232,8 @@ start_services() {
     "$bin/berth-scheduler" --grpc-listen $scheduler --placement $placement --config "$state/config" \
         > /dev/null 2> "$state/scheduler.log" &
     scheduler_pid=$!
-    check "the agent starts" start_agent || { tail -n 20 "$state/agent.log" "$state/placement.log"; return 1; }
+    start_agent  # not by check, whose subshell would keep its process id
+    check "the agent starts" grep -q ready "$state/agent.ready" || { tail -n 20 "$state/agent.log" "$state/placement.log"; return 1; }
     wait_for 60 create small --dry-run > /dev/null 2>&1
     ip link set "$(ls "$sysfs/$pf/net")" up
     nothing=$(left)

@@ -46,7 +46,7 @@ const Device* FindDevice(const HostReport& host, const PciAddress& address) {
 }
 
 const CellUsage& UsageOfCell(const HostUsage& usage, NumaNode id) {
-  static const CellUsage kNothing;
+  static const CellUsage kNothing{};
   auto at = usage.cells.find(id);
   return at == usage.cells.end() ? kNothing : at->second;
 }

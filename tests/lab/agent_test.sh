@@ -85,6 +85,7 @@ write_config() {
     cat > "$state/config/agent.yaml" << Y
 report_interval: 2
 shutdown_timeout: 0
+cpu_allocation_ratio: 2
 metrics_listen: 127.0.0.1:9703
 sriov: [{address: "$pf", vfs: 2}]
 device_spec:

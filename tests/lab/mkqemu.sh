@@ -28,9 +28,15 @@ fi
 lab_online "Debian's QEMU"
 lab_need apt-get dpkg-deb
 
-lab_say "fetching qemu-system-x86 and its libraries from Debian $suite (once)"
-lab_apt_update "$suite"
-lab_apt "$suite" install -y --download-only qemu-system-x86 qemu-utils > /dev/null
+fetch() {
+    lab_say "fetching qemu-system-x86 and its libraries from Debian $suite (once)"
+    lab_apt_update "$suite" && lab_apt "$suite" install -y --download-only qemu-system-x86 qemu-utils > /dev/null
+}
+if ! fetch; then
+    [ "$suite" != "${suite%-backports}" ] || exit 1
+    suite=${suite%-backports}  # a mirror without backports
+    fetch
+fi
 
 new=$BERTH_LAB_CACHE/qemu.new
 rm -rf "$new"

@@ -201,6 +201,7 @@ TEST_F(SnapshotTest, MemoryComesOnDemand) {
 
   const Status status = Restore(other_kvm_, {.prefault = std::nullopt, .on_demand = true});
 
+  // Where this user may have no userfaultfd; the text says what would let it.
   if (status.field() == "memory_restore_mode") GTEST_SKIP() << status.ToString();
   ASSERT_EQ(status, OkStatus());
   EXPECT_EQ(Ram(*restored_)[20 << 20], 0x42);

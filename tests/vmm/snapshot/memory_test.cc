@@ -102,6 +102,7 @@ TEST_F(MemoryTest, ReadsNothingThatWasNeverTouched) {
 
 TEST_F(MemoryTest, ComesOnDemandWhileSeveralThreadsTouchIt) {
   auto pager = Page();
+  // Where this user may have no userfaultfd; the text says what would let it.
   if (!pager.has_value()) GTEST_SKIP() << pager.error().ToString();
   std::atomic<uint64_t> different{0};
   std::vector<std::thread> readers;
@@ -127,6 +128,7 @@ TEST_F(MemoryTest, ComesOnDemandWhileSeveralThreadsTouchIt) {
 // What the guest gave back stays zero, whether it had come before or not.
 TEST_F(MemoryTest, WhatIsGivenBackDoesNotComeAgain) {
   auto pager = Page();
+  // Where this user may have no userfaultfd; the text says what would let it.
   if (!pager.has_value()) GTEST_SKIP() << pager.error().ToString();
   for (const MemoryRegion& region : target_->memory().regions()) {
     ASSERT_EQ(DiscardPages(region.Part(0, region.size / 2)), OkStatus());
@@ -146,6 +148,7 @@ TEST_F(MemoryTest, TellsOfAFileThatHasBecomeShorter) {
   // Data behind the new end: none, so the file is made to look as if there were.
   ASSERT_EQ(::pwrite(file_.get(), "x", 1, 8192), 1);
   auto pager = Page();
+  // Where this user may have no userfaultfd; the text says what would let it.
   if (!pager.has_value()) GTEST_SKIP() << pager.error().ToString();
   EXPECT_EQ((*pager)->Finish().code(), StatusCode::kDataLoss);
   EXPECT_EQ(lost_.code(), StatusCode::kDataLoss);
@@ -153,6 +156,7 @@ TEST_F(MemoryTest, TellsOfAFileThatHasBecomeShorter) {
 
 TEST_F(MemoryTest, EndsEarlyWithItsMachine) {
   auto pager = Page();
+  // Where this user may have no userfaultfd; the text says what would let it.
   if (!pager.has_value()) GTEST_SKIP() << pager.error().ToString();
   pager->reset();
   EXPECT_EQ(lost_, OkStatus());

@@ -174,7 +174,7 @@ void CheckSecureSizes(const PreflightInput& input, PreflightReport& report) {
   }
   for (const auto& [id, bytes] : report.secure.bytes) {
     auto node = std::find_if(input.inventory.numa_nodes.begin(), input.inventory.numa_nodes.end(),
-                             [id = id](const NumaNodeInfo& n) { return n.id == id; });
+                             [wanted = id](const NumaNodeInfo& n) { return n.id == wanted; });
     if (node == input.inventory.numa_nodes.end() || node->cpus.empty()) {
       Add(report, "K7", true, Severity::kWarning,
           "node " + std::to_string(id) + " has secure memory but no CPUs: it is not offered",

@@ -310,13 +310,13 @@ stage_vtd() {
 }
 
 stage_isolation() {
-    isolation off 0x00000000
+    isolation off 0x11111111
     isolation on 0x22222222
     check "the host's IOMMU reports the access" test -n "$(dmesg | grep 'DMA Write.*42:00.0.*fault addr 0x8001000')"
 }
 
-# isolation IOMMU EXPECTED VMM_ARGUMENTS...: the guest makes a device write where nothing is mapped for it (edu, see
-# QEMU's docs/specs)
+# isolation IOMMU EXPECTED VMM_ARGUMENTS...: the guest makes a device read and write where nothing is mapped for it (edu,
+# see QEMU's docs/specs)
 isolation() {
     to_vfio $edu
     local iommu=$1 expected=$2 kernel_arguments="memmap=64K\$0x8000000${kernel_arguments:+ $kernel_arguments}"
@@ -330,12 +330,12 @@ echo 1 > $edu/enable
 printf "\006\000" | dd of=$edu/config bs=1 seek=4 conv=notrunc 2> /dev/null
 bar=$(head -n 1 $edu/resource | cut -d" " -f1)
 reg() { devmem $(printf "0x%x" $((bar + $1))) "$2" "$3"; }
+dma() { reg 0x80 64 $1; reg 0x88 64 $2; reg 0x90 64 4; reg 0x98 64 $3; sleep 2; }
+# between its buffer and memory that is no part of the guest kernel'"'"'s
+devmem 0x8001000 32 0x11111111
+dma 0x8001000 0x40000 1
 devmem 0x8001000 32 0x22222222
-reg 0x80 64 0x40000    # from its buffer, which is zero
-reg 0x88 64 0x8001000  # to memory that is no part of the guest kernel'"'"'s
-reg 0x90 64 4
-reg 0x98 64 3          # start, towards memory
-sleep 2
+dma 0x40000 0x8001000 3
 echo "guest: log $(dmesg | grep -i "iommu group" | tail -n 1)"
 echo "guest: memory is $(devmem 0x8001000 32), command $(devmem $(printf "0x%x" $((bar + 0x98))) 64)"
 ' --device "path=$sysfs/$edu,id=edu,iommu=$iommu" "$@"

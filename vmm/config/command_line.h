@@ -54,7 +54,7 @@ struct CommandLine {
   std::optional<int> event_fd;
   std::optional<JailOptions> jail;
   bool landlock = false;
-  SeccompMode seccomp = SeccompMode::kLog;
+  SeccompMode seccomp = SeccompMode::kKill;
   std::optional<RestoreCommand> restore;  // then has_vm is false
   std::vector<LandlockRule> landlock_rules;
   LogLevel log_level = LogLevel::kInfo;

@@ -289,7 +289,7 @@ constexpr std::array kOptions = {
                true, kLandlockKeys},
     OptionSpec{"seccomp", Form::kText, "MODE",
                "system calls that a thread does not need: true ends the process, log lets them pass and be "
-               "logged, false allows them [log]"},
+               "logged, false allows them [true]"},
     OptionSpec{"restore", Form::kKeys, "KEYS", "go on from a snapshot, in the place of options of a VM",
                false, kRestoreKeys},
     OptionSpec{"check", Form::kFlag, "", "validate, print the resolved machine and stop"},

@@ -34,7 +34,8 @@ equal "functions that can have VFs" "0000:21:00.0 0000:41:00.0 0000:61:00.0" "$(
 for expected in "0000:21:00.0 0x8086:0x10c9 0 igb" "0000:22:00.0 0x8086:0x10d3 0 e1000e" \
                 "0000:41:00.0 0x1b36:0x0010 1 nvme" "0000:42:00.0 0x1234:0x11e8 1 none" \
                 "0000:61:00.0 0x8086:0x10c9 2 igb" "0000:81:00.0 0x1b36:0x0010 3 nvme" \
-                "0000:82:00.0 0x1234:0x11e8 3 none" "0000:84:01.0 0x8086:0x100e 3 e1000"; do
+                "0000:82:00.0 0x1234:0x11e8 3 none" "0000:84:01.0 0x8086:0x100e 3 e1000" \
+                "0000:00:06.0 0x8086:0x100e -1 e1000"; do
     d=$pci/${expected%% *}
     equal "function" "$expected" "${d##*/} $(get "$d/vendor"):$(get "$d/device") $(get "$d/numa_node") $(link "$d/driver")"
 done

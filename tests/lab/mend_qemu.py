@@ -4,10 +4,11 @@
 usage: mend_qemu.py FILE      FILE is qemu-system-x86_64 and is changed in place; says what it did
 
 The fault: helper_vmrun (target/i386/tcg/system/svm_helper.c, at least to 11.1) delivers an injected interrupt at once, but has
-written its vector into CPUState.exception_index before, where it stays. When another thread calls this CPU out of its loop
-before the guest's next exit (a remapped BAR, a flush of all translations), the loop takes it for an exception that is
-yet to be delivered: the guest gets the interrupt a second time, at any place, even within the handler and with its
-interrupt flag clear. A Linux guest then waits for ever for a lock that it holds itself. `interrupt_once.py` shows the fault.
+written its vector into CPUState.exception_index before, where it stays. A CPU that is then called out of its loop
+takes it for an exception that is yet to be delivered (cpu_handle_exception): the guest gets the interrupt a second time, even
+with its interrupt flag clear. Seen so: a Linux guest of one CPU whose timer interrupt was interrupted by the timer's
+interrupt, and which waited for ever for the timers' lock that it held. While a VF was plugged and unplugged this came in
+rounds 4 and 35; with the mending, 300 rounds went through.
 
 The mending: the store of the vector becomes a NOP of the same six bytes. Delivery does not read it. The program is changed
 only if the place is found beyond doubt: the functions by their names in the table of dynamic symbols, and in

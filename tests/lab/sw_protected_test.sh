@@ -1,12 +1,13 @@
 #!/bin/bash
 # sw_protected_test.sh - runs inside the lab, on the lab's own kernel (mkkernel.sh): private memory for real
 #
-# usage: sw_protected_test.sh [STAGE...]      default: contract cut chunks refusals
+# usage: sw_protected_test.sh [STAGE...]      default: contract cut chunks plug refusals
 #   contract  KVM's private memory keeps the contract that FakeKvm keeps
 #   cut       a software-protected VM with a device of the host by iommufd, which takes any part of a mapping back: its
 #             payload (sw_protected_payload.S) converts 512 pieces of 2 MiB and 10,000 single pages; what the payload,
 #             the VMM, the host's node counters and the host's IOMMU say must agree; then a wrong binding is flagged
 #   chunks    so too, with fewer conversions, by the VFIO type1 interface, which cannot
+#   plug      a Linux guest whose memory grows and shrinks by virtio-mem
 #   refusals  what such a guest may not have
 # Status 77 without CONFIG_KVM_SW_PROTECTED_VM. Stages are called by their names (SC2317), and names hold no blanks
 # (SC2086).
@@ -15,7 +16,7 @@ set -u
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=tests/lab/check.sh
 . "$here/check.sh"
-[ $# -gt 0 ] || set -- contract cut chunks refusals
+[ $# -gt 0 ] || set -- contract cut chunks plug refusals
 
 vmm=$BERTH_BUILD/bin/berth-vmm
 payload=$BERTH_BUILD/bin/sw_protected_payload
@@ -203,6 +204,54 @@ stage_chunks() {
     [ -e /dev/iommu ] && mv /dev/iommu /dev/iommu.away
     guest chunks 32 500 chunks && { answer; wait_for 100 said 'more pieces are private, waits\|FAILED'; end_guest; }
     [ -e /dev/iommu.away ] && mv /dev/iommu.away /dev/iommu
+}
+
+stage_plug() {
+    local kernel initramfs mib=1048576
+    read -r kernel initramfs < <("$here/mkguest.sh" 6.12) || { echo "skipped: no kernel for a guest"; return; }
+    serial=$out/plug.serial log=$out/plug.log
+    rm -f "$serial" "$log" "$work/api"
+    cat > "$work/guest.sh" << 'GUEST'
+total() { awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo; }
+until_true() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 1500 ] || { echo "guest: gave up on $1"; break; }; sleep 0.2; done; }
+before=$(total)
+echo "guest: ready"
+until_true '[ $(total) -ge $((before + 240)) ]'
+mkdir /more; mount -t tmpfs -o size=400m none /more
+dd if=/dev/urandom of=/more/data bs=1M count=300 2> /dev/null; a=$(md5sum < /more/data)
+[ "$(md5sum < /more/data)" = "$a" ] && echo "guest: has grown and keeps what it writes"
+umount /more
+until_true '[ $(total) -le $((before + 1)) ]'
+echo "guest: is as before"; sleep 60
+GUEST
+    "$vmm" --kernel "$kernel" --initramfs "$initramfs" --platform confidential=sw-protected --cpus boot=1 \
+        --memory size=0,hotplug_method=virtio-mem --memory-zone "id=m0,size=256M,host_numa_node=$node,hotplug_size=512M" \
+        --numa 'guest_numa_id=0,cpus=[0],memory_zones=[m0]' --serial "file=$serial" --log-file "$log" \
+        --api-socket "$work/api" 2> "$out/plug.stderr" --cmdline \
+        "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_state=online_movable berth.cmd=$(base64 -w0 "$work/guest.sh")" &
+    pid=$!
+    wait_for 300 said 'guest: ready'
+    check "a Linux guest runs" kill -0 "$pid" || { cat "$log" "$out/plug.stderr"; return; }
+    get vm.info
+    equal "shared bytes before" $((256 * mib)) "$(value runtime confidential shared_bytes)"
+    equal "grow" 204 "$(api -X PUT -d "{\"id\":\"m0\",\"desired_ram\":$((512 * mib))}" http://localhost/api/v1/vm.resize-zone)"
+    wait_for 300 said 'guest: has grown'
+    check "the guest has grown" grep -q 'guest: has grown and keeps' "$serial"
+    get vm.info
+    equal "shared bytes of the larger guest" $((512 * mib)) "$(value runtime confidential shared_bytes)"
+    get vm.placement
+    equal "zones whose pages lie elsewhere" "[]" \
+        "$(python3 -c 'import json, sys; print([m for m in json.load(open(sys.argv[1]))["mismatches"] if m.startswith("zone")])' "$work/reply")"
+    equal "shrink" 204 "$(api -X PUT -d "{\"id\":\"m0\",\"desired_ram\":$((256 * mib))}" http://localhost/api/v1/vm.resize-zone)"
+    wait_for 300 said 'guest: is as before'
+    get vm.info
+    equal "shared bytes of the smaller guest" $((256 * mib)) "$(value runtime confidential shared_bytes)"
+    get vm.counters
+    equal "no conversion failed" 0 "$(value conversions undone)"
+    equal "shutdown" 204 "$(api -X PUT http://localhost/api/v1/vmm.shutdown)"
+    wait "$pid"
+    equal "exit status" 0 $?
+    tr -d '\r' < "$serial" | grep '^guest' | sed 's/^/    /'
 }
 
 refused() { "$vmm" --kernel "$payload" --serial null --platform confidential=sw-protected "$@" > "$work/refusal" 2>&1; }

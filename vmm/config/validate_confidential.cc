@@ -113,9 +113,10 @@ class Rules {
         Add("ConfidentialFile", option, "file", *file,
             "private memory" + of + " cannot lie in a file: it would leave the guest in it", "leave it out");
       }
-      if (hotplug) {
+      if (hotplug && config_.memory.hotplug_method != HotplugMethod::kVirtioMem) {
         Add("ConfidentialHotplug", option, "hotplug_size", hotplug->ToString(),
-            "memory" + of + " cannot grow in this version", "leave it out");
+            "memory" + of + " grows by virtio-mem only, which says block by block what there is",
+            "use --memory hotplug_method=virtio-mem");
       }
     };
     if (config_.memory_zones.empty()) {

@@ -147,8 +147,7 @@ Status Board::CreateVm() {
     TRY_ASSIGN(confidential_,
                ConfidentialGuest::Create(*vm_, *parts_.memory, *parts_.confidential, *parts_.config));
   }
-  ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_,
-                                  confidential_ == nullptr ? nullptr : &confidential_->files());
+  ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_, confidential_.get());
   TRY(ram_->MapAll());
   if (confidential_ != nullptr) TRY(confidential_->Start(*slots_));
   routes_ = std::make_unique<InterruptRoutes>(*vm_, layout::kIoApicPins);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/file.h"
+#include "common/log.h"
 #include "common/swiotlb.h"
 #include "vmm/config/validate.h"
 #include "vmm/cvm/bytes.h"
@@ -137,13 +138,22 @@ Result<std::unique_ptr<ConfidentialGuest>> ConfidentialGuest::Create(KvmVm& vm, 
   TRY(self->MapExtra());
   std::vector<MemoryRegion> regions = memory.regions();
   regions.insert(regions.end(), self->extra_.begin(), self->extra_.end());
+  for (const MemoryRegion& area : memory.hotplug_areas()) {
+    // A guest that starts has nothing of what an earlier one plugged: its private side has gone with it.
+    for (const PlugMap::Run& run : area.plug->Runs()) {
+      TRY(DiscardPages(area.Part(run.offset, run.length)));
+      area.plug->Set(run.offset, run.length, false);
+    }
+    regions.push_back(area);
+  }
   TRY_ASSIGN(self->files_, PrivateMemory::Create(std::move(regions),
                                                  [&vm](uint64_t size) { return vm.CreateGuestMemfd(size); }));
   std::vector<StateRegion> states;
   Converter::Options options;
   for (const MemoryRegion& region : self->files_->regions()) {
-    const PageState initial = boot.launch->starts_private() ? PageState::kPrivate : PageState::kShared;
-    states.push_back({Raw(region.base), region.size, region.host_numa_node, initial});
+    const PageState at_boot = boot.launch->starts_private() ? PageState::kPrivate : PageState::kShared;
+    states.push_back({Raw(region.base), region.size, region.host_numa_node,
+                      region.plug == nullptr ? at_boot : PageState::kUnplugged});
     options.shared_page_sizes.push_back(region.page_size);
   }
   TRY_ASSIGN(PageStateMap map, PageStateMap::Create(std::move(states)));
@@ -203,6 +213,17 @@ Status ConfidentialGuest::Start(MemorySlots& slots) {
   // From here on device models, too, reach shared pages only.
   memory_.ShowOnly(pages_.get());
   return OkStatus();
+}
+
+Status ConfidentialGuest::Plug(Gpa base, uint64_t size) {
+  TRY(converter_->Plug(Raw(base), size));
+  if (boot_.launch->starts_private()) return OkStatus();
+  Result<uint64_t> shared = converter_->Convert(Raw(base), size, Direction::kToShared);
+  if (shared.has_value()) return OkStatus();
+  if (Status undone = converter_->Unplug(Raw(base), size); !undone.ok()) {
+    LOG(kError, "memory_not_taken_back", {{"error", undone}});
+  }
+  return std::move(shared).error();
 }
 
 std::vector<HostRange> ConfidentialGuest::SharedSide() const {

@@ -15,6 +15,7 @@
 #include "vmm/cvm/td_calls.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/memory_slots.h"
+#include "vmm/machine/ram_map.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/private_memory.h"
 #include "vmm/vcpu/exit_dispatch.h"
@@ -34,7 +35,7 @@ struct ConfidentialBoot {
 
 // A confidential guest on a board: both sides of its memory, and what it asks of them. `vm`, `memory` and
 // `boot` outlive it. Requests come from vCPUs' threads.
-class ConfidentialGuest final : public ConfidentialRequests {
+class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Sides {
  public:
   static Result<std::unique_ptr<ConfidentialGuest>> Create(KvmVm& vm, const GuestMemory& memory,
                                                            ConfidentialBoot& boot, const VmConfig& config);
@@ -43,6 +44,10 @@ class ConfidentialGuest final : public ConfidentialRequests {
   ConfidentialGuest& operator=(const ConfidentialGuest&) = delete;
 
   const PrivateMemory& files() const { return *files_; }
+  PrivateMemory::Place Find(Gpa gpa) const override { return files_->Find(gpa); }
+  // Memory of a hot-plug area comes on the side on which the launch's memory is, and goes from either.
+  Status Plug(Gpa base, uint64_t size) override;
+  Status Unplug(Gpa base, uint64_t size) override { return converter_->Unplug(Raw(base), size); }
   // Gives the guest the memory that the launch wants beside RAM, and tells the kernel on which side all pages
   // are. When RAM has its slots, before any vCPU.
   Status Start(MemorySlots& slots);

@@ -28,7 +28,7 @@ void Forget(MemoryListener& listener, const MemoryRegion& part) {
 Status RamMap::MapAll() {
   std::lock_guard lock(mutex_);
   for (const MemoryRegion& region : memory_.regions()) {
-    const PrivateMemory::Place place = files_ == nullptr ? PrivateMemory::Place() : files_->Find(region.base);
+    const PrivateMemory::Place place = sides_ == nullptr ? PrivateMemory::Place() : sides_->Find(region.base);
     Result<uint32_t> slot =
         slots_.Add(region.base, region.size, region.host, /*readonly=*/false, place.file, place.offset);
     if (!slot.has_value()) return std::move(slot).error().WithContext("memory zone " + region.zone);
@@ -70,6 +70,7 @@ Status RamMap::Still(const std::function<Status()>& work) {
 Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
   std::lock_guard lock(mutex_);
   const MemoryRegion part = area.Part(offset, length);
+  if (sides_ != nullptr) return PlugSides(area, part, offset);
   TRY(PopulatePlugged(part));
   std::vector<Chunk> added;
   Status status = MapChunks(area, offset, length, added);
@@ -83,10 +84,20 @@ Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) 
   return OkStatus();
 }
 
-Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
-  std::lock_guard lock(mutex_);
-  const MemoryRegion part = area.Part(offset, length);
-  // First of all: as long as a device can reach the pages they must stay what they are.
+Status RamMap::PlugSides(const MemoryRegion& area, const MemoryRegion& part, uint64_t offset) {
+  std::vector<Chunk> added;
+  TRY(MapChunks(area, offset, part.size, added));
+  if (Status status = sides_->Plug(part.base, part.size); !status.ok()) {
+    UnmapChunks(added);
+    return status;
+  }
+  area.plug->Set(offset, part.size, true);
+  return OkStatus();
+}
+
+// As long as a device can reach the pages they must stay what they are.
+Status RamMap::Withdraw(const MemoryRegion& part) {
+  if (sides_ != nullptr) return sides_->Unplug(part.base, part.size);
   for (size_t i = 0; i < listeners_.size(); ++i) {
     Status status = listeners_[i]->OnRemoved(part.base, part.size);
     if (status.ok()) continue;
@@ -97,6 +108,13 @@ Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length
     }
     return status;
   }
+  return OkStatus();
+}
+
+Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length) {
+  std::lock_guard lock(mutex_);
+  const MemoryRegion part = area.Part(offset, length);
+  TRY(Withdraw(part));
   area.plug->Set(offset, length, false);
   const uint64_t size = ChunkSize(area);
   std::vector<Chunk> empty;
@@ -104,7 +122,7 @@ Status RamMap::Unplug(const MemoryRegion& area, uint64_t offset, uint64_t length
     if (!area.plug->Any(i * size, size)) empty.emplace_back(area.plug.get(), i);
   }
   UnmapChunks(empty);
-  return DiscardPages(part);
+  return sides_ == nullptr ? DiscardPages(part) : OkStatus();  // both sides are given back already
 }
 
 Status RamMap::MapChunks(const MemoryRegion& area, uint64_t offset, uint64_t length,
@@ -114,8 +132,10 @@ Status RamMap::MapChunks(const MemoryRegion& area, uint64_t offset, uint64_t len
     const Chunk chunk{area.plug.get(), i};
     if (chunks_.contains(chunk)) continue;
     const uint64_t begin = i * size;
-    Result<uint32_t> slot =
-        slots_.Add(area.base + begin, std::min(size, area.size - begin), area.host + begin);
+    const PrivateMemory::Place place =
+        sides_ == nullptr ? PrivateMemory::Place() : sides_->Find(area.base + begin);
+    Result<uint32_t> slot = slots_.Add(area.base + begin, std::min(size, area.size - begin),
+                                       area.host + begin, /*readonly=*/false, place.file, place.offset);
     if (!slot.has_value()) {
       UnmapChunks(added);
       added.clear();

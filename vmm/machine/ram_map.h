@@ -21,9 +21,20 @@ namespace berth::vmm {
 // make us allocate, more than a chunk beyond what it was given. Thread-safe. `memory` and `slots` outlive it.
 class RamMap final : public MemoryPlugger {
  public:
-  // `files`: the private side of the RAM there is at boot; none for an ordinary guest. Outlives it.
-  RamMap(const GuestMemory& memory, MemorySlots& slots, const PrivateMemory* files = nullptr)
-      : memory_(memory), slots_(slots), files_(files) {}
+  // Both sides of a confidential guest's memory. Who maps its RAM elsewhere hears of it from there.
+  class Sides {
+   public:
+    virtual ~Sides() = default;
+    // Where the private side of the page at `gpa` is.
+    virtual PrivateMemory::Place Find(Gpa gpa) const = 0;
+    // Part of an area that was unplugged, or that was not: as a whole, or all is as before.
+    virtual Status Plug(Gpa base, uint64_t size) = 0;
+    virtual Status Unplug(Gpa base, uint64_t size) = 0;
+  };
+
+  // `sides`: none for an ordinary guest. Outlives it.
+  RamMap(const GuestMemory& memory, MemorySlots& slots, Sides* sides = nullptr)
+      : memory_(memory), slots_(slots), sides_(sides) {}
 
   // Maps all RAM that there is. Once, before the guest runs.
   Status MapAll();
@@ -42,6 +53,8 @@ class RamMap final : public MemoryPlugger {
   using Chunk = std::pair<const PlugMap*, uint64_t>;  // area and number
 
   // With mutex_ held:
+  Status PlugSides(const MemoryRegion& area, const MemoryRegion& part, uint64_t offset);
+  Status Withdraw(const MemoryRegion& part);
   // Slots for the chunks of the range that have none; `added` are those.
   Status MapChunks(const MemoryRegion& area, uint64_t offset, uint64_t length, std::vector<Chunk>& added);
   void UnmapChunks(const std::vector<Chunk>& chunks);
@@ -49,7 +62,7 @@ class RamMap final : public MemoryPlugger {
 
   const GuestMemory& memory_;
   MemorySlots& slots_;
-  const PrivateMemory* const files_;
+  Sides* const sides_;
   std::mutex mutex_;  // guards what follows
   std::map<Chunk, uint32_t> chunks_;
   std::vector<MemoryListener*> listeners_;

@@ -69,6 +69,7 @@ TEST(Confidential, RefusesWhatTheHostCouldReadOrMove) {
   EXPECT_EQ(Codes(Protected({"--memory", "size=0", "--memory-zone", "id=m,size=64M,file=/dev/shm/x"})),
             "ConfidentialFile ");
   EXPECT_EQ(Codes(Protected({"--memory", "size=128M,hotplug_size=128M"})), "ConfidentialHotplug ");
+  EXPECT_EQ(Codes(Protected({"--memory", "size=128M,hotplug_size=128M,hotplug_method=virtio-mem"})), "");
   EXPECT_EQ(Codes(Protected({"--balloon", "size=0"})), "ConfidentialBalloon ");
   EXPECT_EQ(Codes(Protected({"--device", "path=/sys/bus/pci/devices/0000:21:00.0"})), "");
   EXPECT_EQ(Codes(Protected({"--device", "path=/sys/bus/pci/devices/0000:21:00.0,iommu=on"})),

@@ -117,7 +117,7 @@ Status Session::WriteConfig(uint64_t offset, std::span<const uint8_t> data) {
 Status Session::Start(const VirtioActivation& activation, uint16_t queues, uint16_t enabled) {
   CHECK(queues <= settings_.queues);
   std::lock_guard lock(mutex_);
-  active_.emplace();
+  active_.emplace(Active());
   active_->activation = &activation;
   active_->rings.resize(queues);
   for (uint16_t i = 0; i < queues; ++i) {

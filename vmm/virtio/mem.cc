@@ -18,7 +18,6 @@ namespace {
 // virtio 1.2, 5.15.3 and 5.15.6.
 constexpr uint64_t kAcpiPxm = 1 << 0;
 constexpr uint64_t kUnpluggedInaccessible = 1 << 1;
-constexpr uint16_t kRequestPlug = 0;
 constexpr uint16_t kRequestUnplug = 1;
 constexpr uint16_t kRequestUnplugAll = 2;
 constexpr uint16_t kRequestState = 3;
@@ -189,7 +188,7 @@ VirtioMem::Answer VirtioMem::Execute(uint16_t type, uint64_t address, uint16_t b
     if (area_.plug->All(offset, length)) return {kAck, kStatePlugged};
     return {kAck, area_.plug->Any(offset, length) ? kStateMixed : kStateUnplugged};
   }
-  return PlugOrUnplug(type == kRequestPlug, offset, length);
+  return PlugOrUnplug(type != kRequestUnplug, offset, length);
 }
 
 VirtioMem::Answer VirtioMem::PlugOrUnplug(bool plug, uint64_t offset, uint64_t length) {

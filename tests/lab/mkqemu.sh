@@ -6,7 +6,7 @@
 # QEMU before 8.0 has no igb device, and before 10.0.6 it leaves the BARs of SR-IOV virtual functions unmapped, so that
 # no VF of igb or nvme works. From 10.0.2 to 10.2 the accesses of one CPU to a device may reach another device while
 # another CPU moves or hides a BAR (qemu 2865bf1c57, mended by 854cd16e31): the emulated host stood still, panicked or
-# reset itself now and then when devices were handed over. `emulator_test.sh` shows that within minutes. So 11.0 or newer:
+# reset itself now and then when devices were handed over. `remap_test.sh` shows that within minutes. So 11.0 or newer:
 # the package in Debian 13's backports, which needs Debian 13's C library. This takes the package with
 # all that it depends on into a folder of its own, BERTH_LAB_CACHE/qemu, and installs nothing;
 # BERTH_LAB_CACHE/qemu/run starts it, and BERTH_LAB_CACHE/qemu/tool NAME another program of QEMU, such as

@@ -1,7 +1,7 @@
 #!/bin/bash
-# emulator_test.sh - runs inside the lab: the emulator keeps devices apart while one of them appears and disappears
+# remap_test.sh - runs inside the lab: the emulator keeps devices apart while one of them appears and disappears
 #
-# usage: emulator_test.sh [SECONDS]
+# usage: remap_test.sh [SECONDS]
 #
 # One CPU hides and shows a device's memory without a pause while the others use the file system over virtio. No part of
 # Berth runs. QEMU 10.0.13 stands still within half a minute (see mkqemu.sh): the lab then says so with status 125.
@@ -10,9 +10,14 @@ set -u
 . "$(dirname "$(readlink -f "$0")")/check.sh"
 device=0000:22:00.0
 echo $device > /sys/bus/pci/drivers/e1000e/unbind
-
-remap() {
-    timeout 600 python3 - "${1:-120}" "$device" << 'PYTHON'
+for i in 1 2 3 4; do
+    (
+        while :; do
+            date > "/lab/written.$i"
+        done
+    ) &
+done
+check "a device appears and disappears thousands of times" timeout 600 python3 - "${1:-120}" "$device" << 'PYTHON'
 import os, sys, time
 config = os.open(f"/sys/bus/pci/devices/{sys.argv[2]}/config", os.O_RDWR)
 end, times = time.monotonic() + float(sys.argv[1]), 0
@@ -22,18 +27,8 @@ while time.monotonic() < end:
     times += 1
 sys.exit(times < 1000)
 PYTHON
-}
-
-for i in 1 2 3 4; do
-    (
-        while :; do
-            date > "/lab/written.$i"
-        done
-    ) &
-    writers[i]=$!
-done
-check "a device appears and disappears thousands of times" remap "$@"
-kill "${writers[@]}"
+# shellcheck disable=SC2046  # words are meant
+kill $(jobs -p)
 for i in 1 2 3 4; do
     check "writer $i went on to the end" test -n "$(find "/lab/written.$i" -newermt '-30 seconds')"
 done

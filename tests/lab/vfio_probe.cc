@@ -1,11 +1,11 @@
 // vfio_probe - drives QEMU's "edu" device through the VMM's VFIO and DMA engine, without a guest: proves them
 // against the real kernel
 //
-// usage: vfio_probe group|device-file|cut PCI-ADDRESS
+// usage: vfio_probe group|device-file|cut|device-file-copies|cut-copies PCI-ADDRESS
 //
 // DMA in both directions, an MSI on an event descriptor, a reset, many mappings with their time, and that a
 // device reaches nothing that is not mapped; with cut, that an unmap in the midst of a mapping leaves its
-// neighbours alone.
+// neighbours alone; with copies, the same by runs that are copied from a space without devices.
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -157,7 +157,7 @@ void Measure(DmaEngine& dma, uint8_t* memory, uint64_t pages) {
 
 int Main(const std::string& mode, const std::string& address) {
   const VfioInterface interface = mode == "group" ? VfioInterface::kGroup : VfioInterface::kDeviceFile;
-  const bool cut = mode == "cut";
+  const bool cut = mode.starts_with("cut");
   Status ready = CheckVfioHost({{address}, {{kIova, kIova + (64 << 20) - 1}}, 8}, interface, VfioSysfs(),
                                ReadLockLimits());
   Check(ready, "the host is ready");
@@ -194,6 +194,10 @@ int Main(const std::string& mode, const std::string& address) {
   void* memory =
       ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (memory == MAP_FAILED) return 1;
+  if (mode.ends_with("-copies")) {
+    const DmaRun all = Run(kIova, kSize / kPage, static_cast<uint8_t*>(memory));
+    dma.Expect({&all, 1});
+  }
   ProveDma(edu, dma, **device, static_cast<uint8_t*>(memory), cut);
   Measure(dma, static_cast<uint8_t*>(memory), kSize / kPage);
   Status reset = (*host)->ResetDevices();
@@ -208,7 +212,8 @@ int Main(const std::string& mode, const std::string& address) {
 
 int main(int argc, char** argv) {
   if (argc != 3) {
-    std::fprintf(stderr, "usage: vfio_probe group|device-file|cut PCI-ADDRESS\n");
+    std::fprintf(stderr,
+                 "usage: vfio_probe group|device-file|cut|device-file-copies|cut-copies PCI-ADDRESS\n");
     return 2;
   }
   return berth::vmm::Main(argv[1], argv[2]);

@@ -88,16 +88,25 @@ ping -c 3 -W 30 10.9.0.1 > /dev/null && echo "guest: ping works"
 '
 fetch='wget -q -O - http://10.9.0.1:8000/data | md5sum | sed "s/^/guest: fetched /"'
 
+# with what the log says if the kernel takes no copies
+copies() {
+    "$probe" "$1" $edu > "$work/copies" 2>&1 && ! grep -q 'iommufd_' "$work/copies" && return
+    cat "$work/copies"
+    false
+}
 stage_probe() {
     to_vfio $edu
     check "groups" "$probe" group $edu
     if [ -e /dev/iommu ]; then
         check "device files" "$probe" device-file $edu
         check "cut mode" "$probe" cut $edu
+        check "copies" copies device-file-copies
+        check "copies in cut mode" copies cut-copies
     else
         echo "skipped: this kernel has no iommufd"
     fi
     "$probe" group $edu | grep -E '^(measure|note)' | sed 's/^/    /'
+    grep '^measure' "$work/copies" | sed 's/^/    copies: /'
 }
 
 stage_preflight() {

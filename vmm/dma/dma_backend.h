@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +27,9 @@ class DmaBackend {
   // "type1", "iommufd"
   virtual std::string_view name() const = 0;
   virtual Result<DmaLimits> Limits() = 0;
+  // Memory of which parts are going to be mapped and unmapped again and again: what can be done for it once
+  // is. Maps nothing. Once, at most.
+  virtual void Expect(std::span<const DmaRun>) {}
   // kAlreadyExists: overlaps; kResourceExhausted: no entry left, or the memory that may be locked is used up
   // (the hint says which limit to raise); kInvalidArgument: alignment.
   virtual Status Map(const DmaRun& run) = 0;

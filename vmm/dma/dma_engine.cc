@@ -131,6 +131,11 @@ Status DmaEngine::Restore(const std::vector<DmaRun>& runs, const Status& reason)
   return DataLoss("devices have lost access to" + lost + " after: " + reason.message());
 }
 
+void DmaEngine::Expect(std::span<const DmaRun> memory) {
+  std::lock_guard lock(mutex_);
+  backend_->Expect(memory);
+}
+
 Status DmaEngine::Map(std::vector<DmaRun> runs) {
   std::lock_guard lock(mutex_);
   TRY(KnowLimits());

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,8 @@ class DmaEngine {
   // of mappings, with the figures in the message. kOutOfRange, kInvalidArgument, kResourceExhausted.
   Status Check(const std::vector<DmaRun>& runs);
 
+  // See DmaBackend. Before anything of it is mapped.
+  void Expect(std::span<const DmaRun> memory);
   // All or nothing.
   Status Map(std::vector<DmaRun> runs);
   // Everything that is mapped in the range, which may have holes. All or nothing: on error what was unmapped

@@ -59,6 +59,17 @@ struct VfioDeviceAttachIommufdPt {
   uint32_t flags;
   uint32_t pt_id;
 };
+// include/uapi/linux/iommufd.h, struct iommu_ioas_copy.
+struct IommuIoasCopy {
+  uint32_t size;
+  uint32_t flags;  // as of IommuIoasMap
+  uint32_t dst_ioas_id;
+  uint32_t src_ioas_id;
+  uint64_t length;
+  uint64_t dst_iova;
+  uint64_t src_iova;
+};
+static_assert(sizeof(IommuIoasCopy) == 40);
 static_assert(sizeof(IommuIoasAlloc) == 12 && sizeof(IommuIoasMap) == 40 && sizeof(IommuIoasUnmap) == 24);
 static_assert(sizeof(IommuIoasIovaRanges) == 32 && sizeof(IommuVfioIoas) == 12);
 static_assert(sizeof(VfioDeviceBindIommufd) == 16 && sizeof(VfioDeviceAttachIommufdPt) == 12);
@@ -69,6 +80,7 @@ inline constexpr uint32_t kMapReadable = 1 << 2;
 inline constexpr uint16_t kVfioIoasSet = 1;
 
 inline constexpr unsigned long kIoasAlloc = _IO(kIommufdType, 0x81);
+inline constexpr unsigned long kIoasCopy = _IO(kIommufdType, 0x83);
 inline constexpr unsigned long kIoasIovaRanges = _IO(kIommufdType, 0x84);
 inline constexpr unsigned long kIoasMap = _IO(kIommufdType, 0x85);
 inline constexpr unsigned long kIoasUnmap = _IO(kIommufdType, 0x86);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/log.h"
 #include "vmm/dma/dma_text.h"
 #include "vmm/dma/iommufd_abi.h"
 
@@ -41,22 +42,38 @@ class IommufdBackend final : public DmaBackend {
     return limits;
   }
 
-  Status Map(const DmaRun& run) override {
-    abi::IommuIoasMap map{};
-    map.size = sizeof map;
-    map.flags =
-        abi::kMapFixedIova | (run.readable ? abi::kMapReadable : 0) | (run.writable ? abi::kMapWriteable : 0);
-    map.ioas_id = ioas_;
-    map.user_va = reinterpret_cast<uintptr_t>(run.host);
-    map.length = run.size;
-    map.iova = run.iova;
-    if (::ioctl(iommufd_, abi::kIoasMap, &map) == 0) return OkStatus();
-    const int error = errno;
-    Status status = ErrnoStatus("IOMMU_IOAS_MAP " + RangeText(run.iova, run.size), error);
-    if (error == ENOMEM) {
-      return std::move(status).WithHint("guest memory is locked: RLIMIT_MEMLOCK must allow all of it");
+  // Maps it in a space of its own to which no device is attached. Nothing is pinned by that; runs are then
+  // copied from there, which shares the kernel's table of the pages and takes it less than half of the memory
+  // for a run.
+  void Expect(std::span<const DmaRun> memory) override {
+    abi::IommuIoasAlloc allocate{};
+    allocate.size = sizeof allocate;
+    Status status = ::ioctl(iommufd_, abi::kIoasAlloc, &allocate) == 0
+                        ? OkStatus()
+                        : ErrnoStatus("IOMMU_IOAS_ALLOC", errno);
+    for (const DmaRun& run : memory) {
+      if (status.ok()) status = MapInto(allocate.out_ioas_id, run);
     }
-    return status;
+    if (!status.ok()) {
+      LOG(kWarning, "iommufd_without_reservoir", {{"reason", status}});
+      return;
+    }
+    reservoir_ = allocate.out_ioas_id;
+    expected_.assign(memory.begin(), memory.end());
+  }
+
+  Status Map(const DmaRun& run) override {
+    for (const DmaRun& from : expected_) {
+      if (run.host < from.host || run.host + run.size > from.host + from.size) continue;
+      const int error = CopyFrom(from.iova + static_cast<uint64_t>(run.host - from.host), run);
+      if (error == 0) return OkStatus();
+      if (error != EINVAL && error != ENOENT) return MapError(run, error);
+      // The kernel's documentation promises copies of whole mappings only.
+      LOG(kWarning, "iommufd_copies_no_parts", {{"error", ErrnoStatus("IOMMU_IOAS_COPY", error)}});
+      expected_.clear();
+      break;
+    }
+    return MapInto(ioas_, run);
   }
 
   Status Unmap(uint64_t iova, uint64_t size) override {
@@ -64,6 +81,43 @@ class IommufdBackend final : public DmaBackend {
   }
 
  private:
+  static uint32_t Flags(const DmaRun& run) {
+    return abi::kMapFixedIova | (run.readable ? abi::kMapReadable : 0) |
+           (run.writable ? abi::kMapWriteable : 0);
+  }
+
+  static Status MapError(const DmaRun& run, int error) {
+    Status status = ErrnoStatus("IOMMU_IOAS_MAP " + RangeText(run.iova, run.size), error);
+    if (error == ENOMEM) {
+      return std::move(status).WithHint("guest memory is locked: RLIMIT_MEMLOCK must allow all of it");
+    }
+    return status;
+  }
+
+  // 0 or the error's number.
+  int CopyFrom(uint64_t source, const DmaRun& run) {
+    abi::IommuIoasCopy copy{};
+    copy.size = sizeof copy;
+    copy.flags = Flags(run);
+    copy.dst_ioas_id = ioas_;
+    copy.src_ioas_id = reservoir_;
+    copy.length = run.size;
+    copy.dst_iova = run.iova;
+    copy.src_iova = source;
+    return ::ioctl(iommufd_, abi::kIoasCopy, &copy) == 0 ? 0 : errno;
+  }
+
+  Status MapInto(uint32_t ioas, const DmaRun& run) {
+    abi::IommuIoasMap map{};
+    map.size = sizeof map;
+    map.flags = Flags(run);
+    map.ioas_id = ioas;
+    map.user_va = reinterpret_cast<uintptr_t>(run.host);
+    map.length = run.size;
+    map.iova = run.iova;
+    return ::ioctl(iommufd_, abi::kIoasMap, &map) == 0 ? OkStatus() : MapError(run, errno);
+  }
+
   Status Whole(uint64_t iova, uint64_t size) {
     abi::IommuIoasUnmap unmap{};
     unmap.size = sizeof unmap;
@@ -87,6 +141,8 @@ class IommufdBackend final : public DmaBackend {
   const int iommufd_;
   const uint32_t ioas_;
   const bool cut_;
+  uint32_t reservoir_ = 0;
+  std::vector<DmaRun> expected_;  // mapped there, at the same addresses
 };
 
 }  // namespace

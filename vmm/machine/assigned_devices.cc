@@ -145,6 +145,15 @@ Status AssignedDevices::MapSharedMemory() {
   options.strategy = choice.strategy;
   options.allow_transient_faults = policy.allow_transient_faults;
   options.hold_still = [this] { return gate_.HoldStill(); };
+  std::vector<DmaRun> expected;
+  for (const HostRange& range : guest_->SharedSide()) {
+    DmaRun run;
+    run.iova = range.base;
+    run.size = range.size;
+    run.host = range.host;
+    expected.push_back(run);
+  }
+  dma.Expect(expected);
   auto listener = std::make_unique<DmaListener>(dma, guest_->SharedSide(), std::move(options));
   if (Status status = guest_->AddListener(*listener); !status.ok()) {
     return std::move(status).WithField("device");

@@ -197,8 +197,9 @@ VirtioMem::Answer VirtioMem::PlugOrUnplug(bool plug, uint64_t offset, uint64_t l
   const Status done = plug ? plugger_.Plug(area_, offset, length) : plugger_.Unplug(area_, offset, length);
   if (done.ok()) return {kAck, 0};
   LOG(kWarning, "virtio_mem_request_failed", {{"zone", area_.zone}, {"plug", plug}, {"reason", done}});
-  // The guest tries again after "busy"; memory may come back.
-  return {done.code() == StatusCode::kResourceExhausted ? kBusy : kError, 0};
+  // The guest tries again after "busy": memory may come back, and those who use pages come to their end.
+  const bool later = done.code() == StatusCode::kResourceExhausted || done.code() == StatusCode::kUnavailable;
+  return {later ? kBusy : kError, 0};
 }
 
 VirtioMem::Answer VirtioMem::UnplugAll() {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tests/vmm/convert/fake_guest.h"
-#include "vmm/convert/page_plugger.h"
+#include "vmm/convert/converter.h"
 #include "vmm/memory/guest_memory.h"
 
 // The VMM's own view of a confidential guest's memory: shared pages only.
@@ -84,25 +84,24 @@ TEST_F(VisibleMemory, StaysWhileItIsUsed) {
 }
 
 TEST_F(VisibleMemory, OfAPluggedBlockBeginsPrivateAndGoesWhateverItsState) {
-  PagePlugger plugger(guest_.converter);
+  Converter& converter = guest_.converter;
   const uint64_t base = Raw(area_.base);
-  ASSERT_TRUE(plugger.Plug(area_, 0, 2 * kBlock).ok());
-  EXPECT_TRUE(area_.plug->All(0, 2 * kBlock));
+  ASSERT_TRUE(converter.Plug(base, 2 * kBlock).ok());
+  area_.plug->Set(0, 2 * kBlock, true);
   EXPECT_FALSE(memory_.Span(Gpa{base}, 1).has_value());
   ASSERT_TRUE(guest_.converter.Convert(base, kPage, Direction::kToShared).has_value());
   EXPECT_TRUE(memory_.Span(Gpa{base}, 1).has_value());
 
   {
     const MemoryUse use = memory_.Use();
-    EXPECT_EQ(plugger.Unplug(area_, 0, kBlock).code(), StatusCode::kUnavailable);
-    EXPECT_TRUE(area_.plug->All(0, 2 * kBlock));
+    EXPECT_EQ(converter.Unplug(base, kBlock).code(), StatusCode::kUnavailable);
+    EXPECT_TRUE(memory_.Span(Gpa{base}, 1).has_value());
   }
-  ASSERT_TRUE(plugger.Unplug(area_, 0, kBlock).ok());
+  ASSERT_TRUE(converter.Unplug(base, kBlock).ok());
 
   EXPECT_FALSE(memory_.Span(Gpa{base}, 1).has_value());
   EXPECT_FALSE(guest_.DmaReaches(base));
-  EXPECT_EQ(area_.plug->plugged(), kBlock);
-  EXPECT_EQ(plugger.Plug(area_, kBlock, kBlock).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(converter.Plug(base + kBlock, kBlock).code(), StatusCode::kInvalidArgument);
 }
 
 TEST(WholeMemory, IsAccessibleWithoutLimits) {

@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -93,17 +94,30 @@ class Bench:
         self.results.append({'bench': what, 'who': who, **values})
         print(json.dumps(self.results[-1]), flush=True)
 
+    @staticmethod
+    def runs(trace: str) -> bool:
+        with open(trace, 'rb') as file:
+            return b'KVM_RUN' in file.read()
+
     def map_cost(self, who: str, mib: int, huge: bool) -> None:
         trace = f'{self.work}/trace'
         command = self.command(who, mib, '', huge, False)
-        command = ['timeout', '-k', '2', '40', 'strace', '-f', '-T', '-e', 'trace=ioctl', '-o', trace, *command]
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        command = ['strace', '-f', '-T', '-e', 'trace=ioctl', '-o', trace, *command]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True) as running:
+            # all is mapped before a vCPU runs
+            end = time.monotonic() + 120
+            while time.monotonic() < end and running.poll() is None and not self.runs(trace):
+                time.sleep(0.2)
+            os.killpg(running.pid, signal.SIGKILL)
         took = []
         with open(trace, encoding='utf-8', errors='replace') as file:
             for line in file:
                 if re.search(r'VFIO_IOMMU_MAP_DMA|0x3b, 0x71|0x3b71', line) and 'HOT_RESET_INFO' not in line:
                     end = re.search(r'<([0-9.]+)>$', line)
                     took.append(float(end.group(1)) if end else 0.0)
+        if not took:
+            raise RuntimeError(f'{who} has mapped nothing')
         pages = '2 MiB' if huge else '4 KiB'
         self.add(f'map {mib} MiB of {pages} pages', who, {'calls': len(took), 'ms': round(sum(took) * 1000, 1)})
 

@@ -96,12 +96,16 @@ class Bench:
 
     @staticmethod
     def runs(trace: str) -> bool:
+        if not os.path.exists(trace):
+            return False
         with open(trace, 'rb') as file:
             return b'KVM_RUN' in file.read()
 
     def map_cost(self, who: str, mib: int, huge: bool) -> None:
         trace = f'{self.work}/trace'
         command = self.command(who, mib, '', huge, False)
+        if os.path.exists(trace):
+            os.remove(trace)
         command = ['strace', '-f', '-T', '-e', 'trace=ioctl', '-o', trace, *command]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               start_new_session=True) as running:

@@ -91,11 +91,11 @@ TreeSlot ResourceDraft::AddTree(std::shared_ptr<const ProviderTree> tree) {
   auto all = std::make_shared<SlotSet>(*view_.all_);
   all->Add(slot);
   view_.all_ = std::move(all);
-  ReplaceTree(slot, std::move(tree));
+  ReplaceTree(slot, tree);
   return slot;
 }
 
-void ResourceDraft::ReplaceTree(TreeSlot slot, std::shared_ptr<const ProviderTree> tree) {
+void ResourceDraft::ReplaceTree(TreeSlot slot, const std::shared_ptr<const ProviderTree>& tree) {
   std::shared_ptr<const ProviderTree> before = view_.trees_[slot];
   touched_.trees.push_back(slot);
   view_.trees_.Edit(edit_, slot) = tree;
@@ -163,7 +163,7 @@ void ResourceDraft::IndexContents(TreeSlot slot, const ProviderTree* before, con
   Diff(view_.in_aggregate_, slot, AggregatesOf(before), AggregatesOf(after));
 }
 
-void ResourceDraft::PutConsumer(std::shared_ptr<const Consumer> consumer) {
+void ResourceDraft::PutConsumer(const std::shared_ptr<const Consumer>& consumer) {
   RemoveConsumer(consumer->uuid);
   ChangeUsage(*consumer, 1);
   Enter(consumer);

@@ -87,11 +87,11 @@ class ResourceDraft {
   // --- trees ---
   TreeSlot AddTree(std::shared_ptr<const ProviderTree> tree);
   // `tree` may have other providers than the one before; those may not be in another tree at that moment.
-  void ReplaceTree(TreeSlot slot, std::shared_ptr<const ProviderTree> tree);
+  void ReplaceTree(TreeSlot slot, const std::shared_ptr<const ProviderTree>& tree);
   void RemoveTree(TreeSlot slot);
 
   // --- consumers: their trees' usage follows; every provider and inventory named must be there ---
-  void PutConsumer(std::shared_ptr<const Consumer> consumer);
+  void PutConsumer(const std::shared_ptr<const Consumer>& consumer);
   void RemoveConsumer(const Uuid& consumer);
   // Many new ones at once. The first that names a provider or inventory that is not there, if one does (the
   // draft is of no use then), or nullptr.

@@ -149,7 +149,8 @@ Status Session::HandOver(bool resume) {
     if (active_->inflight) TRY(frontend_->SetInflight(*active_->inflight));
   }
   TRY(frontend_->SetMemory(*activation.memory));
-  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
+  const auto rings = static_cast<uint16_t>(active_->rings.size());
+  for (uint16_t i = 0; i < rings; ++i) {
     const Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
     Frontend::Ring start;
@@ -162,7 +163,7 @@ Status Session::HandOver(bool resume) {
     start.error_fd = ring.error.get();
     TRY(frontend_->StartRing(*activation.memory, i, start));
   }
-  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
+  for (uint16_t i = 0; i < rings; ++i) {
     const Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
     TRY(frontend_->EnableRing(i, ring.enabled));

@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/instance_picture.h"
+#include "cli/tree.h"
 #include "cli/wish_options.h"
 
 namespace berth::cli {
@@ -107,17 +108,16 @@ Status AttachDevice(Context& context, const v1::AttachDeviceRequest& request) {
   Client client(context);
   TRY_ASSIGN(v1::AttachDeviceResponse response,
              client.Call(client.scheduler(), &v1::Scheduler::Stub::AttachDevice, request));
-  context.terminal.out << request.instance() << ": device " << response.device().address() << " claimed\n";
+  context.terminal.out << request.instance() << ": device " << response.device().address()
+                       << (request.dry_run() ? " would be claimed\n" : " claimed\n");
   return OkStatus();
 }
 
-Status DetachDevice(Context& context, const std::string& name, const std::string& address) {
+Status DetachDevice(Context& context, const v1::DetachDeviceRequest& request) {
   Client client(context);
-  v1::DetachDeviceRequest request;
-  request.set_instance(name);
-  request.set_address(address);
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::DetachDevice, request));
-  context.terminal.out << name << ": device " << address << " asked back\n";
+  context.terminal.out << request.instance() << ": device " << request.address()
+                       << (request.dry_run() ? " would be asked back\n" : " asked back\n");
   return OkStatus();
 }
 
@@ -142,7 +142,24 @@ struct MoveOptions {
   std::string name, flavor, host;
   WishOptions wish;
   bool evacuate = false;
+  bool dry_run = false;
 };
+
+// What the first call would begin.
+Status PreviewMove(Context& context, const v1::MoveInstanceRequest& request) {
+  Client client(context);
+  TRY_ASSIGN(v1::MoveInstanceResponse response,
+             client.Call(client.scheduler(), &v1::Scheduler::Stub::MoveInstance, request));
+  if (response.phase() != v1::MOVE_PHASE_NONE) {
+    context.terminal.out << request.instance() << ": moves already, " << PhaseText(response.phase()) << " on "
+                         << response.host_name() << "\n";
+    return OkStatus();
+  }
+  context.terminal.out << request.instance() << " would be on " << response.host_name() << ":\n"
+                       << DrawTree(InstancePicture(response.claim(), response.host_name()),
+                                   context.terminal.columns, context.terminal.colors);
+  return OkStatus();
+}
 
 // Each call does what can be done then, so that the move goes on as long as somebody asks.
 Status Move(Context& context, const MoveOptions& options, double timeout_s) {
@@ -152,6 +169,8 @@ Status Move(Context& context, const MoveOptions& options, double timeout_s) {
   TRY_ASSIGN(*request.mutable_wish(), options.wish.Parse(options.flavor));
   request.set_host(options.host);
   request.set_evacuate(options.evacuate);
+  request.set_dry_run(options.dry_run);
+  if (options.dry_run) return PreviewMove(context, request);
   const Clock::time_point deadline = Waiting{true, timeout_s}.Deadline();
   v1::MovePhase last = v1::MOVE_PHASE_UNSPECIFIED;
   while (true) {
@@ -177,11 +196,19 @@ Status Move(Context& context, const MoveOptions& options, double timeout_s) {
 }
 
 template <class Request, class Response>
-Status EndMove(Context& context, const std::string& name, double timeout_s,
+Status EndMove(Context& context, const std::string& name, bool dry_run, double timeout_s,
                grpc::Status (v1::Scheduler::Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
   Client client(context);
   Request request;
   request.set_instance(name);
+  request.set_dry_run(dry_run);
+  if (dry_run) {
+    TRY_ASSIGN(Response response, client.Call(client.scheduler(), method, request));
+    context.terminal.out << name << ": "
+                         << (response.phase() == v1::MOVE_PHASE_NONE ? "does not move" : "the move would end")
+                         << "\n";
+    return OkStatus();
+  }
   const Clock::time_point deadline = Waiting{true, timeout_s}.Deadline();
   while (true) {
     TRY_ASSIGN(Response response, client.Call(client.scheduler(), method, request));
@@ -246,8 +273,11 @@ void AddDevices(CLI::App& instance, Verbs& verbs) {
   attach->add_option("INSTANCE", (*text)[0], "Name or UUID")->required();
   attach->add_option("ALIAS", (*text)[1], "Alias, see: berthctl alias list")->required();
   attach->add_option("--address", (*text)[2], "Only this device")->type_name("ADDRESS");
-  verbs.Add(attach, [text](Context& c) {
+  auto dry_run = std::make_shared<bool>(false);
+  attach->add_flag("--dry-run", *dry_run, "Say which device it would be, and claim nothing");
+  verbs.Add(attach, [text, dry_run](Context& c) {
     v1::AttachDeviceRequest request;
+    request.set_dry_run(*dry_run);
     request.set_instance((*text)[0]);
     request.set_alias((*text)[1]);
     request.set_address((*text)[2]);
@@ -260,7 +290,14 @@ void AddDevices(CLI::App& instance, Verbs& verbs) {
   auto names = std::make_shared<std::array<std::string, 2>>();
   detach->add_option("INSTANCE", (*names)[0], "Name or UUID")->required();
   detach->add_option("ADDRESS", (*names)[1], "PCI address")->required();
-  verbs.Add(detach, [names](Context& c) { return DetachDevice(c, (*names)[0], (*names)[1]); });
+  detach->add_flag("--dry-run", *dry_run, "Only say whether it could be asked back");
+  verbs.Add(detach, [names, dry_run](Context& c) {
+    v1::DetachDeviceRequest request;
+    request.set_instance((*names)[0]);
+    request.set_address((*names)[1]);
+    request.set_dry_run(*dry_run);
+    return DetachDevice(c, request);
+  });
 }
 
 void AddMoves(CLI::App& instance, Verbs& verbs) {
@@ -278,6 +315,7 @@ void AddMoves(CLI::App& instance, Verbs& verbs) {
   move->add_option("--flavor", options->flavor, "Its new flavor [as now]");
   move->add_option("--host", options->host, "Only to this host (name or UUID)")->type_name("HOST");
   options->wish.AddTo(*move);
+  move->add_flag("--dry-run", options->dry_run, "Say where it would go, and do nothing");
   add_timeout(move);
   verbs.Add(move, [options, timeout](Context& c) { return Move(c, *options, *timeout); });
 
@@ -286,6 +324,7 @@ void AddMoves(CLI::App& instance, Verbs& verbs) {
               "berthctl instance evacuate vm1");
   evacuate->add_option("INSTANCE", options->name, "Name or UUID")->required();
   evacuate->add_option("--host", options->host, "Only to this host (name or UUID)")->type_name("HOST");
+  evacuate->add_flag("--dry-run", options->dry_run, "Say where it would go, and do nothing");
   add_timeout(evacuate);
   verbs.Add(evacuate, [options, timeout](Context& c) {
     options->evacuate = true;
@@ -295,17 +334,19 @@ void AddMoves(CLI::App& instance, Verbs& verbs) {
   CLI::App* confirm = AddVerb(instance, "confirm-move", "Give up what an instance had before its move",
                               "berthctl instance confirm-move vm1");
   confirm->add_option("INSTANCE", options->name, "Name or UUID")->required();
+  confirm->add_flag("--dry-run", options->dry_run, "Only say whether it could be confirmed");
   add_timeout(confirm);
   verbs.Add(confirm, [options, timeout](Context& c) {
-    return EndMove(c, options->name, *timeout, &v1::Scheduler::Stub::ConfirmMove);
+    return EndMove(c, options->name, options->dry_run, *timeout, &v1::Scheduler::Stub::ConfirmMove);
   });
 
   CLI::App* revert = AddVerb(instance, "revert-move", "Put an instance back to where it was",
                              "berthctl instance revert-move vm1");
   revert->add_option("INSTANCE", options->name, "Name or UUID")->required();
+  revert->add_flag("--dry-run", options->dry_run, "Only say whether it could be put back");
   add_timeout(revert);
   verbs.Add(revert, [options, timeout](Context& c) {
-    return EndMove(c, options->name, *timeout, &v1::Scheduler::Stub::RevertMove);
+    return EndMove(c, options->name, options->dry_run, *timeout, &v1::Scheduler::Stub::RevertMove);
   });
 }
 

@@ -133,7 +133,7 @@ grpc::ServerUnaryReactor* GrpcService::AttachDevice(grpc::CallbackServerContext*
       if (!parsed.has_value()) return wire::ToGrpc(context, parsed.error());
       address = *parsed;
     }
-    auto device = scheduler_.AttachDevice(request->instance(), request->alias(), address);
+    auto device = scheduler_.AttachDevice(request->instance(), request->alias(), address, request->dry_run());
     if (device.has_value()) wire::DeviceBindingToProto(*device, response->mutable_device());
     return wire::ToGrpc(context, device.status());
   });
@@ -145,7 +145,7 @@ grpc::ServerUnaryReactor* GrpcService::DetachDevice(grpc::CallbackServerContext*
   return EnqueueOn(live_, context, [this, context, request]() -> grpc::Status {
     auto address = wire::ReadAddress(request->address(), "address");
     if (!address.has_value()) return wire::ToGrpc(context, address.error());
-    return wire::ToGrpc(context, scheduler_.DetachDevice(request->instance(), *address));
+    return wire::ToGrpc(context, scheduler_.DetachDevice(request->instance(), *address, request->dry_run()));
   });
 }
 
@@ -155,8 +155,8 @@ grpc::ServerUnaryReactor* GrpcService::MoveInstance(grpc::CallbackServerContext*
   return EnqueueOn(live_, context, [this, context, request, response]() -> grpc::Status {
     auto wish = QuestionFromProto(request->wish(), request->host());
     if (!wish.has_value()) return wire::ToGrpc(context, wish.error());
-    MoveRequest move{request->instance(), wish->flavor, wish->image_properties,
-                     wish->ports,         wish->host,   request->evacuate()};
+    MoveRequest move{request->instance(), wish->flavor,        wish->image_properties, wish->ports,
+                     wish->host,          request->evacuate(), request->dry_run()};
     auto answer = scheduler_.Move(move, agents_);
     if (!answer.has_value()) return wire::ToGrpc(context, answer.error());
     response->set_phase(PhaseToProto(answer->phase));
@@ -170,7 +170,7 @@ grpc::ServerUnaryReactor* GrpcService::ConfirmMove(grpc::CallbackServerContext* 
                                                    const v1::ConfirmMoveRequest* request,
                                                    v1::ConfirmMoveResponse* response) {
   return EnqueueOn(live_, context, [this, context, request, response]() -> grpc::Status {
-    auto phase = scheduler_.ConfirmMove(request->instance());
+    auto phase = scheduler_.ConfirmMove(request->instance(), request->dry_run());
     if (phase.has_value()) response->set_phase(PhaseToProto(*phase));
     return wire::ToGrpc(context, phase.status());
   });
@@ -180,7 +180,7 @@ grpc::ServerUnaryReactor* GrpcService::RevertMove(grpc::CallbackServerContext* c
                                                   const v1::RevertMoveRequest* request,
                                                   v1::RevertMoveResponse* response) {
   return EnqueueOn(live_, context, [this, context, request, response]() -> grpc::Status {
-    auto phase = scheduler_.RevertMove(request->instance(), agents_);
+    auto phase = scheduler_.RevertMove(request->instance(), agents_, request->dry_run());
     if (phase.has_value()) response->set_phase(PhaseToProto(*phase));
     return wire::ToGrpc(context, phase.status());
   });

@@ -56,7 +56,7 @@ Result<RequestSpec> Scheduler::DeviceRequest(const std::string& alias, const Cla
 }
 
 Result<DeviceBinding> Scheduler::AttachDevice(const std::string& instance, const std::string& alias,
-                                              const std::optional<PciAddress>& address) {
+                                              const std::optional<PciAddress>& address, bool dry_run) {
   TRY_ASSIGN(Claim claim, Movable(instance));
   if (address.has_value()) {
     for (const DeviceBinding& held : claim.devices) {
@@ -86,6 +86,7 @@ Result<DeviceBinding> Scheduler::AttachDevice(const std::string& instance, const
     device.address = fit.devices.front().address;
     device.alias = alias;
     device.numa_node = fit.devices.front().numa_node;
+    if (dry_run) return device;
     Result<Claim> changed =
         client_.ChangeDevice(claim.consumer, PlacementClient::DeviceChange::kAdd, device, state.generation);
     if (changed.has_value()) {
@@ -98,8 +99,15 @@ Result<DeviceBinding> Scheduler::AttachDevice(const std::string& instance, const
   return Aborted("the host changed under " + std::to_string(kMaxAttempts) + " decisions in a row: try again");
 }
 
-Status Scheduler::DetachDevice(const std::string& instance, const PciAddress& address) {
+Status Scheduler::DetachDevice(const std::string& instance, const PciAddress& address, bool dry_run) {
   TRY_ASSIGN(Claim claim, Movable(instance));
+  if (dry_run) {
+    const bool held = std::any_of(claim.devices.begin(), claim.devices.end(),
+                                  [&](const DeviceBinding& one) { return one.address == address; });
+    return held ? OkStatus()
+                : NotFound("device " + address.ToString() + " of instance \"" + claim.name + "\" is not held",
+                           "device.address");
+  }
   DeviceBinding device;
   device.address = address;
   return client_.ChangeDevice(claim.consumer, PlacementClient::DeviceChange::kLeave, device, std::nullopt)

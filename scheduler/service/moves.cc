@@ -22,6 +22,13 @@ bool HasEnded(const Claim& claim) {
   return claim.status.state == InstanceState::kStopped || claim.status.state == InstanceState::kFailed;
 }
 
+// Whether its new place is to be kept can be told.
+bool IsDecidable(const Claim& claim) {
+  const InstanceState state = claim.status.state;
+  return state == InstanceState::kRunning || state == InstanceState::kPaused ||
+         state == InstanceState::kFailed;
+}
+
 bool HasPorts(const Claim& claim) {
   return std::any_of(claim.devices.begin(), claim.devices.end(),
                      [](const placement::DeviceBinding& device) { return device.port.any(); });
@@ -111,6 +118,7 @@ Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim)
     reserved.spec.flavor = flavor_name;
     BindAssignment(spec, decision.choice->assignment, reserved);
     AddPortSettings(spec, request.ports, reserved);
+    if (request.dry_run) return reserved;
     auto created = client_.CreateClaim(reserved, decision.choice->generation);
     if (created.has_value()) {
       mirror_.ApplyOwnClaim(created->claim, decision.choice->generation, created->generation);
@@ -150,9 +158,30 @@ Result<bool> Scheduler::CarryDisks(const Claim& claim, const Claim& reserved, Ag
   return true;
 }
 
+// How far a move is, or what would be had where.
+Result<MoveAnswer> Scheduler::Foresee(const MoveRequest& request, Claim claim,
+                                      const std::optional<Claim>& reserved) {
+  if (!reserved.has_value()) {
+    TRY_ASSIGN(Claim place, Reserve(request, claim));
+    claim.host = place.host;
+    claim.spec.flavor = place.spec.flavor;
+    claim.cells = std::move(place.cells);
+    claim.devices = std::move(place.devices);
+    std::string host_name = NameOf(claim.host);
+    return MoveAnswer{MovePhase::kNone, std::move(claim), std::move(host_name)};
+  }
+  if (reserved->phase == ClaimPhase::kReleasing) {
+    return MoveAnswer{MovePhase::kEnding, claim, NameOf(claim.host)};
+  }
+  if (!reserved->swapped) return MoveAnswer{MovePhase::kStopping, claim, NameOf(reserved->host)};
+  return MoveAnswer{IsDecidable(claim) ? MovePhase::kDecide : MovePhase::kStarting, claim,
+                    NameOf(claim.host)};
+}
+
 Result<MoveAnswer> Scheduler::Move(const MoveRequest& request, AgentControl& agents) {
   TRY_ASSIGN(Claim claim, Movable(request.instance));
   TRY_ASSIGN(std::optional<Claim> reserved, Reservation(claim.consumer));
+  if (request.dry_run) return Foresee(request, std::move(claim), reserved);
   if (!reserved.has_value()) {
     TRY_ASSIGN(reserved, Reserve(request, claim));
   }
@@ -174,9 +203,7 @@ Result<MoveAnswer> Scheduler::Move(const MoveRequest& request, AgentControl& age
     TRY_ASSIGN(const bool carried, CarryDisks(claim, *reserved, agents));
     if (!carried) return answer;
   }
-  const InstanceState state = claim.status.state;
-  if (state == InstanceState::kRunning || state == InstanceState::kPaused ||
-      state == InstanceState::kFailed) {
+  if (IsDecidable(claim)) {
     answer.phase = MovePhase::kDecide;
     return answer;
   }
@@ -189,7 +216,7 @@ Result<MoveAnswer> Scheduler::Move(const MoveRequest& request, AgentControl& age
   return answer;
 }
 
-Result<MovePhase> Scheduler::ConfirmMove(const std::string& instance) {
+Result<MovePhase> Scheduler::ConfirmMove(const std::string& instance, bool dry_run) {
   TRY_ASSIGN(Claim claim, Movable(instance));
   TRY_ASSIGN(std::optional<Claim> reserved, Reservation(claim.consumer));
   if (!reserved.has_value()) return MovePhase::kNone;
@@ -198,11 +225,12 @@ Result<MovePhase> Scheduler::ConfirmMove(const std::string& instance) {
     return FailedPrecondition("instance \"" + claim.name + "\" is not at its new place yet", "instance",
                               "move it on, or revert");
   }
+  if (dry_run) return MovePhase::kEnding;
   TRY(client_.ReleaseClaim(reserved->consumer.ToString()).status());
   return MovePhase::kEnding;
 }
 
-Result<MovePhase> Scheduler::RevertMove(const std::string& instance, AgentControl& agents) {
+Result<MovePhase> Scheduler::RevertMove(const std::string& instance, AgentControl& agents, bool dry_run) {
   TRY_ASSIGN(Claim claim, Movable(instance));
   TRY_ASSIGN(std::optional<Claim> reserved, Reservation(claim.consumer));
   if (!reserved.has_value()) return MovePhase::kNone;
@@ -210,6 +238,7 @@ Result<MovePhase> Scheduler::RevertMove(const std::string& instance, AgentContro
     if (!reserved->swapped) return MovePhase::kEnding;
     return FailedPrecondition("the move of instance \"" + claim.name + "\" was confirmed", "instance");
   }
+  if (dry_run) return MovePhase::kEnding;
   if (reserved->swapped) {
     if (!HasEnded(claim)) {
       TRY(agents.Stop(EndpointOf(claim.host), claim.consumer));

@@ -72,6 +72,7 @@ struct MoveRequest {
   std::vector<PortRequest> ports;
   std::string host;       // only this one (name or UUID); empty: any other, or with another flavor any
   bool evacuate = false;  // its host is down for good
+  bool dry_run = false;   // changes nothing and asks no agent
 };
 enum class MovePhase {
   kNone,      // it does not move
@@ -82,7 +83,7 @@ enum class MovePhase {
 };
 struct MoveAnswer {
   MovePhase phase = MovePhase::kNone;
-  placement::Claim claim;  // the instance's, as it is now
+  placement::Claim claim;  // the instance's, as it is now; of a dry run as it would be
   std::string host_name;   // where it is, or will be
 };
 // The consumer of the claim that is reserved for an instance that moves.
@@ -122,15 +123,17 @@ class Scheduler {
   // each of which is called until kNone. kResourceExhausted: no host fits; kUnavailable: an agent that is
   // needed is not reachable.
   Result<MoveAnswer> Move(const MoveRequest& request, AgentControl& agents);
-  Result<MovePhase> ConfirmMove(const std::string& instance);
-  Result<MovePhase> RevertMove(const std::string& instance, AgentControl& agents);
+  // With `dry_run`: what the call would lead to, and nothing is done.
+  Result<MovePhase> ConfirmMove(const std::string& instance, bool dry_run = false);
+  Result<MovePhase> RevertMove(const std::string& instance, AgentControl& agents, bool dry_run = false);
 
   // Claims a free device of the alias on the instance's host (`address`: only that one), by the exact rules
   // of creation; its agent gives it to the guest. kResourceExhausted: there is none.
   Result<placement::DeviceBinding> AttachDevice(const std::string& instance, const std::string& alias,
-                                                const std::optional<PciAddress>& address);
+                                                const std::optional<PciAddress>& address,
+                                                bool dry_run = false);
   // Asks it back; it is free when the guest has let go of it.
-  Status DetachDevice(const std::string& instance, const PciAddress& address);
+  Status DetachDevice(const std::string& instance, const PciAddress& address, bool dry_run = false);
 
   Result<Mirror::FoundClaim> Find(const std::string& instance) const;
   std::vector<Mirror::FoundClaim> List() const;  // ascending by name
@@ -179,6 +182,8 @@ class Scheduler {
   Result<placement::Claim> Movable(const std::string& instance) const;
   Result<std::optional<placement::Claim>> Reservation(const Uuid& instance) const;
   Result<placement::Claim> Reserve(const MoveRequest& request, const placement::Claim& claim);
+  Result<MoveAnswer> Foresee(const MoveRequest& request, placement::Claim claim,
+                             const std::optional<placement::Claim>& reserved);
   Result<bool> CarryDisks(const placement::Claim& claim, const placement::Claim& reserved,
                           AgentControl& agents);
   Result<RequestSpec> DeviceRequest(const std::string& alias, const placement::Claim& claim) const;

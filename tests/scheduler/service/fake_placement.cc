@@ -245,7 +245,11 @@ Result<placement::Claim> FakePlacement::ChangeDevice(const Uuid& consumer, Devic
   } else {
     auto held = std::find_if(next.devices.begin(), next.devices.end(),
                              [&](const auto& one) { return one.address == device.address; });
-    if (held == next.devices.end()) return NotFound("the device is not held");
+    if (held == next.devices.end()) {
+      return NotFound(
+          "device " + device.address.ToString() + " of instance \"" + claim->name + "\" is not held",
+          "device.address");
+    }
     held->leaving = true;
   }
   placement::HostUsage without = owner->usage;

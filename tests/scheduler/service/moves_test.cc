@@ -101,6 +101,67 @@ class MovesTest : public ::testing::Test {
   Uuid instance_;
 };
 
+TEST_F(MovesTest, ADryRunTellsWhatTheMoveThenDoes) {
+  const Claim before = Instance();
+  auto foreseen = scheduler_->Move({"vm", "large", {}, {}, "h2", false, true}, agents_);
+  ASSERT_TRUE(foreseen.has_value()) << foreseen.error().ToString();
+  EXPECT_EQ(foreseen->phase, MovePhase::kNone);
+  EXPECT_EQ(foreseen->host_name, "h2");
+  EXPECT_FALSE(Reserved().has_value());
+  EXPECT_EQ(Instance(), before);
+  EXPECT_TRUE(agents_.stopped.empty());
+
+  EXPECT_EQ(Move("large", "h2"), MovePhase::kStopping);
+  EXPECT_EQ(Reserved()->host, foreseen->claim.host);
+  EXPECT_EQ(Reserved()->cells, foreseen->claim.cells);
+  EXPECT_EQ(Reserved()->spec.flavor, foreseen->claim.spec.flavor);
+
+  // Of one that moves: how far it is.
+  const auto stopped = agents_.stopped;
+  foreseen = scheduler_->Move({"vm", "large", {}, {}, "h2", false, true}, agents_);
+  EXPECT_EQ(foreseen->phase, MovePhase::kStopping);
+  EXPECT_EQ(foreseen->host_name, "h2");
+  EXPECT_EQ(agents_.stopped, stopped);
+  EXPECT_EQ(scheduler_->ConfirmMove("vm", true).error().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Move("large", "h2"), MovePhase::kStarting);
+  EXPECT_EQ(Move("large", "h2"), MovePhase::kDecide);
+  EXPECT_EQ(*scheduler_->ConfirmMove("vm", true), MovePhase::kEnding);
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_, true), MovePhase::kEnding);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_TRUE(Reserved().has_value());
+  EXPECT_NE(Reserved()->phase, placement::ClaimPhase::kReleasing);
+}
+
+TEST_F(MovesTest, ADryRunIsRefusedAsTheMoveIs) {
+  for (const MoveRequest& request :
+       {MoveRequest{"vm", "huge", {}, {}, ""}, MoveRequest{"vm", "", {}, {}, "h1"},
+        MoveRequest{"vm", "none", {}, {}, ""}, MoveRequest{"", "", {}, {}, ""},
+        MoveRequest{"other", "", {}, {}, ""}}) {
+    MoveRequest dry = request;
+    dry.dry_run = true;
+    const auto foreseen = scheduler_->Move(dry, agents_);
+    const auto done = scheduler_->Move(request, agents_);
+    ASSERT_FALSE(foreseen.has_value());
+    ASSERT_FALSE(done.has_value());
+    EXPECT_EQ(foreseen.error().ToString(), done.error().ToString());
+  }
+}
+
+TEST_F(MovesTest, ADryRunOfDevicesTellsWhichOneAndClaimsNone) {
+  const auto foreseen = scheduler_->AttachDevice("vm", "vf", std::nullopt, true);
+  ASSERT_TRUE(foreseen.has_value()) << foreseen.error().ToString();
+  EXPECT_TRUE(Instance().devices.empty());
+  const auto refused = scheduler_->DetachDevice("vm", foreseen->address, true);
+  EXPECT_EQ(refused.ToString(), scheduler_->DetachDevice("vm", foreseen->address).ToString());
+  EXPECT_EQ(refused.code(), StatusCode::kNotFound);
+
+  const auto attached = scheduler_->AttachDevice("vm", "vf", std::nullopt);
+  ASSERT_TRUE(attached.has_value());
+  EXPECT_EQ(attached->address, foreseen->address);
+  EXPECT_TRUE(scheduler_->DetachDevice("vm", attached->address, true).ok());
+  EXPECT_FALSE(Instance().devices.front().leaving);
+}
+
 TEST_F(MovesTest, AMigrationHoldsBothPlacesUntilItIsConfirmed) {
   EXPECT_EQ(Move(), MovePhase::kStopping);
   ASSERT_TRUE(Reserved().has_value());

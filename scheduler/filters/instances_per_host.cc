@@ -31,9 +31,10 @@ class InstancesPerHostFilter final : public Filter {
 
  private:
   uint32_t Most(const FilteredHost& host) const {
+    const uint32_t otherwise = most_ > 0 ? most_ : UINT32_MAX;
+    if (!by_aggregate_) return otherwise;
     std::optional<uint32_t> least;
-    for (const Aggregate* aggregate :
-         by_aggregate_ ? host.facts.aggregates : std::vector<const Aggregate*>()) {
+    for (const Aggregate* aggregate : host.facts.aggregates) {
       const std::string* text = aggregate->Find(kKey);
       uint32_t most = 0;
       if (text == nullptr) continue;
@@ -41,8 +42,7 @@ class InstancesPerHostFilter final : public Filter {
       if (error == std::errc() && end == text->data() + text->size())
         least = std::min(least.value_or(most), most);
     }
-    if (least) return *least;
-    return most_ > 0 ? most_ : UINT32_MAX;
+    return least.value_or(otherwise);
   }
 
   const uint32_t most_;

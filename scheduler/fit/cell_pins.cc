@@ -18,30 +18,30 @@ void MoveLowest(const CpuSet& core, const CpuSet& from, uint32_t count, CpuSet& 
 CpuSet TakePacked(const FitCell& cell, const CpuSet& from, uint32_t count) {
   CpuSet taken;
   if (count == 0 || from.empty()) return taken;
-  CpuSet open = from;
+  // Open CPUs of each core, counted once.
+  std::vector<uint32_t> open(cell.siblings.size());
+  for (size_t i = 0; i < open.size(); ++i) open[i] = cell.siblings[i].CountCommon(from);
   while (count > 0) {
-    uint32_t size = 0;                // the largest that fits
-    uint32_t larger = UINT32_MAX;     // the smallest that does not
-    const CpuSet* in_part = nullptr;  // the first core of that size
-    for (const CpuSet& core : cell.siblings) {
-      uint32_t left = core.CountCommon(open);
-      if (left <= count) {
-        size = std::max(size, left);
-      } else if (left < larger) {
-        larger = left;
-        in_part = &core;
+    uint32_t size = 0;             // the largest that fits
+    uint32_t larger = UINT32_MAX;  // the smallest that does not
+    size_t in_part = 0;            // the first core of that size
+    for (size_t i = 0; i < open.size(); ++i) {
+      if (open[i] <= count) {
+        size = std::max(size, open[i]);
+      } else if (open[i] < larger) {
+        larger = open[i];
+        in_part = i;
       }
     }
     if (size == 0) {
-      if (in_part != nullptr) MoveLowest(*in_part, open, count, taken);
+      if (larger != UINT32_MAX) MoveLowest(cell.siblings[in_part], from, count, taken);
       break;
     }
     // All cores of that size for as long as they fit: they come before smaller ones.
-    for (const CpuSet& core : cell.siblings) {
-      if (count < size) break;
-      if (core.CountCommon(open) != size) continue;
-      taken |= core & open;
-      open -= core;
+    for (size_t i = 0; i < open.size() && count >= size; ++i) {
+      if (open[i] != size) continue;
+      MoveLowest(cell.siblings[i], from, size, taken);
+      open[i] = 0;
       count -= size;
     }
   }

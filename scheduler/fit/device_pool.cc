@@ -92,9 +92,13 @@ DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
   std::map<PciAddress, Family> families;
   std::map<ClassKey, std::vector<uint32_t>> singles;
   std::vector<std::pair<uint32_t, uint64_t>> roots;
+  const FitDevice* last = nullptr;  // devices of a type mostly follow each other
+  uint64_t last_serves = 0;
   for (uint32_t i = 0; i < host.devices.size(); ++i) {
     const FitDevice& device = host.devices[i];
-    uint64_t serves = WithinDomains(device, spec, domains, ServableRequests(device, spec));
+    if (last == nullptr || last->type != device.type) last_serves = ServableRequests(device, spec);
+    last = &device;
+    uint64_t serves = WithinDomains(device, spec, domains, last_serves);
     if (serves == 0) continue;
     if (device.parent) {
       families[*device.parent].children[{serves, device.numa_node}].push_back(i);
@@ -114,7 +118,9 @@ DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
   std::map<Shape, uint32_t> shapes;
   for (const auto& [address, family] : families) {
     ParentOptions parent = OptionsOf(family, host, pool.alias_requests, spec.isolate_groups);
-    parent.signature = shapes.emplace(ShapeOf(parent), shapes.size()).first->second;
+    // Only those that leave a choice are ever compared.
+    if (parent.options.size() > 1)
+      parent.signature = shapes.emplace(ShapeOf(parent), shapes.size()).first->second;
     pool.parents.push_back(std::move(parent));
   }
   AddSingles(singles, pool);

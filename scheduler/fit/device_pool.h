@@ -23,7 +23,7 @@ struct DeviceClass {
 // devices of one parent are of several kinds (R10).
 struct ParentOptions {
   std::vector<std::vector<DeviceClass>> options;
-  uint32_t signature = 0;  // parents with equal signature are interchangeable
+  uint32_t signature = 0;  // parents with several options and equal signatures are interchangeable
 };
 
 // Everything about a host's devices that matters to one request, whatever the chosen host cells.
@@ -32,7 +32,7 @@ struct DevicePool {
   std::vector<ParentOptions> parents;
 };
 
-// `domains`: see domain_choice.h; empty: the request's groups are not looked at.
+// Of a prepared host. `domains`: see domain_choice.h; empty: the request's groups are not looked at.
 DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
                            const std::vector<std::string>& domains = {});
 

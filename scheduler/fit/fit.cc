@@ -170,7 +170,7 @@ class Solver {
       const FitCell& cell = host_.cells[places[guest]];
       taken += (TakenCpus(ChoosePins(cell, spec_, guest).value()) & cell.shared_cpus).Count();
     }
-    return TotalsHold(host_, spec_, taken);
+    return TotalsHold(host_, NewFloating(spec_), taken);
   }
 
   // The set and the domains with the fewest non-local devices; the first of those in the order of domains,

@@ -64,7 +64,7 @@ void GroupDevices(FitHost& host, DeviceTypes& types) {
   parents.erase(std::unique(parents.begin(), parents.end()), parents.end());
   const FitDevice* last = nullptr;  // devices of a type mostly follow each other
   uint32_t last_type = 0;
-  for (const FitDevice& device : host.devices) {
+  for (FitDevice& device : host.devices) {
     const PciAddress& head = device.parent ? *device.parent : device.address;
     auto it = std::lower_bound(parents.begin(), parents.end(), head);
     bool in_family = it != parents.end() && *it == head;
@@ -73,6 +73,7 @@ void GroupDevices(FitHost& host, DeviceTypes& types) {
     group.cell = CellOf(host, device.numa_node);
     group.is_parent = in_family && !device.parent;
     group.type = last != nullptr && SameType(*last, device) ? last_type : types.NumberOf(device);
+    device.type = group.type;
     last = &device;
     last_type = group.type;
     auto same = [&](const DeviceGroup& other) {
@@ -161,7 +162,7 @@ FitHost FromHost(const placement::HostReport& report, const placement::HostUsage
     if (!device.assignable || blocked.contains(device.address)) continue;
     host.devices.push_back({device.address, KindOf(device.type), device.vendor_id, device.product_id,
                             device.numa_node, device.parent, device.physical_network, device.trusted,
-                            device.remote_managed, device.resource_class, device.traits, device.domains});
+                            device.remote_managed, device.resource_class, device.traits, device.domains, 0});
   }
   host.floating_vcpus = usage.floating_vcpus;
   if (report.disk_bytes > 0)

@@ -75,6 +75,7 @@ struct FitDevice {
   std::string resource_class;
   std::vector<std::string> traits;   // sorted
   std::vector<std::string> domains;  // sorted; "switch:3"
+  uint32_t type = 0;                 // of FitHost::types; filled by Prepare
 };
 
 // Devices of one host that are of one type, on one node, and in one family (a PF that is listed, and its VFs;

@@ -206,6 +206,32 @@ class Chooser {
   QuickFit best_;
 };
 
+// The same for most requests, see RequestPlan::cells_are_alike: as many cells as are asked for that fit,
+// those with the least waste, then the lowest.
+QuickFit ChooseAlike(const FitHost& host, const RequestPlan& plan) {
+  const RequestSpec& spec = plan.spec();
+  QuickFit out;
+  std::array<uint64_t, kMaxCells> waste;
+  FillCellWaste(host, spec, waste.data());
+  uint64_t usable = 0;
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    if (CheckCell(host, spec, plan.kinds()[0].need, host.cells[c]).fits()) usable |= uint64_t{1} << c;
+  }
+  out.verdict =
+      static_cast<size_t>(std::popcount(usable)) < spec.cells.size() ? Verdict::kNo : Verdict::kFits;
+  for (size_t taken = 0; out.verdict == Verdict::kFits && taken < spec.cells.size(); ++taken) {
+    size_t best = static_cast<size_t>(std::countr_zero(usable));
+    for (uint64_t left = usable; left != 0; left &= left - 1) {
+      auto c = static_cast<size_t>(std::countr_zero(left));
+      if (waste[c] < waste[best]) best = c;
+    }
+    out.waste += waste[best];
+    out.cells |= uint64_t{1} << best;
+    usable &= ~(uint64_t{1} << best);
+  }
+  return out;
+}
+
 bool SmtMatches(const FitHost& host, SmtTrait wanted) {
   return wanted == SmtTrait::kAny || host.smt == (wanted == SmtTrait::kRequired);
 }
@@ -232,7 +258,7 @@ QuickFit FitQuickly(const FitHost& host, const RequestPlan& plan) {
       if (all_of_it) out.verdict = Verdict::kNo;
       return out;
     }
-    if (!TotalsHold(host, spec, 0) || !host.can_run_guests) {
+    if (!TotalsHold(host, plan.floating(), 0) || !host.can_run_guests) {
       out.verdict = Verdict::kNo;
       return out;
     }
@@ -241,6 +267,7 @@ QuickFit FitQuickly(const FitHost& host, const RequestPlan& plan) {
     out.verdict = Verdict::kNo;
     return out;
   }
+  if (plan.cells_are_alike()) return ChooseAlike(host, plan);
   if (!spec.cells.empty()) return Chooser(host, plan).Run();
   if (!spec.pci.empty()) {
     QuickDevices devices;

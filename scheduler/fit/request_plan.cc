@@ -3,6 +3,7 @@
 #include "scheduler/fit/device_match.h"
 #include "scheduler/fit/domain_choice.h"
 #include "scheduler/fit/fit_host.h"
+#include "scheduler/fit/totals.h"
 
 namespace berth::scheduler {
 
@@ -18,6 +19,9 @@ RequestPlan::RequestPlan(const RequestSpec& spec, const DeviceTypes& types) : sp
     }
     if (!found) kinds_.push_back({need, 1});
   }
+  floating_ = NewFloating(spec);
+  cells_are_alike_ =
+      kinds_.size() == 1 && spec.pci.empty() && spec.physical_networks.empty() && !spec.tunneled;
   for (size_t r = 0; r < spec.pci.size() && r < kMaxPciRequests; ++r) {
     uint64_t bit = uint64_t{1} << r;
     demand_.push_back(spec.pci[r].count);

@@ -32,6 +32,11 @@ class RequestPlan {
 
   const RequestSpec& spec() const { return spec_; }
   const std::vector<CellKind>& kinds() const { return kinds_; }
+  // vCPUs that are not pinned.
+  uint64_t floating() const { return floating_; }
+  // Whether host cells can be told apart only by whether a guest cell fits and by waste: one kind of guest
+  // cell, no devices, no networks.
+  bool cells_are_alike() const { return cells_are_alike_; }
   // Pins CPUs anywhere.
   bool pins() const { return pins_; }
   // Whether FitQuickly may be asked.
@@ -60,6 +65,8 @@ class RequestPlan {
   std::vector<uint32_t> demand_;
   uint32_t total_demand_ = 0;
   uint64_t alias_requests_ = 0;
+  uint64_t floating_ = 0;
+  bool cells_are_alike_ = false;
   bool pins_ = false;
   bool quick_ = false;
   bool uses_sockets_ = false;

@@ -9,13 +9,6 @@
 namespace berth::scheduler {
 namespace {
 
-uint64_t NewFloating(const RequestSpec& spec) {
-  if (spec.cells.empty()) return spec.vcpus;
-  uint64_t floating = 0;
-  for (const GuestCell& cell : spec.cells) floating += cell.vcpus.Count() - cell.pinned.Count();
-  return floating;
-}
-
 uint64_t FloatingUsed(const FitHost& host) {
   uint64_t used = host.floating_vcpus;
   for (const FitCell& cell : host.cells) used += cell.shared_vcpus;
@@ -76,6 +69,13 @@ Lack CheckMemory(const FitHost& host, uint64_t least) {
 
 }  // namespace
 
+uint64_t NewFloating(const RequestSpec& spec) {
+  if (spec.cells.empty()) return spec.vcpus;
+  uint64_t floating = 0;
+  for (const GuestCell& cell : spec.cells) floating += cell.vcpus.Count() - cell.pinned.Count();
+  return floating;
+}
+
 bool PoolsOverlap(const FitHost& host) {
   return std::any_of(host.cells.begin(), host.cells.end(),
                      [](const FitCell& cell) { return cell.counts.overlap; });
@@ -83,13 +83,14 @@ bool PoolsOverlap(const FitHost& host) {
 
 bool BaseMemoryIsAmple(const FitHost& host, const RequestSpec& spec) {
   if (spec.encrypted()) return spec.swiotlb_bytes <= host.base_room_bytes;
+  // Large pages are no base pages.
+  if (!spec.cells.empty() && spec.pages.kind == PageRequest::Kind::kLarge) return true;
   uint64_t bytes = spec.cells.empty() ? spec.memory_bytes : 0;
   for (const GuestCell& cell : spec.cells) bytes += cell.memory_bytes;
   return bytes <= host.base_room_bytes;
 }
 
-bool TotalsHold(const FitHost& host, const RequestSpec& spec, uint64_t taken) {
-  uint64_t floating = NewFloating(spec);
+bool TotalsHold(const FitHost& host, uint64_t floating, uint64_t taken) {
   if (floating == 0 && taken == 0) return true;
   return FloatingUsed(host) + floating <= FloatingCapacity(host, taken);
 }
@@ -107,7 +108,7 @@ Verdict CheckBaseMemory(const FitHost& host, const RequestSpec& spec, uint64_t s
 Lack FindInTotals(const FitHost& host, const RequestSpec& spec) {
   if (host.rules == FitRules::kScenario) return {};
   uint64_t taken = PoolsOverlap(host) ? LeastTaken(host, spec) : 0;
-  if (!TotalsHold(host, spec, taken)) {
+  if (!TotalsHold(host, NewFloating(spec), taken)) {
     Lack lack;
     lack.code = LackCode::kHostVcpus;
     lack.have = FloatingCapacity(host, taken);

@@ -17,10 +17,14 @@ namespace berth::scheduler {
 // CPUs that pinning can take away, and the least base-page memory that the guest can take.
 Lack FindInTotals(const FitHost& host, const RequestSpec& spec);
 
-// Whether the floating vCPUs are still carried when pinning takes `taken` shared CPUs.
-bool TotalsHold(const FitHost& host, const RequestSpec& spec, uint64_t taken);
+// vCPUs of the guest that are not pinned.
+uint64_t NewFloating(const RequestSpec& spec);
 
-// Whether the host's base-page memory carries all of the guest, whatever pages it gets.
+// Whether the floating vCPUs, and `floating` new ones, are still carried when pinning takes `taken` shared
+// CPUs.
+bool TotalsHold(const FitHost& host, uint64_t floating, uint64_t taken);
+
+// Whether the host's base-page memory carries all of the guest, whatever pages it can get.
 bool BaseMemoryIsAmple(const FitHost& host, const RequestSpec& spec);
 
 // Whether it carries the guest's cells on these host cells, the members of `set`.

@@ -9,14 +9,28 @@
 namespace berth::scheduler {
 namespace {
 
-constexpr uint32_t kNobody = UINT32_MAX;
-
 // Few states are worth remembering in a small fleet, and a quarter of the hosts in a large one.
 size_t MostStates(size_t slots) {
   return std::max<size_t>(1024, slots / 4);
 }
 
+// Where more than one in so many hosts changed, the whole tournament is played again.
+constexpr size_t kFew = 8;
+
+// Hosts lie anywhere in memory: those that come so many later are fetched meanwhile.
 constexpr size_t kAhead = 4;
+
+void FetchBeside(const FleetPage* page, size_t slot) {
+  if (page == nullptr) return;
+  __builtin_prefetch(&page->digests[slot % FleetPage::kHosts]);
+}
+
+// What a look at all hosts reads of a page.
+void FetchPage(const FleetPage* page) {
+  if (page == nullptr) return;
+  const auto* columns = reinterpret_cast<const char*>(page);
+  for (size_t at = 0; at < offsetof(FleetPage, digests); at += 64) __builtin_prefetch(columns + at);
+}
 
 void FetchView(const HostView* view) {
   if (view != nullptr) __builtin_prefetch(&view->fit);
@@ -44,152 +58,157 @@ Candidates::Candidates(const RequestSpec& spec, const HostPolicy* policy)
       weighers_(policy == nullptr ? WeigherSet() : policy->weighers.Prepared(spec_)),
       filters_(FiltersOf(policy), spec_) {}
 
-bool Candidates::FiltersKeep(size_t slot) {
-  auto host = fleet_->FilteredAt(slot);
-  return !host || filters_.Keeps(*host);
+bool Candidates::Refused(const FleetPage& page, size_t slot) {
+  if (!banned_.empty() && std::binary_search(banned_.begin(), banned_.end(), slot)) return true;
+  if (!filters_.any()) return false;
+  const FleetPage::ForFilters& host = page.filtered[slot % FleetPage::kHosts];
+  if (host.facts == nullptr) return false;
+  if (host == filtered_) return !kept_;
+  filtered_ = host;
+  kept_ = filters_.Keeps({*host.facts, host.instances, host.failures, host.backing_off != 0});
+  return !kept_;
 }
 
-Score Candidates::Ask(size_t slot, StateMemo* memo) {
-  // Most hosts that changed are full: one look beside the hosts is enough for those.
-  if (const FitDigest& digest = fleet_->DigestOf(slot); needs_.Exceed(digest)) {
-    evaluated_ += digest.present;
+Score Candidates::Worth(const FleetPage& page, size_t slot, bool& by_state) const {
+  const HostView& view = *page.hosts[slot % FleetPage::kHosts];
+  QuickFit fit = FitQuickly(view.fit, plan_);
+  // The search may depend on more than the state.
+  by_state = fit.verdict != Verdict::kUndecided;
+  if (fit.verdict == Verdict::kUndecided) fit = FitByCounts(view.fit, plan_);
+  if (fit.verdict == Verdict::kUndecided) return kUndecidedScore;
+  return fit.verdict == Verdict::kFits ? ScoreOf(view, spec_, fit, &weighers_) : kNoScore;
+}
+
+Score Candidates::Ask(const FleetPage* page, size_t slot) {
+  if (page == nullptr || page->hosts[slot % FleetPage::kHosts] == nullptr || Refused(*page, slot))
     return kNoScore;
-  }
-  if (!banned_.empty() && std::binary_search(banned_.begin(), banned_.end(), slot)) return kNoScore;
-  // Facts that are known are a look at one number, and counts stand beside the hosts: no host is touched.
-  if (filters_.any() && (filters_.reads_hosts() || !filters_.Kept(fleet_->FactsOf(slot))) &&
-      !FiltersKeep(slot))
-    return kNoScore;
+  ++evaluated_;
+  bool by_state = false;
+  return Worth(*page, slot, by_state);
+}
+
+Score Candidates::AskOnce(const FleetPage* page, size_t slot, StateMemo& memo) {
+  if (page == nullptr) return kNoScore;
   // Weighers may read more than the state.
-  if (!weighers_.empty()) memo = nullptr;
-  uint64_t state = memo != nullptr ? fleet_->StateOf(slot) : 0;
+  const uint64_t state = weighers_.empty() ? page->states[slot % FleetPage::kHosts] : 0;
   if (state != 0) {
-    if (const uint64_t* known = memo->Find(state)) {
+    if (const uint64_t* known = memo.Find(state)) {
       ++evaluated_;
-      return *known;
+      return *known == kNoScore || Refused(*page, slot) ? kNoScore : *known;
     }
   }
-  const HostView* view = fleet_->Peek(slot);
-  if (view == nullptr) return kNoScore;
+  const FitDigest& digest = page->digests[slot % FleetPage::kHosts];
+  if (digest.present == 0) return kNoScore;
+  Score score = kNoScore;
+  bool by_state = true;
+  if (!needs_.Exceed(digest)) {
+    if (Refused(*page, slot)) return kNoScore;
+    score = Worth(*page, slot, by_state);
+  }
   ++evaluated_;
-  QuickFit fit = FitQuickly(view->fit, plan_);
-  // The search may depend on more than the state.
-  bool by_state = state != 0 && fit.verdict != Verdict::kUndecided;
-  if (fit.verdict == Verdict::kUndecided) fit = FitByCounts(view->fit, plan_);
-  if (fit.verdict == Verdict::kUndecided) return kUndecided;
-  Score score = fit.verdict == Verdict::kFits ? ScoreOf(*view, spec_, fit, &weighers_) : kNoScore;
-  if (by_state) memo->Keep(state, score, MostStates(fleet_->slots()));
+  if (state != 0 && by_state) memo.Keep(state, score, MostStates(fleet_->slots()));
   return score;
 }
 
-bool Candidates::Look(size_t slot, StateMemo* memo) {
-  Score before = scores_[slot];
-  Score now = Ask(slot, memo);
+bool Candidates::Enter(size_t slot, Score now) {
+  const Score before = order_.score(slot);
   if (now == before) return false;
-  undecided_ -= before == kUndecided ? 1 : 0;
-  undecided_ += now == kUndecided ? 1 : 0;
-  scores_[slot] = now;
+  undecided_ -= before == kUndecidedScore ? 1 : 0;
+  undecided_ += now == kUndecidedScore ? 1 : 0;
+  order_.SetScore(slot, now);
   return true;
-}
-
-uint32_t Candidates::Winner(size_t level, size_t node) const {
-  size_t below = level == 0 ? scores_.size() : levels_[level - 1].size();
-  uint32_t best = kNobody;
-  Score best_score = kUndecided;
-  size_t end = std::min(below, (node + 1) * kFan);
-  for (size_t i = node * kFan; i < end; ++i) {
-    uint32_t one = level == 0 ? static_cast<uint32_t>(i) : levels_[level - 1][i];
-    if (one == kNobody) continue;
-    Score score = scores_[one];
-    if (score > best_score || score >= kUndecided) continue;
-    if (score == best_score && !fleet_->NameBefore(one, best)) continue;
-    best = one;
-    best_score = score;
-  }
-  return best;
-}
-
-void Candidates::Update(size_t slot) {
-  size_t node = slot;
-  const Score score = scores_[slot];
-  for (size_t level = 0; level < levels_.size(); ++level) {
-    node /= kFan;
-    uint32_t before = levels_[level][node];
-    // Scores are renewed already: one that is worse than the winner changes nothing here. If the winner got
-    // worse itself, its own update plays the node again.
-    if (before != slot && before != kNobody && scores_[before] < score) return;
-    uint32_t now = Winner(level, node);
-    levels_[level][node] = now;
-    // One that neither was nor is the best here is not above either.
-    if (now == before && now != slot) return;
-  }
-}
-
-void Candidates::Rebuild() {
-  levels_.clear();
-  size_t below = scores_.size();
-  do {
-    below = (below + kFan - 1) / kFan;
-    levels_.emplace_back(below, kNobody);
-    for (size_t node = 0; node < below; ++node) levels_.back()[node] = Winner(levels_.size() - 1, node);
-  } while (below > 1);
 }
 
 bool Candidates::ListChanges() {
   // A host that changed several times is looked at once. Bits are taken back below: the set is all zeros
   // between calls.
-  static thread_local std::vector<uint64_t> seen;
-  size_t slots = fleet_->slots();
-  seen.resize(std::max(seen.size(), slots / 64 + 1));
-  changed_.clear();
+  static thread_local std::vector<uint64_t> set;
+  const size_t slots = fleet_->slots();
+  set.resize(std::max(set.size(), slots / 64 + 1));
+  uint64_t* const seen = set.data();
+  changes_.clear();
   bool known = fleet_->ForEachChange(mark_, [&](size_t slot, bool renamed) {
     // What was overtaken may name a slot of a later picture.
     if (slot >= slots) return;
-    if (renamed) changed_.push_back({static_cast<uint32_t>(slot), true});
-    uint64_t bit = uint64_t{1} << slot % 64;
-    if ((seen[slot / 64] & bit) != 0) return;
+    const uint64_t bit = uint64_t{1} << slot % 64;
+    if ((seen[slot / 64] & bit) != 0 && !renamed) return;
     seen[slot / 64] |= bit;
-    if (!renamed) changed_.push_back({static_cast<uint32_t>(slot), false});
+    changes_.push_back({static_cast<uint32_t>(slot), renamed});
   });
-  for (const Change& change : changed_) seen[change.slot / 64] = 0;
+  for (const Change& change : changes_) seen[change.slot / 64] = 0;
   return known;
 }
 
-void Candidates::Follow() {
-  size_t slots = fleet_->slots();
-  bool all = slots != scores_.size() || !ListChanges();
-  if (all) {
-    for (size_t slot = slots; slot < scores_.size(); ++slot)
-      undecided_ -= scores_[slot] == kUndecided ? 1 : 0;
-    scores_.resize(slots, kNoScore);
-    StateMemo memo;
-    for (size_t slot = 0; slot < slots; ++slot) Look(slot, &memo);
-  } else {
-    // Hosts lie anywhere in memory: those that come next are fetched meanwhile.
-    for (size_t i = 0; i < changed_.size(); ++i) {
-      if (i + 2 * kAhead < changed_.size()) FetchView(fleet_->Peek(changed_[i + 2 * kAhead].slot));
-      if (i + kAhead < changed_.size()) FetchFit(fleet_->Peek(changed_[i + kAhead].slot));
-      changed_[i].must_update = Look(changed_[i].slot, nullptr) || changed_[i].must_update;
+void Candidates::LookAtAll() {
+  const size_t slots = fleet_->slots();
+  order_.Resize(slots);
+  undecided_ = 0;
+  StateMemo memo;
+  for (size_t first = 0; first < slots; first += FleetPage::kHosts) {
+    FetchPage(fleet_->PageOf(first + kAhead * FleetPage::kHosts));
+    const FleetPage* page = fleet_->PageOf(first);
+    const size_t end = std::min(slots, first + FleetPage::kHosts);
+    for (size_t slot = first; slot < end; ++slot) {
+      const Score score = AskOnce(page, slot, memo);
+      undecided_ += score == kUndecidedScore ? 1 : 0;
+      order_.SetScore(slot, score);
     }
   }
-  for (size_t slot : bans_to_enter_) {
-    if (slot < slots && !all) changed_.push_back({static_cast<uint32_t>(slot), Look(slot, nullptr)});
+  order_.Rebuild(*fleet_);
+}
+
+void Candidates::LookAtChanges() {
+  replayed_.clear();
+  open_.clear();
+  auto enter = [&](const Change& change, Score score) {
+    if (Enter(change.slot, score) || change.renamed) replayed_.push_back({change.slot, change.renamed});
+  };
+  // Most hosts that changed are full: one look beside the hosts is enough for those.
+  for (size_t i = 0; i < changes_.size(); ++i) {
+    if (i + kAhead < changes_.size()) {
+      const size_t next = changes_[i + kAhead].slot;
+      FetchBeside(fleet_->PageOf(next), next);
+    }
+    const Change& change = changes_[i];
+    const FleetPage* page = fleet_->PageOf(change.slot);
+    const FitDigest* digest = page == nullptr ? nullptr : &page->digests[change.slot % FleetPage::kHosts];
+    if (digest != nullptr && !needs_.Exceed(*digest)) {
+      open_.push_back(change);
+      FetchView(fleet_->Peek(change.slot));
+      continue;
+    }
+    evaluated_ += digest == nullptr ? 0 : digest->present;
+    enter(change, kNoScore);
+  }
+  for (size_t i = 0; i < open_.size(); ++i) {
+    if (i + kAhead < open_.size()) FetchFit(fleet_->Peek(open_[i + kAhead].slot));
+    enter(open_[i], Ask(fleet_->PageOf(open_[i].slot), open_[i].slot));
+  }
+  if (replayed_.size() > order_.size() / kFew) return order_.Rebuild(*fleet_);
+  order_.Replay(*fleet_, replayed_);
+}
+
+void Candidates::Follow() {
+  // What the filters said is of the picture asked last.
+  filtered_ = {};
+  if (fleet_->slots() == order_.size() && ListChanges()) {
+    for (size_t slot : bans_to_enter_) {
+      if (slot < order_.size()) changes_.push_back({static_cast<uint32_t>(slot), false});
+    }
+    LookAtChanges();
+  } else {
+    LookAtAll();
   }
   bans_to_enter_.clear();
   mark_ = fleet_->mark();
-  if (all || changed_.size() > slots / 8) return Rebuild();
-  // Winners are found with all scores as they are now.
-  for (const Change& change : changed_) {
-    if (change.must_update) Update(change.slot);
-  }
 }
 
 HostViewPtr Candidates::Best(const Fleet& fleet) {
   fleet_ = &fleet;
   Follow();
   fleet_ = nullptr;
-  uint32_t slot = levels_.back().empty() ? kNobody : levels_.back()[0];
-  return slot == kNobody ? nullptr : fleet.At(slot);
+  const uint32_t slot = order_.Best();
+  return slot == Tournament::kNobody ? nullptr : fleet.At(slot);
 }
 
 FitResult Candidates::PlaceOn(const HostView& host) const {
@@ -201,48 +220,9 @@ FitResult Candidates::PlaceOn(const HostView& host) const {
 HostViewPtr Candidates::BestExcept(const Fleet& fleet, const std::vector<size_t>& excluded) {
   fleet_ = &fleet;
   Follow();
-  // Parts of the tournament, the one with the best winner first; one whose winner is excluded is taken apart.
-  struct Part {
-    uint32_t winner;
-    size_t level;  // levels_.size() stands for the slot itself
-    size_t node;
-  };
-  auto worse = [&](const Part& a, const Part& b) {
-    Score one = scores_[a.winner];
-    Score other = scores_[b.winner];
-    if (one != other) return one > other;
-    return a.winner != b.winner && fleet_->NameBefore(b.winner, a.winner);
-  };
-  const size_t leaf = levels_.size();
-  std::vector<Part> parts;
-  auto push = [&](uint32_t winner, size_t level, size_t node) {
-    if (winner == kNobody || scores_[winner] >= kUndecided) return;
-    parts.push_back({winner, level, node});
-    std::push_heap(parts.begin(), parts.end(), worse);
-  };
-  if (!levels_.back().empty()) push(levels_.back()[0], levels_.size() - 1, 0);
-  HostViewPtr found;
-  while (!parts.empty()) {
-    std::pop_heap(parts.begin(), parts.end(), worse);
-    Part part = parts.back();
-    parts.pop_back();
-    if (!std::binary_search(excluded.begin(), excluded.end(), size_t{part.winner})) {
-      found = fleet.At(part.winner);
-      break;
-    }
-    if (part.level == leaf) continue;
-    size_t below = part.level == 0 ? scores_.size() : levels_[part.level - 1].size();
-    size_t end = std::min(below, (part.node + 1) * kFan);
-    for (size_t i = part.node * kFan; i < end; ++i) {
-      if (part.level == 0) {
-        push(static_cast<uint32_t>(i), leaf, i);
-      } else {
-        push(levels_[part.level - 1][i], part.level - 1, i);
-      }
-    }
-  }
   fleet_ = nullptr;
-  return found;
+  const uint32_t slot = order_.BestExcept(fleet, excluded);
+  return slot == Tournament::kNobody ? nullptr : fleet.At(slot);
 }
 
 void Candidates::Ban(size_t slot) {
@@ -253,9 +233,7 @@ void Candidates::Ban(size_t slot) {
 }
 
 size_t Candidates::MemoryBytes() const {
-  size_t bytes = scores_.capacity() * sizeof(Score);
-  for (const auto& level : levels_) bytes += level.capacity() * sizeof(uint32_t);
-  return bytes;
+  return order_.MemoryBytes();
 }
 
 RequestSpec ClassOf(const RequestSpec& spec) {

@@ -17,6 +17,7 @@
 #include "scheduler/service/host_policy.h"
 #include "scheduler/service/score.h"
 #include "scheduler/service/state_memo.h"
+#include "scheduler/service/tournament.h"
 
 namespace berth::scheduler {
 
@@ -47,27 +48,28 @@ class Candidates {
   size_t MemoryBytes() const;
 
  private:
-  // Of a slot whose host is neither yes nor no. No score of a host that fits is as large.
-  static constexpr Score kUndecided = kNoScore - 1;
-  static constexpr size_t kFan = 16;
-
   struct Change {
     uint32_t slot;
-    bool must_update;
+    bool renamed;
   };
 
-  bool FiltersKeep(size_t slot);
-  void Follow();
-  // Fills changed_ with what changed since mark_. False: nobody knows.
-  bool ListChanges();
-  // What the slot is worth now: a score, kUndecided or kNoScore.
-  // `memo`: of a look at all hosts; few of those that just changed are in a state that was asked already.
-  Score Ask(size_t slot, StateMemo* memo);
+  // Whether the host in the slot is not meant, whatever it has room for: banned, or refused by a filter.
+  bool Refused(const FleetPage& page, size_t slot);
+  // What a host is worth that is meant: a score, kUndecidedScore or kNoScore. Adds whether that follows from
+  // its state alone.
+  Score Worth(const FleetPage& page, size_t slot, bool& by_state) const;
+  // What the slot is worth now. `memo`: of a look at all hosts; few of those that just changed are in a state
+  // that was asked already.
+  Score Ask(const FleetPage* page, size_t slot);
+  Score AskOnce(const FleetPage* page, size_t slot, StateMemo& memo);
   // True if the slot is worth something else than before.
-  bool Look(size_t slot, StateMemo* memo);
-  uint32_t Winner(size_t level, size_t node) const;
-  void Update(size_t slot);
-  void Rebuild();
+  bool Enter(size_t slot, Score now);
+
+  void Follow();
+  void LookAtAll();
+  void LookAtChanges();
+  // Fills changes_ with what changed since mark_. False: nobody knows.
+  bool ListChanges();
 
   const RequestSpec spec_;
   RequestPlan plan_;
@@ -78,11 +80,14 @@ class Candidates {
   std::vector<size_t> bans_to_enter_;
   const Fleet* fleet_ = nullptr;  // while Best runs
   Fleet::Mark mark_;              // of the picture asked last
-  std::vector<Score> scores_;     // by slot
-  // A tournament: level 0 has the best slot of each kFan slots, level 1 the best of each kFan of those, and
-  // so on up to one.
-  std::vector<std::vector<uint32_t>> levels_;
-  std::vector<Change> changed_;  // in Follow, kept for its memory
+  Tournament order_;              // of all slots
+  // The filters' answer for the host asked last: those asked after each other are often alike to them.
+  FleetPage::ForFilters filtered_;
+  bool kept_ = false;
+  // In Follow, kept for their memory.
+  std::vector<Change> changes_;
+  std::vector<Change> open_;
+  std::vector<Tournament::Change> replayed_;
   uint32_t undecided_ = 0;
   uint64_t evaluated_ = 0;
 };

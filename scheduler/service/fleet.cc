@@ -40,6 +40,13 @@ bool SameName(const HostView* one, const HostView* other) {
   return one->report == other->report || one->report->name == other->report->name;
 }
 
+// Whether the slots hold hosts and the one's name comes before the other's.
+bool ComesBefore(const FleetPage& page, size_t one, size_t other) {
+  if (page.hosts[one] == nullptr || page.hosts[other] == nullptr) return false;
+  if (page.names[one] != page.names[other]) return page.names[one] < page.names[other];
+  return page.hosts[one]->report->name < page.hosts[other]->report->name;
+}
+
 // An event, or the whole host, has been told with this generation.
 void Tell(HostView& view, uint64_t generation) {
   view.told = generation;
@@ -50,15 +57,26 @@ void Tell(HostView& view, uint64_t generation) {
 }  // namespace
 
 HostViewPtr Fleet::At(size_t slot) const {
-  const Page* page = PageOf(slot);
-  return page == nullptr ? nullptr : page->hosts[slot % kPageHosts];
+  const FleetPage* page = PageOf(slot);
+  return page == nullptr ? nullptr : page->hosts[slot % FleetPage::kHosts];
 }
 
-Fleet::NameHead Fleet::HeadOf(const std::string& name) {
-  NameHead head{};
-  for (size_t i = 0; i < std::min(name.size(), sizeof(NameHead)); ++i)
-    head[i / 8] |= uint64_t{static_cast<unsigned char>(name[i])} << (56 - i % 8 * 8);
-  return head;
+void Fleet::Put(FleetPage& page, size_t within, HostViewPtr host, bool renamed) {
+  page.states[within] = host != nullptr && host->state != nullptr ? host->state->number : 0;
+  page.digests[within] = host != nullptr ? DigestOf(host->fit) : FitDigest{};
+  page.filtered[within] = {};
+  if (host != nullptr && host->facts != nullptr)
+    page.filtered[within] = {host->facts.get(), static_cast<uint32_t>(host->claims.size()), host->failures,
+                             host->backing_off ? 1U : 0U};
+  page.hosts[within] = std::move(host);
+  if (!renamed) return;
+  const HostView* named = page.hosts[within].get();
+  page.names[within] = named != nullptr ? FleetPage::HeadOf(named->report->name) : FleetPage::NameHead{};
+  for (size_t i = 0; i < FleetPage::kHosts; ++i) {
+    page.ranks[i] = 0;
+    for (size_t other = 0; other < FleetPage::kHosts; ++other)
+      page.ranks[i] += ComesBefore(page, other, i) ? 1 : 0;
+  }
 }
 
 std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
@@ -67,19 +85,11 @@ std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
   size_t chapters = (next->slots_ + kChapterHosts - 1) / kChapterHosts;
   while (next->chapters_.size() < chapters) next->chapters_.push_back(std::make_shared<const Chapter>());
   auto chapter = std::make_shared<Chapter>(*next->chapters_[slot / kChapterHosts]);
-  std::shared_ptr<const Page>& old = (*chapter)[slot % kChapterHosts / kPageHosts];
-  auto page = old == nullptr ? std::make_shared<Page>() : std::make_shared<Page>(*old);
-  size_t within = slot % kPageHosts;
+  std::shared_ptr<const FleetPage>& old = (*chapter)[slot % kChapterHosts / FleetPage::kHosts];
+  auto page = old == nullptr ? std::make_shared<FleetPage>() : std::make_shared<FleetPage>(*old);
+  size_t within = slot % FleetPage::kHosts;
   bool renamed = !SameName(page->hosts[within].get(), host.get());
-  page->states[within] = host != nullptr && host->state != nullptr ? host->state->number : 0;
-  page->facts[within] = host != nullptr && host->facts != nullptr ? host->facts->number : 0;
-  page->digests[within] = host != nullptr ? scheduler::DigestOf(host->fit) : FitDigest{};
-  page->filtered[within] = {};
-  if (host != nullptr && host->facts != nullptr)
-    page->filtered[within] = {host->facts.get(), static_cast<uint32_t>(host->claims.size()), host->failures,
-                              host->backing_off ? 1U : 0U};
-  if (renamed) page->names[within] = host != nullptr ? HeadOf(host->report->name) : NameHead{};
-  page->hosts[within] = std::move(host);
+  Put(*page, within, std::move(host), renamed);
   old = std::move(page);
   next->chapters_[slot / kChapterHosts] = std::move(chapter);
   next->number_ = number_ + 1;

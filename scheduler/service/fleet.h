@@ -20,10 +20,10 @@
 #include "placement/model/usage.h"
 #include "scheduler/filters/filter.h"
 #include "scheduler/filters/host_facts.h"
-#include "scheduler/fit/fit_digest.h"
 #include "scheduler/fit/fit_host.h"
 #include "scheduler/fit/fit_state.h"
 #include "scheduler/service/change_journal.h"
+#include "scheduler/service/fleet_page.h"
 #include "scheduler/service/placement_client.h"
 
 namespace berth::scheduler {
@@ -66,37 +66,27 @@ class Fleet {
   HostViewPtr At(size_t slot) const;
   // The same without sharing it: valid as long as this picture.
   const HostView* Peek(size_t slot) const {
-    const Page* page = PageOf(slot);
-    return page == nullptr ? nullptr : page->hosts[slot % kPageHosts].get();
+    const FleetPage* page = PageOf(slot);
+    return page == nullptr ? nullptr : page->hosts[slot % FleetPage::kHosts].get();
   }
-  // The number of the host's state (see FitState); 0: no host, or nobody told.
-  uint64_t StateOf(size_t slot) const {
-    const Page* page = PageOf(slot);
-    return page == nullptr ? 0 : page->states[slot % kPageHosts];
-  }
-  // The number of what is known of the host (HostFacts); 0: no host.
-  uint32_t FactsOf(size_t slot) const {
-    const Page* page = PageOf(slot);
-    return page == nullptr ? 0 : page->facts[slot % kPageHosts];
-  }
-  // What the host in the slot offers at most; nothing of a slot without host. Valid as long as this picture.
-  const FitDigest& DigestOf(size_t slot) const {
-    static constexpr FitDigest kNoHost{};
-    const Page* page = PageOf(slot);
-    return page == nullptr ? kNoHost : page->digests[slot % kPageHosts];
+  // The page that holds the slot, at slot % FleetPage::kHosts; nullptr: no host stands in it. Valid as long
+  // as this picture.
+  const FleetPage* PageOf(size_t slot) const {
+    if (slot >= slots_) return nullptr;
+    return (*chapters_[slot / kChapterHosts])[slot % kChapterHosts / FleetPage::kHosts].get();
   }
   // The host in the slot as filters see it, valid as long as this picture; nothing: no host, or nothing is
   // known.
   std::optional<FilteredHost> FilteredAt(size_t slot) const {
-    const Page* page = PageOf(slot);
-    const ForFilters* host = page == nullptr ? nullptr : &page->filtered[slot % kPageHosts];
+    const FleetPage* page = PageOf(slot);
+    const auto* host = page == nullptr ? nullptr : &page->filtered[slot % FleetPage::kHosts];
     if (host == nullptr || host->facts == nullptr) return std::nullopt;
     return FilteredHost{*host->facts, host->instances, host->failures, host->backing_off != 0};
   }
   // Whether the name of the host in slot `a` comes before that in `b`. Both must hold one.
   bool NameBefore(size_t a, size_t b) const {
-    const NameHead& one = PageOf(a)->names[a % kPageHosts];
-    const NameHead& other = PageOf(b)->names[b % kPageHosts];
+    const FleetPage::NameHead& one = PageOf(a)->names[a % FleetPage::kHosts];
+    const FleetPage::NameHead& other = PageOf(b)->names[b % FleetPage::kHosts];
     for (size_t i = 0; i < one.size(); ++i) {
       if (one[i] != other[i]) return one[i] < other[i];
     }
@@ -121,36 +111,12 @@ class Fleet {
   std::shared_ptr<const Fleet> With(size_t slot, HostViewPtr host) const;
 
  private:
-  static constexpr size_t kPageHosts = 16;
   static constexpr size_t kChapterPages = 64;
-  static constexpr size_t kChapterHosts = kPageHosts * kChapterPages;
-  // The first 32 bytes of a name, zeros where it ends before: words that compare as the text does.
-  using NameHead = std::array<uint64_t, 4>;
+  static constexpr size_t kChapterHosts = FleetPage::kHosts * kChapterPages;
+  using Chapter = std::array<std::shared_ptr<const FleetPage>, kChapterPages>;
 
-  // What filters read, see HostView.
-  struct ForFilters {
-    const HostFacts* facts = nullptr;  // the view's
-    uint32_t instances = 0;
-    uint32_t failures : 31 = 0;
-    uint32_t backing_off : 1 = 0;
-  };
-  // What decisions look at for every host stands beside the hosts, so that they need not be touched.
-  struct Page {
-    std::array<FitDigest, kPageHosts> digests{};
-    std::array<HostViewPtr, kPageHosts> hosts;
-    std::array<uint64_t, kPageHosts> states{};
-    std::array<uint32_t, kPageHosts> facts{};
-    std::array<ForFilters, kPageHosts> filtered{};
-    std::array<NameHead, kPageHosts> names{};
-  };
-  using Chapter = std::array<std::shared_ptr<const Page>, kChapterPages>;
-
-  static NameHead HeadOf(const std::string& name);
-
-  const Page* PageOf(size_t slot) const {
-    if (slot >= slots_) return nullptr;
-    return (*chapters_[slot / kChapterHosts])[slot % kChapterHosts / kPageHosts].get();
-  }
+  // `renamed`: the slot holds another host, or none, now.
+  static void Put(FleetPage& page, size_t within, HostViewPtr host, bool renamed);
 
   // Each is shared by the pictures that have it in common.
   std::vector<std::shared_ptr<const Chapter>> chapters_;

@@ -13,6 +13,8 @@ namespace berth::scheduler {
 // (37 bits). Larger figures count as the largest.
 using Score = uint64_t;
 inline constexpr Score kNoScore = UINT64_MAX;
+// Of a host that is neither yes nor no: the search gave up. No score of a host that fits is as large.
+inline constexpr Score kUndecidedScore = kNoScore - 1;
 
 // Of a host on which the request fits. With weighers: the fewest non-local devices (10 bits), then what they
 // say, in 2^53 steps.

@@ -1,6 +1,7 @@
 #include "vmm/devices/platform.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "vmm/bus/layout.h"
@@ -79,26 +80,29 @@ void Rtc::Load(StateReader& in) {
 }
 
 uint8_t Rtc::ReadRegister() const {
-  const time_t now = now_();
-  tm utc{};
-  gmtime_r(&now, &utc);
+  // gmtime_r would do, but it may read /etc/localtime, which a vCPU's thread must not.
+  const std::chrono::sys_seconds now{std::chrono::seconds(now_())};
+  const auto day = std::chrono::floor<std::chrono::days>(now);
+  const std::chrono::hh_mm_ss time(now - day);
+  const std::chrono::year_month_day date(day);
+  const int year = static_cast<int>(date.year());
   switch (index_) {
     case 0x00:
-      return Bcd(utc.tm_sec);
+      return Bcd(static_cast<int>(time.seconds().count()));
     case 0x02:
-      return Bcd(utc.tm_min);
+      return Bcd(static_cast<int>(time.minutes().count()));
     case 0x04:
-      return Bcd(utc.tm_hour);
+      return Bcd(static_cast<int>(time.hours().count()));
     case 0x06:
-      return Bcd(utc.tm_wday + 1);
+      return Bcd(static_cast<int>(std::chrono::weekday(day).c_encoding()) + 1);
     case 0x07:
-      return Bcd(utc.tm_mday);
+      return Bcd(static_cast<int>(static_cast<unsigned>(date.day())));
     case 0x08:
-      return Bcd(utc.tm_mon + 1);
+      return Bcd(static_cast<int>(static_cast<unsigned>(date.month())));
     case 0x09:
-      return Bcd(utc.tm_year % 100);
+      return Bcd(year % 100);
     case 0x32:
-      return Bcd((utc.tm_year + 1900) / 100);
+      return Bcd(year / 100);
     case 0x0a:
       return 0x26;  // 32768 Hz divider, 1024 Hz rate, no update in progress
     case 0x0b:

@@ -35,4 +35,24 @@ uint64_t SwiotlbBytes(const SwiotlbQuestion& question) {
   return PowerOfTwo(std::max(slabs, for_areas)) * kSwiotlbSlabBytes;
 }
 
+BounceProfile BounceProfileOf(uint32_t class_code, uint32_t vcpus) {
+  constexpr uint32_t kNetwork = 0x02, kDisplay = 0x03, kAccelerator = 0x12, kNvme = 0x0108;
+  const uint32_t base = class_code >> 16 & 0xff;
+  if (base == kNetwork) return {.queues = 2 * std::clamp(vcpus, 1u, 8u), .depth = 512, .segment_bytes = 2048};
+  if (class_code >> 8 == kNvme) {
+    return {.queues = std::clamp(vcpus, 1u, 32u), .depth = 64, .segment_bytes = 128 << 10};
+  }
+  if (base == kDisplay || base == kAccelerator) return {.queues = 1, .depth = 64, .segment_bytes = 256 << 10};
+  return {.queues = 1, .depth = 256, .segment_bytes = 4096};
+}
+
+uint64_t BounceNeed(std::span<const BounceProfile> devices) {
+  constexpr uint64_t kLargestPiece = kSegmentSlabs * kSwiotlbSlabBytes;
+  uint64_t bytes = 0;
+  for (const BounceProfile& device : devices) {
+    bytes += uint64_t{device.queues} * device.depth * std::min(device.segment_bytes, kLargestPiece);
+  }
+  return bytes + bytes / 4;
+}
+
 }  // namespace berth

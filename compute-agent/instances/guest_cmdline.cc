@@ -79,9 +79,11 @@ Result<GuestCmdline> ConfidentialCmdline(const placement::InstanceSpec& spec, bo
   }
   if (!word.has_value()) {
     word = std::string(kKey) + std::to_string(counted / kSwiotlbSlabBytes);
+    cmdline.buffer_bytes = counted;
   } else {
     TRY_ASSIGN(question, ReadSwiotlb(*word, question));
     uint64_t bytes = SwiotlbBytes(question);
+    cmdline.buffer_bytes = bytes;
     if (question.slabs != 0 && bytes != question.slabs * kSwiotlbSlabBytes) {
       cmdline.note = *word + " becomes " + ByteSize(bytes).ToHuman() + " in the guest";
     }
@@ -95,6 +97,18 @@ Result<GuestCmdline> ConfidentialCmdline(const placement::InstanceSpec& spec, bo
   if (word->find("force") == std::string::npos) *word += *word == kKey ? "force" : ",force";
   cmdline.text += (cmdline.text.empty() ? "" : " ") + *word;
   return cmdline;
+}
+
+std::string SwiotlbAdvice(uint64_t buffer_bytes, uint32_t vcpus, const std::vector<uint32_t>& class_codes) {
+  std::vector<BounceProfile> devices;
+  devices.reserve(class_codes.size());
+  for (uint32_t code : class_codes) devices.push_back(BounceProfileOf(code, vcpus));
+  const uint64_t need = BounceNeed(devices);
+  if (need <= buffer_bytes) return {};
+  const uint64_t slabs = std::bit_ceil(std::max(need, kUnit)) / kSwiotlbSlabBytes;
+  return "its devices may have " + ByteSize(need).ToHuman() + " in flight, the guest's swiotlb buffer is " +
+         ByteSize(buffer_bytes).ToHuman() + ": use " + std::string(kKey) + std::to_string(slabs) +
+         ",force in its kernel command line if it says that the buffer is full";
 }
 
 std::string LargerSwiotlb(uint64_t slabs) {

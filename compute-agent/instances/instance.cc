@@ -247,7 +247,7 @@ void Instance::Step(const StartRequest& request) {
 Status Instance::Prepare(const StartRequest& request) {
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
   BetweenSteps();
-  TRY_ASSIGN(placement::Claim claim, Composed(request.claim));
+  TRY_ASSIGN(placement::Claim claim, Composed(request));
   TRY_ASSIGN(bool disks_ready, PrepareDisks(claim));
   copying_ = !disks_ready;
   if (copying_) {
@@ -270,7 +270,9 @@ Status Instance::Prepare(const StartRequest& request) {
 
 // The claim as a VMM starts with it: without devices on their way out, with the disks that were attached. A
 // guest that was placed as a confidential one never runs as an ordinary one.
-Result<placement::Claim> Instance::Composed(const placement::Claim& claim) {
+Result<placement::Claim> Instance::Composed(const StartRequest& request) {
+  const placement::Claim& claim = request.claim;
+  record_.note.clear();
   placement::Claim composed = claim;
   std::erase_if(composed.devices, [](const placement::DeviceBinding& device) { return device.leaving; });
   ForgetLeftDisks();
@@ -286,6 +288,13 @@ Result<placement::Claim> Instance::Composed(const placement::Claim& claim) {
   if (!cmdline.note.empty()) {
     LOG(kWarning, "swiotlb_noted", {{"instance", claim.consumer.ToString()}, {"text", cmdline.note}});
   }
+  std::vector<uint32_t> class_codes;
+  for (const placement::Device& device : request.host.devices) {
+    const bool held = std::any_of(composed.devices.begin(), composed.devices.end(),
+                                  [&](const auto& one) { return one.address == device.address; });
+    if (held) class_codes.push_back(device.class_code);
+  }
+  record_.note = SwiotlbAdvice(cmdline.buffer_bytes, claim.spec.vcpus, class_codes);
   return composed;
 }
 
@@ -320,7 +329,6 @@ Status Instance::MarkUsed(const StartRequest& request) const {
 }
 
 Status Instance::BindDevices(const StartRequest& request, const placement::Claim& claim) {
-  record_.note.clear();
   DeviceHandover handover(environment_.binder, environment_.vf_ports);
   TRY_ASSIGN(record_.devices, handover.Plan(claim, request.unmanaged, record_.devices));
   TRY(environment_.records->Save(record_));

@@ -129,7 +129,7 @@ class Instance {
   Status MarkUsed(const StartRequest& request) const;
   Status BindDevices(const StartRequest& request, const placement::Claim& claim);
   Status StartProcess();
-  Result<placement::Claim> Composed(const placement::Claim& claim);
+  Result<placement::Claim> Composed(const StartRequest& request);
   // Replaces images and seeds by files of the instance's folder; false: a copy is still being made.
   Result<bool> PrepareDisks(placement::Claim& claim);
   Result<std::string> PrepareSeed(const std::string& seed, const placement::Claim& claim,

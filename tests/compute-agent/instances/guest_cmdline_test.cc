@@ -66,5 +66,19 @@ TEST(GuestCmdline, AFullBufferIsDoubled) {
   EXPECT_EQ(LargerSwiotlb(0), "swiotlb=32768,force");
 }
 
+TEST(SwiotlbAdvice, ComparesWhatDevicesHaveInFlightWithTheBuffer) {
+  constexpr uint64_t kMiB = 1 << 20;
+  constexpr uint32_t kNic = 0x020000, kNvme = 0x010802, kGpu = 0x030200;
+  EXPECT_EQ(SwiotlbAdvice(64 * kMiB, 8, {}), "");
+  EXPECT_EQ(SwiotlbAdvice(64 * kMiB, 8, {kNic}), "");  // 16 queues of 512 times 2 KiB, and a quarter: 20 MiB
+  EXPECT_EQ(SwiotlbAdvice(20 * kMiB, 8, {kNic}), "");
+  EXPECT_NE(SwiotlbAdvice(20 * kMiB - 1, 8, {kNic}), "");
+  EXPECT_EQ(SwiotlbAdvice(64 * kMiB, 64, {kNic, kNic, kNic}), "");  // no more queues than eight vCPUs use
+  EXPECT_EQ(SwiotlbAdvice(64 * kMiB, 8, {kNvme, kNic, kGpu}),
+            "its devices may have 120 MiB in flight, the guest's swiotlb buffer is 64.0 MiB: use "
+            "swiotlb=65536,force in its kernel command line if it says that the buffer is full");
+  EXPECT_NE(SwiotlbAdvice(1 << 18, 1, {0x0c0330}), "");
+}
+
 }  // namespace
 }  // namespace berth::agent

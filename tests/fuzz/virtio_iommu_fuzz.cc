@@ -18,7 +18,8 @@ constexpr uint32_t kEndpoints[] = {8, 16};
 constexpr uint64_t kPage = 4096;
 
 void Append(std::vector<uint8_t>& bytes, uint64_t value, size_t size) {
-  for (size_t i = 0; i < size; ++i) bytes.push_back(i < sizeof value ? static_cast<uint8_t>(value >> 8 * i) : 0);
+  for (size_t i = 0; i < size; ++i)
+    bytes.push_back(i < sizeof value ? static_cast<uint8_t>(value >> 8 * i) : 0);
 }
 
 // Mostly well formed, with small numbers, so that requests meet.

@@ -28,7 +28,7 @@ class DmaBackend {
   virtual std::string_view name() const = 0;
   virtual Result<DmaLimits> Limits() = 0;
   // Memory of which parts are going to be mapped and unmapped again and again: what can be done for it once
-  // is. Maps nothing. Once, at most.
+  // is. Maps nothing. Takes the place of what was said before; mappings stay.
   virtual void Expect(std::span<const DmaRun>) {}
   // kAlreadyExists: overlaps; kResourceExhausted: no entry left, or the memory that may be locked is used up
   // (the hint says which limit to raise); kInvalidArgument: alignment.

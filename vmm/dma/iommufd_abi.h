@@ -70,6 +70,11 @@ struct IommuIoasCopy {
   uint64_t src_iova;
 };
 static_assert(sizeof(IommuIoasCopy) == 40);
+struct IommuDestroy {
+  uint32_t size;
+  uint32_t id;
+};
+static_assert(sizeof(IommuDestroy) == 8);
 static_assert(sizeof(IommuIoasAlloc) == 12 && sizeof(IommuIoasMap) == 40 && sizeof(IommuIoasUnmap) == 24);
 static_assert(sizeof(IommuIoasIovaRanges) == 32 && sizeof(IommuVfioIoas) == 12);
 static_assert(sizeof(VfioDeviceBindIommufd) == 16 && sizeof(VfioDeviceAttachIommufdPt) == 12);
@@ -80,6 +85,7 @@ inline constexpr uint32_t kMapReadable = 1 << 2;
 inline constexpr uint16_t kVfioIoasSet = 1;
 
 inline constexpr unsigned long kIoasAlloc = _IO(kIommufdType, 0x81);
+inline constexpr unsigned long kDestroy = _IO(kIommufdType, 0x80);
 inline constexpr unsigned long kIoasCopy = _IO(kIommufdType, 0x83);
 inline constexpr unsigned long kIoasIovaRanges = _IO(kIommufdType, 0x84);
 inline constexpr unsigned long kIoasMap = _IO(kIommufdType, 0x85);

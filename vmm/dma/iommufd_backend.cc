@@ -2,6 +2,7 @@
 
 #include <linux/vfio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -46,6 +47,9 @@ class IommufdBackend final : public DmaBackend {
   // copied from there, which shares the kernel's table of the pages and takes it less than half of the memory
   // for a run.
   void Expect(std::span<const DmaRun> memory) override {
+    if (std::equal(memory.begin(), memory.end(), expected_.begin(), expected_.end())) return;
+    if (!expected_.empty()) Destroy(std::exchange(reservoir_, 0));
+    expected_.clear();
     abi::IommuIoasAlloc allocate{};
     allocate.size = sizeof allocate;
     Status status = ::ioctl(iommufd_, abi::kIoasAlloc, &allocate) == 0
@@ -56,6 +60,7 @@ class IommufdBackend final : public DmaBackend {
     }
     if (!status.ok()) {
       LOG(kWarning, "iommufd_without_reservoir", {{"reason", status}});
+      if (allocate.out_ioas_id != 0) Destroy(allocate.out_ioas_id);
       return;
     }
     reservoir_ = allocate.out_ioas_id;
@@ -71,6 +76,7 @@ class IommufdBackend final : public DmaBackend {
       // The kernel's documentation promises copies of whole mappings only.
       LOG(kWarning, "iommufd_copies_no_parts", {{"error", ErrnoStatus("IOMMU_IOAS_COPY", error)}});
       expected_.clear();
+      Destroy(std::exchange(reservoir_, 0));
       break;
     }
     return MapInto(ioas_, run);
@@ -92,6 +98,16 @@ class IommufdBackend final : public DmaBackend {
       return std::move(status).WithHint("guest memory is locked: RLIMIT_MEMLOCK must allow all of it");
     }
     return status;
+  }
+
+  // What was copied from there stays.
+  void Destroy(uint32_t ioas) {
+    abi::IommuDestroy destroy{};
+    destroy.size = sizeof destroy;
+    destroy.id = ioas;
+    if (::ioctl(iommufd_, abi::kDestroy, &destroy) < 0) {
+      LOG(kWarning, "iommufd_space_not_destroyed", {{"error", ErrnoStatus("IOMMU_DESTROY", errno)}});
+    }
   }
 
   // 0 or the error's number.

@@ -31,39 +31,22 @@ constexpr uint32_t kTunSetQueue = _IOW('T', 217, int);
 constexpr uint32_t kSetMemoryAttributes = _IOC(_IOC_WRITE, KVMIO, 0xd2, 32);
 // struct kvm_userspace_memory_region2 has 160: slots with private memory.
 constexpr uint32_t kSetMemoryRegion2 = _IOC(_IOC_WRITE, KVMIO, 0x49, 160);
-constexpr uint32_t kIommufdCopy = _IO(';', 0x83), kIommufdRanges = _IO(';', 0x84),
-                   kIommufdMap = _IO(';', 0x85), kIommufdUnmap = _IO(';', 0x86);
+constexpr uint32_t kIommufdDestroy = _IO(';', 0x80), kIommufdCopy = _IO(';', 0x83),
+                   kIommufdRanges = _IO(';', 0x84), kIommufdMap = _IO(';', 0x85),
+                   kIommufdUnmap = _IO(';', 0x86);
 constexpr uint32_t kSetGsiRouting = _IOW(KVMIO, 0x6a, uint64_t);
 constexpr uint32_t kVcpuRequests[] = {
-    KVM_RUN,
-    KVM_KVMCLOCK_CTRL,
-    KVM_GET_REGS,
-    KVM_GET_SREGS,
-    KVM_GET_FPU,
-    KVM_IRQFD,
-    KVM_IOEVENTFD,
-    KVM_SIGNAL_MSI,
-    kSetGsiRouting,
-    KVM_SET_USER_MEMORY_REGION,
-    kTunSetOffload,
-    VFIO_DEVICE_SET_IRQS,
-    VFIO_DEVICE_RESET,
-    VFIO_IOMMU_MAP_DMA,
-    VFIO_IOMMU_UNMAP_DMA,
-    kIommufdMap,
-    kIommufdUnmap,
-    kTunSetQueue,
-    kSetMemoryAttributes,
-    kSetMemoryRegion2,
-    kIommufdRanges,
-    kIommufdCopy,
-    VFIO_IOMMU_GET_INFO,
+    KVM_RUN,        KVM_KVMCLOCK_CTRL,    KVM_GET_REGS,      KVM_GET_SREGS,        KVM_GET_FPU,
+    KVM_IRQFD,      KVM_IOEVENTFD,        KVM_SIGNAL_MSI,    kSetGsiRouting,       KVM_SET_USER_MEMORY_REGION,
+    kTunSetOffload, VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET, VFIO_IOMMU_MAP_DMA,   VFIO_IOMMU_UNMAP_DMA,
+    kIommufdMap,    kIommufdUnmap,        kTunSetQueue,      kSetMemoryAttributes, kSetMemoryRegion2,
+    kIommufdRanges, kIommufdCopy,         kIommufdDestroy,   VFIO_IOMMU_GET_INFO,
 };
 constexpr uint32_t kDevicesRequests[] = {
-    KVM_SIGNAL_MSI,      KVM_SET_USER_MEMORY_REGION, kSetGsiRouting,    KVM_IRQFD,      VFIO_DEVICE_SET_IRQS,
-    VFIO_IOMMU_MAP_DMA,  VFIO_IOMMU_UNMAP_DMA,       kIommufdMap,       kIommufdUnmap,  kTunSetQueue,
-    kTunSetOffload,      kSetMemoryAttributes,       kSetMemoryRegion2, kIommufdRanges, kIommufdCopy,
-    VFIO_IOMMU_GET_INFO,
+    KVM_SIGNAL_MSI,     KVM_SET_USER_MEMORY_REGION, kSetGsiRouting,    KVM_IRQFD,      VFIO_DEVICE_SET_IRQS,
+    VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA,       kIommufdMap,       kIommufdUnmap,  kTunSetQueue,
+    kTunSetOffload,     kSetMemoryAttributes,       kSetMemoryRegion2, kIommufdRanges, kIommufdCopy,
+    kIommufdDestroy,    VFIO_IOMMU_GET_INFO,
 };
 // A disk behind a VT-d that meets a fault tells the guest of it by a message.
 constexpr uint32_t kDiskRequests[] = {KVM_SIGNAL_MSI, kSetGsiRouting, KVM_IRQFD, BLKDISCARD, BLKZEROOUT};

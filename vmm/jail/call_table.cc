@@ -106,6 +106,7 @@ constexpr AllowedCall kTable[] = {
     Call(NR(fdatasync), kDisk),
     Call(NR(fallocate), kDisk),
     Call(NR(fallocate), ThreadKinds(kVcpu) | kDevices, kPrivate),
+    Call(NR(clock_nanosleep), ThreadKinds(kVcpu) | kDevices, kPrivate),  // a conversion tries again
     Call(NR(io_uring_enter), ThreadKinds(kVcpu) | kDisk, kRings),
     Call(NR(sched_yield), ThreadKinds(kVcpu) | kDisk, kRings),
     Call(NR(pread64), kPager),

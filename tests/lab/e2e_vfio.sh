@@ -146,7 +146,7 @@ for name in one two; do
     log=$state/$name.console
     check "an instance with a VF and an NVMe controller is accepted" ctl instance create "$name" "${wish[@]}" \
         --kernel "$kernel" --initramfs "$state/initramfs" \
-        --cmdline "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable intel_iommu=on berth.cmd=$(echo 'sh /run.sh' | base64 -w0) berth.end=shell"
+        --cmdline "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable intel_iommu=on iommu.strict=1 berth.cmd=$(echo 'sh /run.sh' | base64 -w0) berth.end=shell"
     vf=$(ask "$name" '[d["address"] for d in claim["devices"] if d["address"] != "'$nvme'"][0]')
     vf_node=$(cat "$sysfs/$vf/numa_node") nvme_node=$(cat $sysfs/$nvme/numa_node)
     serve "$vf"

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -40,8 +41,10 @@ class FakeVhostBackend {
   struct Options {
     uint64_t features = (uint64_t{1} << 32) | (1 << 28) | (1 << 29) | vhost_user::kProtocolFeatures;
     uint64_t protocol_features = vhost_user::kMultiQueue | vhost_user::kReplyAck | vhost_user::kConfig |
-                                 vhost_user::kBackendRequests | vhost_user::kInflight | vhost_user::kMtu;
+                                 vhost_user::kBackendRequests | vhost_user::kInflight | vhost_user::kMtu |
+                                 vhost_user::kMemorySlots;
     uint64_t queues = 8;
+    uint64_t memory_slots = 32;
     std::vector<uint8_t> config = std::vector<uint8_t>(60, 0);
     // Bytes written for a chain of a queue; -1: keep it, as if under way for ever; kNotYet: leave it where it
     // is, and ask again soon.
@@ -79,6 +82,18 @@ class FakeVhostBackend {
   uint16_t base(uint32_t queue) {
     std::lock_guard lock(mutex_);
     return rings_[queue].next;
+  }
+  // What it has mapped, by guest-physical address, with sizes.
+  std::map<uint64_t, uint64_t> memory() {
+    std::lock_guard lock(mutex_);
+    std::map<uint64_t, uint64_t> pieces;
+    for (const Mapping& mapping : mappings_) pieces[mapping.region.guest_address] = mapping.region.size;
+    return pieces;
+  }
+  // The answer to the next messages that change its memory; 0: carried out.
+  void RefuseMemory(uint64_t result) {
+    std::lock_guard lock(mutex_);
+    memory_result_ = result;
   }
   uint64_t mtu() {
     std::lock_guard lock(mutex_);
@@ -165,6 +180,7 @@ class FakeVhostBackend {
     mappings_.clear();
     rings_.clear();
     owner_ = false;
+    memory_result_ = 0;
     acked_ = 0;
     negotiated_ = 0;
     requests_.Close();
@@ -216,6 +232,10 @@ class FakeVhostBackend {
         Expect(negotiated_ & vhost_user::kMultiQueue, "queue number without MQ");
         Reply(channel, message, vhost_user::BytesOf(options_.queues));
         break;
+      case Request::kGetMaxMemorySlots:
+        Expect(negotiated_ & vhost_user::kMemorySlots, "memory slots without the feature");
+        Reply(channel, message, vhost_user::BytesOf(options_.memory_slots));
+        break;
       case Request::kGetConfig: {
         Expect(negotiated_ & vhost_user::kConfig, "configuration without CONFIG");
         const auto header = As<vhost_user::ConfigHeader>(message);
@@ -252,7 +272,8 @@ class FakeVhostBackend {
     }
     if (!replied && (message.header.flags & vhost_user::Header::kNeedReply)) {
       Expect(negotiated_ & vhost_user::kReplyAck, "an acknowledgement without REPLY_ACK");
-      Reply(channel, message, vhost_user::BytesOf(uint64_t{0}));
+      const bool of_memory = request == Request::kAddMemoryRegion || request == Request::kRemoveMemoryRegion;
+      Reply(channel, message, vhost_user::BytesOf(of_memory ? memory_result_ : uint64_t{0}));
     }
   }
 
@@ -273,6 +294,12 @@ class FakeVhostBackend {
         break;
       case Request::kSetMemoryTable:
         SetMemory(message);
+        break;
+      case Request::kAddMemoryRegion:
+        if (memory_result_ == 0) AddMemory(message);
+        break;
+      case Request::kRemoveMemoryRegion:
+        if (memory_result_ == 0) RemoveMemory(message);
         break;
       case Request::kSetInflightFd:
         Expect(message.descriptors.size() == 1, "inflight area without its descriptor");
@@ -313,16 +340,44 @@ class FakeVhostBackend {
     for (const Mapping& mapping : mappings_) munmap(mapping.at, mapping.region.offset + mapping.region.size);
     mappings_.clear();
     for (size_t i = 0; i < message.descriptors.size() && i < table.count; ++i) {
-      const vhost_user::Region& region = table.regions[i];
-      struct stat info{};
-      Expect(fstat(message.descriptors[i].get(), &info) == 0 &&
-                 region.offset + region.size <= static_cast<uint64_t>(info.st_size),
-             "a region inside of its file");
-      void* at = mmap(nullptr, region.offset + region.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      message.descriptors[i].get(), 0);
-      Expect(at != MAP_FAILED, "mapping guest memory");
-      if (at != MAP_FAILED) mappings_.push_back({region, static_cast<uint8_t*>(at)});
+      Map(table.regions[i], message.descriptors[i].get());
     }
+  }
+
+  void Map(const vhost_user::Region& region, int fd) {
+    struct stat info{};
+    Expect(fstat(fd, &info) == 0 && region.offset + region.size <= static_cast<uint64_t>(info.st_size),
+           "a region inside of its file");
+    void* at = mmap(nullptr, region.offset + region.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    Expect(at != MAP_FAILED, "mapping guest memory");
+    if (at != MAP_FAILED) mappings_.push_back({region, static_cast<uint8_t*>(at)});
+  }
+
+  void AddMemory(Message& message) {
+    Expect(negotiated_ & vhost_user::kMemorySlots, "a piece of memory without the feature");
+    const vhost_user::Region region = As<vhost_user::SingleRegion>(message).region;
+    Expect(message.descriptors.size() == 1, "a piece of memory without its descriptor");
+    Expect(mappings_.size() < options_.memory_slots, "more pieces of memory than slots");
+    for (const Mapping& mapping : mappings_) {
+      const vhost_user::Region& other = mapping.region;
+      Expect(region.guest_address >= other.guest_address + other.size ||
+                 other.guest_address >= region.guest_address + region.size,
+             "pieces of memory that overlap");
+    }
+    if (!message.descriptors.empty()) Map(region, message.descriptors[0].get());
+  }
+
+  void RemoveMemory(const Message& message) {
+    Expect(negotiated_ & vhost_user::kMemorySlots, "a piece of memory without the feature");
+    for (const auto& [index, ring] : rings_) Expect(!ring.started, "memory taken from a device that works");
+    const vhost_user::Region region = As<vhost_user::SingleRegion>(message).region;
+    const auto known = std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& mapping) {
+      return std::memcmp(&mapping.region, &region, sizeof region) == 0;
+    });
+    Expect(known != mappings_.end(), "removing a piece of memory that is not there");
+    if (known == mappings_.end()) return;
+    munmap(known->at, region.offset + region.size);
+    mappings_.erase(known);
   }
 
   void TellRing(Request request, Message& message) {
@@ -415,6 +470,7 @@ class FakeVhostBackend {
   uint64_t acked_ = 0;
   uint64_t negotiated_ = 0;
   uint64_t mtu_ = 0;
+  uint64_t memory_result_ = 0;
 
   UnixListener listener_;
   std::atomic<bool> stopping_{false};

@@ -39,6 +39,9 @@ void Talk(UniqueFd socket, GuestRam& ram) {
   const DriverQueue queue(ram, 0x1000, 8);
   auto step = [](const auto& result) { return result.has_value(); };
   if (!step(frontend->ReadConfig(60)) || !step(frontend->MakeInflight(2, 16))) return;
+  const MemoryRegion piece = ram.memory().regions()[0].Part(0x2000, 0x1000);
+  if (frontend->memory_slots() > 0 && !frontend->AddMemory(piece).ok()) return;
+  if (frontend->memory_slots() > 0 && !frontend->RemoveMemory(piece).ok()) return;
   if (!frontend->SetFeatures(frontend->features()).ok() || !frontend->SetMemory(ram.memory()).ok()) return;
   if (!frontend->StartRing(ram.memory(), 0, {.config = queue.Config()}).ok()) return;
   if (!frontend->EnableRing(0, true).ok()) return;

@@ -7,7 +7,8 @@
 #             payload (sw_protected_payload.S) converts 512 pieces of 2 MiB and 10,000 single pages; what the payload,
 #             the VMM, the host's node counters and the host's IOMMU say must agree; then a wrong binding is flagged
 #   chunks    so too, with fewer conversions, by the VFIO type1 interface, which cannot
-#   plug      a Linux guest whose memory grows and shrinks by virtio-mem
+#   plug      a Linux guest whose memory grows and shrinks by virtio-mem, with a disk that qemu-storage-daemon serves
+#             (where there is one) from the memory that is shared
 #   refusals  what such a guest may not have
 # Status 77 without CONFIG_KVM_SW_PROTECTED_VM. Stages are called by their names (SC2317), and names hold no blanks
 # (SC2086).
@@ -211,22 +212,44 @@ stage_plug() {
     read -r kernel initramfs < <("$here/mkguest.sh" 6.12) || { echo "skipped: no kernel for a guest"; return; }
     serial=$out/plug.serial log=$out/plug.log
     rm -f "$serial" "$log" "$work/api"
+    disk=() server=0
+    daemon=(qemu-storage-daemon)
+    command -v "${daemon[0]}" > /dev/null || daemon=("${BERTH_LAB_CACHE:-}/qemu/tool" qemu-storage-daemon)
+    if "${daemon[@]}" --version > /dev/null 2>&1; then
+        truncate -s 48M "$work/disk"
+        "${daemon[@]}" --blockdev "driver=file,node-name=d,filename=$work/disk" --export \
+            "type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=$work/vhost,writable=on" &
+        server=$!
+        wait_for 60 test -S "$work/vhost"
+        disk=(--disk "vhost_user=on,socket=$work/vhost")
+    else
+        echo "plug: without a disk, no qemu-storage-daemon here (tests/lab/mkqemu.sh -f fetches it)"
+    fi
     cat > "$work/guest.sh" << 'GUEST'
 total() { awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo; }
+disk() {  # FILE: to the disk and back
+    [ -b /dev/vda ] || return
+    dd if=$1 of=/dev/vda bs=1M count=48 conv=fsync 2> /dev/null; echo 3 > /proc/sys/vm/drop_caches
+    x=$(head -c 48m $1 | md5sum | cut -d" " -f1); y=$(head -c 48m /dev/vda | md5sum | cut -d" " -f1)
+    [ "$x" = "$y" ] && echo "guest: disk $x"
+}
 until_true() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 1500 ] || { echo "guest: gave up on $1"; break; }; sleep 0.2; done; }
 before=$(total)
+mkdir /more; mount -t tmpfs -o size=400m none /more
+dd if=/dev/urandom of=/more/first bs=1M count=48 2> /dev/null; disk /more/first; rm /more/first
 echo "guest: ready"
 until_true '[ $(total) -ge $((before + 240)) ]'
-mkdir /more; mount -t tmpfs -o size=400m none /more
 dd if=/dev/urandom of=/more/data bs=1M count=300 2> /dev/null; a=$(md5sum < /more/data)
+disk /more/data
 [ "$(md5sum < /more/data)" = "$a" ] && echo "guest: has grown and keeps what it writes"
 umount /more
 until_true '[ $(total) -le $((before + 1)) ]'
+dd if=/dev/urandom of=/last bs=1M count=48 2> /dev/null; disk /last
 echo "guest: is as before"; sleep 60
 GUEST
     "$vmm" --kernel "$kernel" --initramfs "$initramfs" --platform confidential=sw-protected --cpus boot=1 \
-        --memory size=0,hotplug_method=virtio-mem --memory-zone "id=m0,size=256M,host_numa_node=$node,hotplug_size=512M" \
-        --numa 'guest_numa_id=0,cpus=[0],memory_zones=[m0]' --serial "file=$serial" --log-file "$log" \
+        --memory size=0,hotplug_method=virtio-mem --memory-zone "id=m0,size=256M,host_numa_node=$node,hotplug_size=512M,shared=on" \
+        --numa 'guest_numa_id=0,cpus=[0],memory_zones=[m0]' "${disk[@]}" --serial "file=$serial" --log-file "$log" \
         --api-socket "$work/api" 2> "$out/plug.stderr" --cmdline \
         "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_state=online_movable berth.cmd=$(base64 -w0 "$work/guest.sh")" &
     pid=$!
@@ -252,6 +275,12 @@ GUEST
     wait "$pid"
     equal "exit status" 0 $?
     tr -d '\r' < "$serial" | grep '^guest' | sed 's/^/    /'
+    [ "$server" != 0 ] || return
+    equal "times that the disk kept what was written" 3 "$(grep -c '^guest: disk' "$serial")"
+    check "what the back end wrote is what the guest wrote last" \
+        grep -q "^guest: disk $(md5sum < "$work/disk" | cut -d' ' -f1)" <(tail -n 3 "$serial" | tr -d '\r')
+    check "the back end still runs" kill -0 "$server"
+    kill "$server"
 }
 
 refused() { "$vmm" --kernel "$payload" --serial null --platform confidential=sw-protected "$@" > "$work/refusal" 2>&1; }

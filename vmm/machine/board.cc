@@ -329,6 +329,11 @@ Result<PciPlace> Board::AddVirtio(std::shared_ptr<VirtioDevice> device, const st
   return place;
 }
 
+std::optional<vhost_user::SharingGuest> Board::Sharing() {
+  if (confidential_ == nullptr) return std::nullopt;
+  return vhost_user::SharingGuest{&confidential_->converter(), parts_.memory};
+}
+
 Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   if (disk.vhost_user) {
     VhostUserBlock::Options options;
@@ -337,6 +342,7 @@ Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
     options.queues = static_cast<uint16_t>(disk.num_queues);
     options.queue_size = static_cast<uint16_t>(disk.queue_size);
     options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
+    options.guest = Sharing();
     auto device = VhostUserBlock::Create(options);
     if (!device.has_value()) return std::move(device).error().WithField("disk " + disk.id);
     return AddVirtio(*std::move(device), disk.id, disk.pci_segment);
@@ -364,6 +370,7 @@ Result<PciPlace> Board::AddNet(const NetPort& net) {
     options.queue_size = static_cast<uint16_t>(net.queue_size);
     if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
     options.cpus = CpusNearSegment(*parts_.config, net.pci_segment);
+    options.guest = Sharing();
     auto device = VhostUserNet::Create(options, net.mac);
     if (!device.has_value()) return std::move(device).error().WithField("net " + net.id);
     return AddVirtio(*std::move(device), net.id, net.pci_segment);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@
 #include "vmm/state/state_writer.h"
 #include "vmm/vcpu/cpu_topology.h"
 #include "vmm/vcpu/vcpu_thread.h"
+#include "vmm/vhost_user/session.h"
 #include "vmm/viommu/domains.h"
 #include "vmm/viommu/virtio_iommu.h"
 #include "vmm/virtio/balloon.h"
@@ -166,6 +168,8 @@ class Board {
   Status AddMemoryDevices();
   Status AddConsole();
   Status AddPlainDevices();
+  // Of a confidential guest, for devices that other processes serve.
+  std::optional<vhost_user::SharingGuest> Sharing();
   Result<PciPlace> AddDisk(const DiskConfig& disk);
   Result<PciPlace> AddNet(const NetPort& net);
   // Puts a function into the next free slot of a segment, or where the saved machine had it. `interrupts`:

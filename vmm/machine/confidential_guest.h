@@ -68,6 +68,7 @@ class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Side
   const ConfidentialBoot& boot() const { return boot_; }
   ConfidentialFacts Facts() const;
   const Converter& converter() const { return *converter_; }
+  Converter& converter() { return *converter_; }
 
  private:
   class Planes;

@@ -28,6 +28,7 @@ Result<std::shared_ptr<VhostUserBlock>> VhostUserBlock::Create(const Options& op
   settings.queue_size = options.queue_size;
   settings.config_bytes = kConfigBytes;
   settings.cpus = options.cpus;
+  settings.guest = options.guest;
   settings.patience = options.patience;
   settings.retry = options.retry;
   TRY_ASSIGN(self->session_, Session::Open(settings));

@@ -21,6 +21,7 @@ class VhostUserBlock : public VirtioDevice {
     uint16_t queues = 1;
     uint16_t queue_size = 256;
     CpuSet cpus = {};
+    std::optional<vhost_user::SharingGuest> guest = std::nullopt;  // a confidential one
     std::chrono::milliseconds patience{5000};
     std::chrono::milliseconds retry{500};
   };

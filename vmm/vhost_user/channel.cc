@@ -100,7 +100,6 @@ Status Channel::SendAll(msghdr& message) {
   return OkStatus();
 }
 
-// The two sides no longer agree on where messages begin. The descriptor stays open, for whoever watches it.
 void Channel::HangUp() {
   shutdown(socket_.get(), SHUT_RDWR);
 }

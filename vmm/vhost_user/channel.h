@@ -38,6 +38,8 @@ class Channel {
   bool open() const { return socket_.valid(); }
   int fd() const { return socket_.get(); }
   void Close() { socket_.reset(); }
+  // The two sides no longer agree. The descriptor stays open, for whoever watches it.
+  void HangUp();
 
   Status Send(uint32_t request, uint32_t flags, std::span<const uint8_t> payload,
               std::span<const int> descriptors = {});
@@ -50,7 +52,6 @@ class Channel {
   using Clock = std::chrono::steady_clock;
   Status SendAll(msghdr& message);
   Result<Message> ReceiveWhole();
-  void HangUp();
   Status WaitFor(short events, Clock::time_point deadline);
   Status ReadExactly(std::span<uint8_t> into, std::vector<UniqueFd>* descriptors, Clock::time_point deadline);
 

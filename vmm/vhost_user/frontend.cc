@@ -20,6 +20,16 @@ Result<uint64_t> UserAddress(const GuestMemory& memory, Gpa gpa, uint64_t size) 
   return reinterpret_cast<uintptr_t>(span.data());
 }
 
+Region RegionOf(const MemoryRegion& memory) {
+  return {Raw(memory.base), memory.size, reinterpret_cast<uintptr_t>(memory.host), memory.fd_offset};
+}
+
+Status CheckShared(const MemoryRegion& memory) {
+  if (memory.fd >= 0 && memory.shared) return OkStatus();
+  return InvalidArgument("memory zone " + memory.zone + " is not shared with other processes",
+                         "memory.shared", "give shared=on");
+}
+
 std::string Name(Request request) {
   return "vhost-user request " + std::to_string(static_cast<uint32_t>(request));
 }
@@ -56,6 +66,9 @@ Status Frontend::Negotiate(uint64_t wanted) {
       TRY_ASSIGN(const uint64_t queues, AskNumber(Request::kGetQueueNumber));
       if (queues == 0) return DataLoss("the back end has no queues");
       queues_max_ = static_cast<uint16_t>(std::min(queues, kRingsMax));
+    }
+    if (has(kMemorySlots)) {
+      TRY_ASSIGN(memory_slots_, AskNumber(Request::kGetMaxMemorySlots));
     }
   }
   return Tell(Request::kSetOwner, {});
@@ -95,21 +108,26 @@ Status Frontend::SetMemory(const GuestMemory& memory) {
   std::vector<int> descriptors;
   for (const auto* regions : {&memory.regions(), &memory.hotplug_areas()}) {
     for (const MemoryRegion& region : *regions) {
-      if (region.fd < 0 || !region.shared) {
-        return InvalidArgument("memory zone " + region.zone + " is not shared with other processes",
-                               "memory.shared", "give shared=on");
-      }
+      TRY(CheckShared(region));
       if (table.count == kRegionsMax) {
         return InvalidArgument("guest memory lies in more than " + std::to_string(kRegionsMax) +
                                    " pieces, more than vhost-user can tell of",
                                "memory-zone", "use fewer zones");
       }
-      table.regions[table.count++] = {Raw(region.base), region.size, reinterpret_cast<uintptr_t>(region.host),
-                                      region.fd_offset};
+      table.regions[table.count++] = RegionOf(region);
       descriptors.push_back(region.fd);
     }
   }
   return Tell(Request::kSetMemoryTable, BytesOf(table).first(8 + table.count * sizeof(Region)), descriptors);
+}
+
+Status Frontend::AddMemory(const MemoryRegion& piece) {
+  TRY(CheckShared(piece));
+  return Tell(Request::kAddMemoryRegion, BytesOf(SingleRegion{0, RegionOf(piece)}), {&piece.fd, 1});
+}
+
+Status Frontend::RemoveMemory(const MemoryRegion& piece) {
+  return Tell(Request::kRemoveMemoryRegion, BytesOf(SingleRegion{0, RegionOf(piece)}));
 }
 
 Status Frontend::SetDescriptor(Request request, uint16_t index, int fd) {

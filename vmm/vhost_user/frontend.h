@@ -37,10 +37,18 @@ class Frontend {
   bool has(uint64_t protocol_feature) const { return (protocol_features_ & protocol_feature) != 0; }
   uint16_t queues_max() const { return queues_max_; }
   int fd() const { return channel_.fd(); }
+  // Of kMemorySlots: how many pieces of memory it can be told of one by one. 0 without the feature.
+  uint64_t memory_slots() const { return memory_slots_; }
+  // Ends the conversation, as if the back end had: whoever watches fd() hears of it.
+  void HangUp() { channel_.HangUp(); }
 
   Status SetFeatures(uint64_t features);
   // kInvalidArgument: some of it is not shared, or lies in more pieces than the protocol can tell of.
   Status SetMemory(const GuestMemory& memory);
+  // Need kMemorySlots, and take the place of SetMemory: memory piece by piece. What is removed was added so,
+  // and no ring is working. kInvalidArgument: not shared; kInternal: the back end refuses it.
+  Status AddMemory(const MemoryRegion& piece);
+  Status RemoveMemory(const MemoryRegion& piece);
   struct Ring {
     QueueConfig config;
     uint16_t base = 0;  // index of the first available chain that is new
@@ -77,6 +85,7 @@ class Frontend {
   uint64_t features_ = 0;
   uint64_t protocol_features_ = 0;
   uint16_t queues_max_ = 1;
+  uint64_t memory_slots_ = 0;
 };
 
 }  // namespace berth::vmm::vhost_user

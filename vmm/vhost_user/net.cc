@@ -40,6 +40,7 @@ Result<std::shared_ptr<VhostUserNet>> VhostUserNet::Create(const Options& option
   settings.mtu = options.mtu;
   settings.in_order = true;
   settings.cpus = options.cpus;
+  settings.guest = options.guest;
   settings.patience = options.patience;
   settings.retry = options.retry;
   // A back end counts pairs of queues; one that serves several says so by the protocol.

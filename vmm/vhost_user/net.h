@@ -24,6 +24,7 @@ class VhostUserNet : public VirtioDevice {
     uint16_t queue_size = 256;
     std::optional<uint16_t> mtu = std::nullopt;
     CpuSet cpus = {};
+    std::optional<vhost_user::SharingGuest> guest = std::nullopt;  // a confidential one
     std::chrono::milliseconds patience{5000};
     std::chrono::milliseconds retry{500};
   };

@@ -29,6 +29,9 @@ enum class Request : uint32_t {
   kSetConfig = 25,
   kGetInflightFd = 31,
   kSetInflightFd = 32,
+  kGetMaxMemorySlots = 36,
+  kAddMemoryRegion = 37,
+  kRemoveMemoryRegion = 38,
 };
 // What the back end may ask of us, over a socket of its own.
 enum class BackendRequest : uint32_t { kConfigChanged = 2 };
@@ -43,6 +46,7 @@ inline constexpr uint64_t kMtu = 1 << 4;
 inline constexpr uint64_t kBackendRequests = 1 << 5;
 inline constexpr uint64_t kConfig = 1 << 9;
 inline constexpr uint64_t kInflight = 1 << 12;
+inline constexpr uint64_t kMemorySlots = 1 << 15;  // CONFIGURE_MEM_SLOTS
 
 struct Header {
   static constexpr uint32_t kVersion = 1;
@@ -85,6 +89,11 @@ struct MemoryTable {
   Region regions[kRegionsMax];
 };
 static_assert(sizeof(MemoryTable) == 8 + 32 * kRegionsMax);
+struct SingleRegion {
+  uint64_t padding = 0;
+  Region region;
+};
+static_assert(sizeof(SingleRegion) == 40);
 struct ConfigHeader {
   uint32_t offset = 0;
   uint32_t size = 0;

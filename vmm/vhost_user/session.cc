@@ -33,20 +33,25 @@ Result<std::unique_ptr<Session>> Session::Open(const SessionSettings& settings) 
   if (!self->timer_.valid()) return ErrnoStatus("timer of " + settings.id, errno);
   TRY_ASSIGN(self->worker_, WorkerLoop::Start("vhost-" + settings.id, settings.cpus, ThreadKind::kDevices));
   TRY(self->loop().Add(self->timer_.get(), EPOLLIN, [raw = self.get()](uint32_t) { raw->OnTimer(); }));
-  std::lock_guard lock(self->mutex_);
-  TRY(self->Connect());
-  self->features_ = self->frontend_->features();
+  {
+    std::lock_guard lock(self->mutex_);
+    if (settings.guest) self->shown_.emplace(*settings.guest->memory);
+    TRY(self->Connect());
+    self->features_ = self->frontend_->features();
+  }
+  if (settings.guest) TRY(settings.guest->converter->AddListener(*self));
   return self;
 }
 
 Session::~Session() {
+  if (settings_.guest) settings_.guest->converter->RemoveListener(*this);
   Stop();
   worker_.reset();
 }
 
 Status Session::Connect() {
-  TRY_ASSIGN(Frontend frontend,
-             Frontend::Connect(settings_.socket, settings_.protocol_features, settings_.patience));
+  const uint64_t features = settings_.protocol_features | (shown_ ? kMemorySlots : 0);
+  TRY_ASSIGN(Frontend frontend, Frontend::Connect(settings_.socket, features, settings_.patience));
   TRY(Check(frontend));
   if (settings_.mtu && frontend.has(kMtu)) TRY(frontend.SetMtu(*settings_.mtu));
   if (settings_.config_bytes > 0) {
@@ -58,6 +63,13 @@ Status Session::Connect() {
   }
   frontend_.emplace(std::move(frontend));
   requests_ = std::move(requests);
+  if (shown_) {
+    if (Status told = TellOfMemory(); !told.ok()) {
+      frontend_.reset();
+      requests_.Close();
+      return told;
+    }
+  }
   Status watched = WatchBackend();
   if (!watched.ok()) Disconnect();
   return watched;
@@ -74,6 +86,11 @@ Status Session::Check(const Frontend& frontend) const {
   }
   if (settings_.config_bytes > 0 && !frontend.has(kConfig)) {
     return lacks("does not tell of its configuration space (protocol feature CONFIG)");
+  }
+  if (shown_ && frontend.memory_slots() == 0) {
+    return lacks(
+        "cannot be told of memory piece by piece (protocol feature CONFIGURE_MEM_SLOTS), as a "
+        "confidential guest shares it");
   }
   const uint32_t most = frontend.queues_max() * (settings_.counts_pairs ? 2u : 1u);
   if (most < settings_.queues) {
@@ -148,22 +165,34 @@ Status Session::HandOver(bool resume) {
     }
     if (active_->inflight) TRY(frontend_->SetInflight(*active_->inflight));
   }
-  TRY(frontend_->SetMemory(*activation.memory));
+  if (!shown_) TRY(frontend_->SetMemory(*activation.memory));
   const auto rings = static_cast<uint16_t>(active_->rings.size());
   for (uint16_t i = 0; i < rings; ++i) {
     const Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
-    Frontend::Ring start;
-    start.config = ring.queue->ring->config();
+    uint16_t next = 0;
     if (resume) {
-      TRY_ASSIGN(start.base, activation.memory->ReadObject<uint16_t>(start.config.device + kUsedIndexAt));
+      const Gpa used = ring.queue->ring->config().device;
+      TRY_ASSIGN(next, activation.memory->ReadObject<uint16_t>(used + kUsedIndexAt));
     }
-    start.kick_fd = ring.queue->kick_fd;
-    start.call_fd = ring.call.get();
-    start.error_fd = ring.error.get();
-    TRY(frontend_->StartRing(*activation.memory, i, start));
+    TRY(StartRing(i, next));
   }
-  for (uint16_t i = 0; i < rings; ++i) {
+  return EnableRings();
+}
+
+Status Session::StartRing(uint16_t index, uint16_t next) {
+  const Ring& ring = active_->rings[index];
+  Frontend::Ring start;
+  start.config = ring.queue->ring->config();
+  start.base = next;
+  start.kick_fd = ring.queue->kick_fd;
+  start.call_fd = ring.call.get();
+  start.error_fd = ring.error.get();
+  return frontend_->StartRing(*active_->activation->memory, index, start);
+}
+
+Status Session::EnableRings() {
+  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
     const Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
     TRY(frontend_->EnableRing(i, ring.enabled));

@@ -13,11 +13,19 @@
 #include "common/cpu_set.h"
 #include "common/status.h"
 #include "common/unique_fd.h"
+#include "vmm/convert/converter.h"
 #include "vmm/vhost_user/frontend.h"
+#include "vmm/vhost_user/shown_memory.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/worker_loop.h"
 
 namespace berth::vmm::vhost_user {
+
+// A guest that shares only some of its memory, and at any time more or less of it. Both outlive the session.
+struct SharingGuest {
+  Converter* converter = nullptr;
+  const GuestMemory* memory = nullptr;
+};
 
 struct SessionSettings {
   std::string socket;
@@ -32,6 +40,7 @@ struct SessionSettings {
   bool in_order = false;
   bool counts_pairs = false;  // the number of queues that a back end tells is one of pairs
   CpuSet cpus = {};           // of the thread, as a hint
+  std::optional<SharingGuest> guest = std::nullopt;  // none: all memory may be reached at all times
   std::chrono::milliseconds patience{5000};
   std::chrono::milliseconds retry{500};
 };
@@ -40,11 +49,16 @@ struct SessionSettings {
 // away, the guest's requests wait, and a new one on the same socket goes on with them; one that offers less
 // than the guest was told of, or cannot know what was under way, makes the device fail instead. Start and
 // Stop come from one thread at a time; the others are thread-safe.
-class Session {
+//
+// Of a guest that shares only some of its memory the back end is told of that piece by piece
+// (CONFIGURE_MEM_SLOTS, which it must have). While a piece goes, its rings are stopped: then it works on no
+// request ("suspended", vhost-user.rst), and goes on behind the last one. Pages of the rings of a device that
+// works cannot be taken back, nor can more pieces be shared than the back end has slots for.
+class Session final : private SharedMemoryListener {
  public:
   // Fails when nobody listens on the socket, or the back end lacks what the settings want.
   static Result<std::unique_ptr<Session>> Open(const SessionSettings& settings);
-  ~Session();
+  ~Session() override;
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -72,6 +86,7 @@ class Session {
     UniqueFd call;
     UniqueFd error;
     bool enabled = false;
+    uint16_t next = 0;  // while it is stopped: the index of the first available chain that is new
   };
   struct Active {
     const VirtioActivation* activation = nullptr;
@@ -87,8 +102,23 @@ class Session {
   Status Check(const Frontend& frontend) const;
   Status WatchBackend();
   Status HandOver(bool resume);
+  Status StartRing(uint16_t index, uint16_t next);
+  Status EnableRings();
   void Disconnect();
   void Fail(const Status& reason);
+
+  // ---- Memory of a guest that shares only some of it (session_memory.cc)
+  // Without mutex_.
+  Status OnShared(std::span<const StateRun> runs) override;
+  Status OnPrivate(std::span<const StateRun> runs) override;
+  // With mutex_ held:
+  Status TellOfMemory();
+  Status CheckRings(std::span<const StateRun> runs) const;
+  Status Show(ShownMemory next);
+  Status AddAll(const ShownMemory& next, const std::vector<ShownMemory::Piece>& added);
+  Status Exchange(const ShownMemory& next, const ShownMemory::Changes& changes);
+  Status StopRings();
+  Status GoOn();
 
   void OnCall(size_t index);
   void OnGone();
@@ -103,6 +133,7 @@ class Session {
   std::optional<Frontend> frontend_;
   Channel requests_;
   std::vector<uint8_t> config_;
+  std::optional<ShownMemory> shown_;  // what the back end, if there is one, knows; none: all memory
   std::optional<Active> active_;
   UniqueFd timer_;
   std::unique_ptr<WorkerLoop> worker_;  // last: its thread stops first

@@ -91,6 +91,8 @@ class Run:
                 '-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng',
                 *(['-bios', self.firmware] if self.firmware else
                   ['-kernel', a.kernel, '-initrd', a.initramfs, '-append', self.cmdline])]
+        if self.kind == 'microvm' and not self.firmware:
+            line += ['-bios', 'qboot.rom']  # SeaBIOS, the default with ACPI, loads a kernel by an option ROM only
         if paused:
             line.append('-S')
         for i, path in enumerate(self.disks):

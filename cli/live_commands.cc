@@ -65,13 +65,19 @@ constexpr Power kPower[] = {
      v1::INSTANCE_STATE_PAUSED, "they do"},
     {"resume", "Let them run again", v1::INSTANCE_ACTION_RESUME, v1::INSTANCE_STATE_RUNNING, "they do"}};
 
-Status RunPower(Context& context, const Power& power, const std::string& name, const Waiting& waiting) {
+Status RunPower(Context& context, const Power& power, const std::string& name, const Waiting& waiting,
+                bool dry_run) {
   Client client(context);
   v1::ActOnInstanceRequest request;
   request.set_instance(name);
   request.set_action(power.action);
+  request.set_dry_run(dry_run);
   const Clock::time_point deadline = waiting.Deadline();
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::ActOnInstance, request));
+  if (dry_run) {
+    context.terminal.out << name << ": " << power.verb << " would be accepted\n";
+    return OkStatus();
+  }
   while (waiting.wait && power.until != v1::INSTANCE_STATE_UNSPECIFIED) {
     TRY_ASSIGN(v1::GetInstanceResponse instance, GetInstance(client, name));
     const v1::InstanceStatus& status = instance.claim().status();
@@ -90,17 +96,16 @@ Status RunPower(Context& context, const Power& power, const std::string& name, c
 Status AttachDisk(Context& context, const v1::AttachDiskRequest& request) {
   Client client(context);
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::AttachDisk, request));
-  context.terminal.out << request.instance() << ": disk " << request.disk().id() << " asked for\n";
+  context.terminal.out << request.instance() << ": disk " << request.disk().id()
+                       << (request.dry_run() ? " would be attached\n" : " asked for\n");
   return OkStatus();
 }
 
-Status DetachDisk(Context& context, const std::string& name, const std::string& disk) {
+Status DetachDisk(Context& context, const v1::DetachDiskRequest& request) {
   Client client(context);
-  v1::DetachDiskRequest request;
-  request.set_instance(name);
-  request.set_disk(disk);
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::DetachDisk, request));
-  context.terminal.out << name << ": disk " << disk << " asked back\n";
+  context.terminal.out << request.instance() << ": disk " << request.disk()
+                       << (request.dry_run() ? " would be asked back\n" : " asked back\n");
   return OkStatus();
 }
 
@@ -231,7 +236,11 @@ void AddPower(CLI::App& instance, Verbs& verbs) {
     auto waiting = std::make_shared<Waiting>();
     verb->add_option("INSTANCE", *name, "Name or UUID")->required();
     if (power.until != v1::INSTANCE_STATE_UNSPECIFIED) waiting->AddTo(*verb, power.until_text);
-    verbs.Add(verb, [&power, name, waiting](Context& c) { return RunPower(c, power, *name, *waiting); });
+    auto dry_run = std::make_shared<bool>(false);
+    verb->add_flag("--dry-run", *dry_run, "Only say whether it would be accepted");
+    verbs.Add(verb, [&power, name, waiting, dry_run](Context& c) {
+      return RunPower(c, power, *name, *waiting, *dry_run);
+    });
   }
 }
 
@@ -240,13 +249,14 @@ void AddDisks(CLI::App& instance, Verbs& verbs) {
                              "berthctl instance attach-disk vm1 data /srv/vm1-data.raw --readonly");
   auto request = std::make_shared<v1::AttachDiskRequest>();
   auto text = std::make_shared<std::array<std::string, 4>>();
-  auto flags = std::make_shared<std::array<bool, 2>>();
+  auto flags = std::make_shared<std::array<bool, 3>>();
   attach->add_option("INSTANCE", (*text)[0], "Name or UUID")->required();
   attach->add_option("ID", (*text)[1], "Name of the disk, unique in the instance")->required();
   attach->add_option("PATH", (*text)[2], "Raw image or block device on the host")->required();
   attach->add_option("--serial", (*text)[3], "Serial number that the guest reads");
   attach->add_flag("--readonly", (*flags)[0], "The guest cannot write");
   attach->add_flag("--direct", (*flags)[1], "Past the host's page cache");
+  attach->add_flag("--dry-run", (*flags)[2], "Only say whether it could be attached");
   verbs.Add(attach, [request, text, flags](Context& c) {
     request->set_instance((*text)[0]);
     request->mutable_disk()->set_id((*text)[1]);
@@ -254,6 +264,7 @@ void AddDisks(CLI::App& instance, Verbs& verbs) {
     request->mutable_disk()->set_serial((*text)[3]);
     request->mutable_disk()->set_readonly((*flags)[0]);
     request->mutable_disk()->set_direct((*flags)[1]);
+    request->set_dry_run((*flags)[2]);
     return AttachDisk(c, *request);
   });
 
@@ -262,7 +273,15 @@ void AddDisks(CLI::App& instance, Verbs& verbs) {
   auto names = std::make_shared<std::array<std::string, 2>>();
   detach->add_option("INSTANCE", (*names)[0], "Name or UUID")->required();
   detach->add_option("ID", (*names)[1], "Name of the disk")->required();
-  verbs.Add(detach, [names](Context& c) { return DetachDisk(c, (*names)[0], (*names)[1]); });
+  auto dry_run = std::make_shared<bool>(false);
+  detach->add_flag("--dry-run", *dry_run, "Only say whether it could be asked back");
+  verbs.Add(detach, [names, dry_run](Context& c) {
+    v1::DetachDiskRequest asked;
+    asked.set_instance((*names)[0]);
+    asked.set_disk((*names)[1]);
+    asked.set_dry_run(*dry_run);
+    return DetachDisk(c, asked);
+  });
 }
 
 void AddDevices(CLI::App& instance, Verbs& verbs) {

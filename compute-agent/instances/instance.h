@@ -84,12 +84,12 @@ class Instance {
   // that it is to have.
   void Step(const StartRequest& request);
   // What is wanted from now on; durable when it returns OK, and done by Step. kFailedPrecondition: its
-  // present state does not allow it.
-  Status Act(Action action);
+  // present state does not allow it. With `dry_run`, here and below: only whether it would be accepted.
+  Status Act(Action action, bool dry_run = false);
   // Likewise. The same disk again is no error; kAlreadyExists: the id belongs to another one.
-  Status AttachDisk(DiskAttachment disk);
+  Status AttachDisk(DiskAttachment disk, bool dry_run = false);
   // kNotFound: none was attached by this id.
-  Status DetachDisk(const std::string& id);
+  Status DetachDisk(const std::string& id, bool dry_run = false);
   // Whether the instance, or its VMM, may still have this device.
   bool Holds(const PciAddress& device) const;
   // Looks how the process is, starts nothing.

@@ -62,9 +62,10 @@ Status Instance::Record(InstanceRecord next) {
   return OkStatus();
 }
 
-Status Instance::Act(Action action) {
+Status Instance::Act(Action action, bool dry_run) {
   if (broken_) return FailedPrecondition(status_.detail);
   TRY(CheckAction(action));
+  if (dry_run) return OkStatus();
   InstanceRecord next = record_;
   switch (action) {
     case Action::kStart:

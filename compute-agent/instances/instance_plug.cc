@@ -25,7 +25,7 @@ bool Names(const placement::Claim& claim, const PciAddress& address) {
 
 }  // namespace
 
-Status Instance::AttachDisk(DiskAttachment disk) {
+Status Instance::AttachDisk(DiskAttachment disk, bool dry_run) {
   if (broken_) return FailedPrecondition(status_.detail);
   disk.leaving = false;
   TRY(CheckDisk(disk));
@@ -41,6 +41,7 @@ Status Instance::AttachDisk(DiskAttachment disk) {
   if (next.disks.size() >= kMaxDisks) {
     return ResourceExhausted("the instance has " + std::to_string(kMaxDisks) + " attached disks already");
   }
+  if (dry_run) return OkStatus();
   next.disks.push_back(std::move(disk));
   TRY(Record(std::move(next)));
   plug_ = true;
@@ -48,7 +49,7 @@ Status Instance::AttachDisk(DiskAttachment disk) {
   return OkStatus();
 }
 
-Status Instance::DetachDisk(const std::string& id) {
+Status Instance::DetachDisk(const std::string& id, bool dry_run) {
   if (broken_) return FailedPrecondition(status_.detail);
   InstanceRecord next = record_;
   auto known = std::find_if(next.disks.begin(), next.disks.end(),
@@ -56,6 +57,7 @@ Status Instance::DetachDisk(const std::string& id) {
   if (known == next.disks.end()) {
     return NotFound("no disk \"" + id + "\" was attached to the instance", "disk");
   }
+  if (dry_run) return OkStatus();
   known->leaving = true;
   TRY(Record(std::move(next)));
   if (!process_.has_value()) ForgetLeftDisks();

@@ -175,28 +175,28 @@ void Reconciler::RemoveClaim(const Uuid& consumer) {
   Wake();
 }
 
-Status Reconciler::Ask(const Uuid& consumer, std::function<Status(Instance&)> change) {
+Status Reconciler::Ask(const Uuid& consumer, bool dry_run, std::function<Status(Instance&)> change) {
   auto answer = std::make_shared<std::promise<Status>>();
   std::future<Status> granted = answer->get_future();
   {
     std::lock_guard lock(mutex_);
-    inbox_.wishes.push_back({consumer, std::move(change), std::move(answer)});
+    inbox_.wishes.push_back({consumer, dry_run, std::move(change), std::move(answer)});
   }
   Wake();
   if (granted.wait_for(kWishWait) == std::future_status::ready) return granted.get();
   return {StatusCode::kDeadlineExceeded, "the agent is busy; it may still do it"};
 }
 
-Status Reconciler::Act(const Uuid& consumer, Action action) {
-  return Ask(consumer, [action](Instance& instance) { return instance.Act(action); });
+Status Reconciler::Act(const Uuid& consumer, Action action, bool dry_run) {
+  return Ask(consumer, dry_run, [=](Instance& instance) { return instance.Act(action, dry_run); });
 }
 
-Status Reconciler::AttachDisk(const Uuid& consumer, const DiskAttachment& disk) {
-  return Ask(consumer, [disk](Instance& instance) { return instance.AttachDisk(disk); });
+Status Reconciler::AttachDisk(const Uuid& consumer, const DiskAttachment& disk, bool dry_run) {
+  return Ask(consumer, dry_run, [=](Instance& instance) { return instance.AttachDisk(disk, dry_run); });
 }
 
-Status Reconciler::DetachDisk(const Uuid& consumer, const std::string& id) {
-  return Ask(consumer, [id](Instance& instance) { return instance.DetachDisk(id); });
+Status Reconciler::DetachDisk(const Uuid& consumer, const std::string& id, bool dry_run) {
+  return Ask(consumer, dry_run, [=](Instance& instance) { return instance.DetachDisk(id, dry_run); });
 }
 
 Status Reconciler::Grant(const Wish& wish) {
@@ -209,13 +209,10 @@ Status Reconciler::Grant(const Wish& wish) {
     return FailedPrecondition("instance \"" + claim->second.name + "\" is being deleted", "instance");
   }
   auto instance = instances_.find(wish.consumer);
-  if (instance == instances_.end()) {
-    instance = instances_
-                   .emplace(wish.consumer,
-                            std::make_unique<Instance>(environment_, wish.consumer, claim->second.name))
-                   .first;
-  }
-  return wish.change(*instance->second);
+  if (instance != instances_.end()) return wish.change(*instance->second);
+  auto fresh = std::make_unique<Instance>(environment_, wish.consumer, claim->second.name);
+  if (wish.dry_run) return wish.change(*fresh);
+  return wish.change(*instances_.emplace(wish.consumer, std::move(fresh)).first->second);
 }
 
 void Reconciler::TakeInbox() {

@@ -121,9 +121,10 @@ class Reconciler {
   // What a client wants of an instance. Return when it is on record; it is done afterwards, the status tells.
   // Of the instance's own errors see Instance. kNotFound: no such instance here; kFailedPrecondition: it is
   // being deleted; kUnavailable: the claims of this host are not known yet, or the agent is ending.
-  Status Act(const Uuid& consumer, Action action);
-  Status AttachDisk(const Uuid& consumer, const DiskAttachment& disk);
-  Status DetachDisk(const Uuid& consumer, const std::string& id);
+  // With `dry_run`: only whether it would be accepted.
+  Status Act(const Uuid& consumer, Action action, bool dry_run = false);
+  Status AttachDisk(const Uuid& consumer, const DiskAttachment& disk, bool dry_run = false);
+  Status DetachDisk(const Uuid& consumer, const std::string& id, bool dry_run = false);
 
   // Without a process (pid 0) when none runs. kNotFound: no such instance here. Reads /proc on the caller's
   // thread.
@@ -146,6 +147,7 @@ class Reconciler {
   };
   struct Wish {
     Uuid consumer;
+    bool dry_run;  // `change` changes nothing
     std::function<Status(Instance&)> change;
     std::shared_ptr<std::promise<Status>> answer;  // shared with the caller, who may give up waiting
   };
@@ -187,7 +189,7 @@ class Reconciler {
   void StepClaim(const Uuid& consumer, const placement::Claim& claim);
   void StepReservation(const placement::Claim& claim);
   void StepUnclaimed();
-  Status Ask(const Uuid& consumer, std::function<Status(Instance&)> change);
+  Status Ask(const Uuid& consumer, bool dry_run, std::function<Status(Instance&)> change);
   Status Grant(const Wish& wish);
   void DropDevices();
   // False: the claim is elsewhere, what is here is a leftover.

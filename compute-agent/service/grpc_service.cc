@@ -89,7 +89,7 @@ grpc::ServerUnaryReactor* GrpcService::ControlInstance(grpc::CallbackServerConte
   return Enqueue(context, [this, request]() -> Status {
     TRY_ASSIGN(Uuid instance, wire::ReadUuid(request->instance(), "instance"));
     TRY_ASSIGN(Action action, ReadAction(request->action()));
-    return reconciler_.Act(instance, action);
+    return reconciler_.Act(instance, action, request->dry_run());
   });
 }
 
@@ -100,7 +100,8 @@ grpc::ServerUnaryReactor* GrpcService::AttachDisk(grpc::CallbackServerContext* c
     TRY_ASSIGN(Uuid instance, wire::ReadUuid(request->instance(), "instance"));
     const v1::AttachedDisk& disk = request->disk();
     return reconciler_.AttachDisk(
-        instance, {disk.id(), disk.path(), disk.readonly(), disk.direct(), disk.serial(), false});
+        instance, {disk.id(), disk.path(), disk.readonly(), disk.direct(), disk.serial(), false},
+        request->dry_run());
   });
 }
 
@@ -109,7 +110,7 @@ grpc::ServerUnaryReactor* GrpcService::DetachDisk(grpc::CallbackServerContext* c
                                                   v1::DetachDiskResponse*) {
   return Enqueue(context, [this, request]() -> Status {
     TRY_ASSIGN(Uuid instance, wire::ReadUuid(request->instance(), "instance"));
-    return reconciler_.DetachDisk(instance, request->disk());
+    return reconciler_.DetachDisk(instance, request->disk(), request->dry_run());
   });
 }
 

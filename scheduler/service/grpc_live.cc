@@ -77,6 +77,7 @@ grpc::ServerUnaryReactor* GrpcService::ActOnInstance(grpc::CallbackServerContext
   v1::ControlInstanceRequest asked;
   asked.set_instance(found->claim->consumer.ToString());
   asked.set_action(request->action());
+  asked.set_dry_run(request->dry_run());
   // The agent's answer is empty; it lives as long as its call.
   auto answer = std::make_shared<v1::ControlInstanceResponse>();
   return PassOn(context, agents_, found->agent_endpoint, std::move(asked),

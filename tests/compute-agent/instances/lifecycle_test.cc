@@ -190,6 +190,41 @@ TEST_F(LifecycleTest, ADiskComesToARunningGuestStaysOverAStopAndLeaves) {
   EXPECT_EQ(reconciler_->DetachDisk(claim.consumer, "data").code(), StatusCode::kNotFound);
 }
 
+TEST_F(LifecycleTest, ADryRunSaysWhatWouldBeAcceptedAndChangesNothing) {
+  Claim claim = Run();
+  const DiskAttachment disk{"data", Image("data.raw"), true, false, "S1", false};
+  const InstanceRecord before = RecordOf(claim);
+  const pid_t pid = PidOf(claim);
+  for (Action action : {Action::kStop, Action::kStart, Action::kReboot, Action::kReset, Action::kPause}) {
+    EXPECT_EQ(reconciler_->Act(claim.consumer, action, /*dry_run=*/true), OkStatus());
+  }
+  EXPECT_EQ(reconciler_->AttachDisk(claim.consumer, disk, /*dry_run=*/true), OkStatus());
+  EXPECT_EQ(reconciler_->DetachDisk(claim.consumer, "data", /*dry_run=*/true).code(), StatusCode::kNotFound);
+  EXPECT_EQ(RecordOf(claim), before);
+  EXPECT_EQ(PidOf(claim), pid);
+
+  ASSERT_EQ(reconciler_->AttachDisk(claim.consumer, disk), OkStatus());
+  EXPECT_TRUE(Await([&] { return InfoOf(claim).devices.contains("vol-data"); }));
+  DiskAttachment other = disk;
+  other.path = Image("other.raw");
+  EXPECT_EQ(reconciler_->AttachDisk(claim.consumer, other, true).code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(reconciler_->DetachDisk(claim.consumer, "data", true), OkStatus());
+  EXPECT_FALSE(RecordOf(claim).disks.at(0).leaving);
+
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(reconciler_->Act(claim.consumer, Action::kPause, true).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(reconciler_->Act(claim.consumer, Action::kStart, true), OkStatus());
+  EXPECT_EQ(RecordOf(claim).goal, Goal::kStopped);
+}
+
+TEST_F(LifecycleTest, ADryRunOfAnInstanceThatIsNotHereLeavesNothing) {
+  Open();
+  const Claim claim = With("");
+  EXPECT_EQ(reconciler_->Act(claim.consumer, Action::kStart, true).code(), StatusCode::kNotFound);
+  EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));
+}
+
 TEST_F(LifecycleTest, ADiskThatTheVmmRefusesIsToldAndNotKept) {
   Claim claim = Run();
   ASSERT_EQ(reconciler_->AttachDisk(claim.consumer, {"gone", "/nonexistent/disk", false, false, "", false}),

@@ -11,8 +11,8 @@ Status Session::TellOfMemory() {
   shown_->Join();
   if (shown_->count() > frontend_->memory_slots()) {
     return FailedPrecondition("the vhost-user back end at " + settings_.socket + " can be told of " +
-                                  std::to_string(frontend_->memory_slots()) + " pieces of memory, the guest shares " +
-                                  std::to_string(shown_->count()),
+                                  std::to_string(frontend_->memory_slots()) +
+                                  " pieces of memory, the guest shares " + std::to_string(shown_->count()),
                               "socket");
   }
   for (const ShownMemory::Piece& piece : shown_->Pieces()) TRY(frontend_->AddMemory(shown_->At(piece)));
@@ -63,8 +63,8 @@ Status Session::Show(ShownMemory next) {
   if (next.count() > frontend_->memory_slots()) next.Join();
   if (next.count() > frontend_->memory_slots()) {
     return ResourceExhausted("the back end of the vhost-user device " + settings_.id + " can be told of " +
-                             std::to_string(frontend_->memory_slots()) + " pieces of shared memory, it would be " +
-                             std::to_string(next.count()));
+                             std::to_string(frontend_->memory_slots()) +
+                             " pieces of shared memory, it would be " + std::to_string(next.count()));
   }
   const ShownMemory::Changes changes = ShownMemory::Between(*shown_, next);
   if (changes.removed.empty()) {
@@ -83,7 +83,8 @@ Status Session::AddAll(const ShownMemory& next, const std::vector<ShownMemory::P
   for (size_t i = 0; i < added.size(); ++i) {
     Status told = frontend_->AddMemory(next.At(added[i]));
     if (told.ok()) continue;
-    if (told.code() != StatusCode::kInternal && told.code() != StatusCode::kInvalidArgument) return OkStatus();
+    if (told.code() != StatusCode::kInternal && told.code() != StatusCode::kInvalidArgument)
+      return OkStatus();
     for (size_t k = 0; k < i; ++k) {
       if (Status taken = frontend_->RemoveMemory(next.At(added[k])); !taken.ok()) frontend_->HangUp();
     }

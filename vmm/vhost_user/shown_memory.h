@@ -11,10 +11,10 @@
 
 namespace berth::vmm::vhost_user {
 
-// Which pieces of a confidential guest's memory a back end is told of: those that hold a shared page, by whole
-// pages of their backing, because no smaller part of a file can be mapped. Pieces are disjoint and each lies
-// in one region; they stay as they were made as long as all of them is shown, so that what comes to be shared
-// costs nobody a piece that is in use. A value: Between says what leads from one to the other.
+// Which pieces of a confidential guest's memory a back end is told of: those that hold a shared page, by
+// whole pages of their backing, because no smaller part of a file can be mapped. Pieces are disjoint and each
+// lies in one region; they stay as they were made as long as all of them is shown, so that what comes to be
+// shared costs nobody a piece that is in use. A value: Between says what leads from one to the other.
 class ShownMemory {
  public:
   struct Piece {

@@ -116,7 +116,6 @@ void NetLane::Receive() {
   if (stopping_) return;
   auto watch = ReceiveSome();
   if (!watch) return Fail(watch.error());
-  if (queues_.receive->ring->NeedsInterrupt()) queues_.interrupt->SignalQueue(queues_.index);
   WatchTap(*watch);
 }
 
@@ -135,6 +134,8 @@ Result<bool> NetLane::ReceiveSome() {
     if (!packet_admitted_) return false;
     TRY_ASSIGN(const bool delivered, Deliver());
     if (!delivered) return false;
+    // At once: the driver looks at the first packet while the next ones are copied, and then asks for none.
+    if (queues_.receive->ring->NeedsInterrupt()) queues_.interrupt->SignalQueue(queues_.index);
     counters_.rx_bytes += packet_bytes_ - kVirtioNetHeaderBytes;
     ++counters_.rx_frames;
     packet_bytes_ = 0;

@@ -374,7 +374,7 @@ def binaries(args):
 def measure(args):
     samples = {}
     for scenario in args.only:
-        count = args.iterations if scenario in ('start', 'boot') else 1
+        count = args.iterations if scenario in ('start', 'boot', 'io') else 1
         if scenario == 'start':
             count = max(count, args.starts)
         for iteration in range(count):

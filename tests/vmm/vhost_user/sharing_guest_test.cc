@@ -219,8 +219,7 @@ TEST_F(SharingGuestTest, ANewBackEndIsToldOfWhatWasSharedMeanwhile) {
   queue_.Post({{kHeader, 16}, {kData + 5 * kPage, 512, true}});
   backend_->Refuse(false);
   ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData + 1, ++served_));
-  EXPECT_EQ(backend_->memory(),
-            (Memory{{kRing, kPage}, {kHeader, kPage}, {kData + kPage, 5 * kPage}}));
+  EXPECT_EQ(backend_->memory(), (Memory{{kRing, kPage}, {kHeader, kPage}, {kData + kPage, 5 * kPage}}));
 }
 
 TEST_F(SharingGuestTest, ADeviceThatHasGoneIsToldNothing) {

@@ -20,8 +20,10 @@ struct CellMatrix {
 };
 CellMatrix BuildMatrix(const FitHost& host, const RequestSpec& spec);
 
-// How much each host cell is worth keeping free for others, by index: its free CPUs, and for a guest without
-// devices the devices beside it. Filling the fullest cells first keeps whole cells open.
+// How much each host cell is worth keeping free for others, by index: its free CPUs; those of them, or the
+// memory in its place, that would be left without the other in proportion; and for a guest without devices
+// the devices beside it. Filling the fullest cells first keeps whole cells open, filling them evenly keeps
+// what is left of use.
 void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste);
 
 // A set of host cells, as many as the guest has, on which the guest's cells can be placed.

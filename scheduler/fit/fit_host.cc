@@ -110,6 +110,9 @@ FitCell FromCell(const placement::HostReport& report, const placement::Cell& cel
   for (const placement::PagePool& pool : cell.pages) {
     out.pages.push_back({pool.size_bytes, pool.total, placement::FreePages(cell, usage, pool.size_bytes)});
   }
+  const CpuSet cpus = cell.shared_cpus | cell.dedicated_cpus;
+  if (cell.memory_bytes > 0)
+    out.cpus_per_byte = static_cast<double>(cpus.Count()) / static_cast<double>(cell.memory_bytes);
   return out;
 }
 
@@ -126,6 +129,12 @@ DeviceKind KindOf(placement::DeviceType type) {
 }
 
 }  // namespace
+
+uint64_t MemoryRoom(const FitCell& cell) {
+  uint64_t bytes = cell.base_room_bytes;
+  for (size_t i = 1; i < cell.pages.size(); ++i) bytes += cell.pages[i].free * cell.pages[i].size_bytes;
+  return bytes;
+}
 
 void Prepare(FitHost& host, DeviceTypes& types) {
   SortUnlessSorted(host.cells, [](const FitCell& a, const FitCell& b) { return a.id < b.id; });

@@ -39,11 +39,13 @@ struct CpuCounts {
 struct FitCell {
   NumaNode id = 0;
   std::optional<uint32_t> socket;
-  CpuSet shared_cpus;              // floating vCPUs run here
-  CpuSet free_dedicated;           // may be pinned
-  bool single_pool = false;        // the cell's shared CPUs are its dedicated ones
-  CoreList siblings;               // threads of each core; a CPU in none is a core of its own
-  uint32_t shared_vcpus = 0;       // floating vCPUs bound to this cell already
+  CpuSet shared_cpus;         // floating vCPUs run here
+  CpuSet free_dedicated;      // may be pinned
+  bool single_pool = false;   // the cell's shared CPUs are its dedicated ones
+  CoreList siblings;          // threads of each core; a CPU in none is a core of its own
+  uint32_t shared_vcpus = 0;  // floating vCPUs bound to this cell already
+  // CPUs, free or not, for each byte of its memory; 0: not told, and evenness does not count.
+  double cpus_per_byte = 0;
   uint64_t memory_bytes = 0;       // kScenario only: of all page sizes
   uint64_t memory_used_bytes = 0;  // likewise
   // kClaims only: base-page memory as placement/model/capacity.h counts it.
@@ -60,6 +62,9 @@ struct FitCell {
   bool tunneled = false;
   CpuCounts counts;  // filled by Prepare
 };
+
+// kClaims only: free bytes in pages of all sizes.
+uint64_t MemoryRoom(const FitCell& cell);
 
 // A device that may be handed out and is free now.
 struct FitDevice {

@@ -40,6 +40,7 @@ void AddCell(const FitCell& cell, Writer& out) {
   out.Add(counts.smt);
   out.Add(counts.overlap);
   out.Add(cell.shared_vcpus);
+  out.Add(cell.cpus_per_byte);
   for (uint64_t bytes :
        {cell.memory_bytes, cell.memory_used_bytes, cell.base_room_bytes, cell.largest_base_bytes,
         cell.largest_pinned_base_bytes, cell.secure_room_bytes, cell.nonsecure_room_bytes})

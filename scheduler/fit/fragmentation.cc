@@ -46,12 +46,6 @@ uint64_t FloatingRoom(const FitHost& host) {
   return limit - std::min(limit, used);
 }
 
-uint64_t HugePageRoom(const FitCell& cell) {
-  uint64_t bytes = 0;
-  for (size_t i = 1; i < cell.pages.size(); ++i) bytes += cell.pages[i].free * cell.pages[i].size_bytes;
-  return bytes;
-}
-
 }  // namespace
 
 FragmentationObjective::FragmentationObjective(std::vector<ScarceDevices> kinds, HostScale scale,
@@ -105,7 +99,7 @@ DeviceRoom FragmentationObjective::RoomOf(const FitHost& host) const {
   room.memory_bytes = host.base_room_bytes;
   for (const FitCell& cell : host.cells) {
     room.pinned_cpus += cell.counts.free;
-    room.memory_bytes += HugePageRoom(cell);
+    room.memory_bytes += MemoryRoom(cell) - cell.base_room_bytes;
   }
   for (const DeviceGroup& group : host.groups) {
     int kind = KindOf(group.type);
@@ -218,7 +212,7 @@ double FragmentationObjective::LeftOver(const FitHost& host, const RequestSpec& 
       uint64_t limit = placement::WithRatio(cell.counts.shared, host.cpu_ratio);
       vcpus += spec.cpu_policy == CpuPolicy::kShared ? limit - std::min<uint64_t>(limit, cell.shared_vcpus)
                                                      : cell.counts.free;
-      memory += cell.base_room_bytes + HugePageRoom(cell);
+      memory += MemoryRoom(cell);
     }
   }
   vcpus -= std::min(vcpus, demand.pinned_cpus + demand.floating_vcpus);

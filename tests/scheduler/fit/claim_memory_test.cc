@@ -109,6 +109,25 @@ TEST(ClaimMemory, HostThatDoesNotTellItsPagesIsBoundedByItsMemory) {
   EXPECT_EQ(Fit(host, GuestOf({1025})).verdict, Verdict::kNo);
 }
 
+TEST(CellChoice, CpusAndMemoryThatAreLeftStayInProportion) {
+  constexpr uint64_t kGib = 1024;
+  placement::HostReport report = HostOf({{16 * kGib, 0}, {16 * kGib, 0}});  // a CPU for each GiB
+  placement::HostUsage usage;
+  const auto use = [&](uint32_t c, uint32_t vcpus, uint64_t gib) {
+    usage.cells[c].shared_vcpus = vcpus;
+    usage.cells[c].memory_bytes = gib * kGib * kMib;
+    usage.cells[c].used_pages = {{4096, gib * kGib * 256}};
+  };
+  use(0, 6, 2);  // the fullest by its CPUs
+  use(1, 5, 5);
+  const FitHost host = FromHost(report, usage);
+  EXPECT_EQ(Fit(host, GuestOf({1 * kGib})).assignment.cells.at(0).host, 1u);
+  EXPECT_EQ(Fit(host, GuestOf({6 * kGib})).assignment.cells.at(0).host, 0u);
+  use(0, 5, 5);
+  use(1, 6, 6);
+  EXPECT_EQ(Fit(FromHost(report, usage), GuestOf({1 * kGib})).assignment.cells.at(0).host, 1u);
+}
+
 class Random {
  public:
   explicit Random(uint32_t seed) : engine_(seed) {}

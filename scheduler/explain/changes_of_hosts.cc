@@ -17,7 +17,7 @@ std::vector<uint32_t> Nearest(const KnownHosts& hosts, const Reasons& reasons, b
   std::vector<uint32_t> order;
   for (uint32_t i = 0; i < hosts.size(); ++i) {
     const HostOutcome& outcome = reasons.outcomes[i];
-    if (outcome.verdict != Verdict::kNo || hosts[i].claims->empty()) continue;
+    if (outcome.verdict != Verdict::kNo || hosts[i].claims.empty()) continue;
     LackCode code = outcome.lack.code;
     bool of_devices = code >= LackCode::kDevices;
     // What no claim holds can not be freed.

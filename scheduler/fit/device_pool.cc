@@ -27,6 +27,7 @@ uint32_t AliasUnits(bool isolate, const DeviceClass& devices) {
 // The children as classes. Under isolate at most one of them serves an alias: of class number `chosen`.
 std::vector<DeviceClass> ChildClasses(const Family& family, uint64_t aliases, bool isolate, size_t chosen) {
   std::vector<DeviceClass> out;
+  out.reserve(family.children.size());
   size_t number = 0;
   for (const auto& [key, devices] : family.children) {
     DeviceClass one{key.first, key.second, devices, 0};
@@ -50,6 +51,7 @@ ParentOptions OptionsOf(const Family& family, const FitHost& host, uint64_t alia
   ParentOptions out;
   if (!family.children.empty()) {
     size_t ways = isolate ? std::max<size_t>(1, AliasClasses(family, aliases)) : 1;
+    out.options.reserve(ways + 1);
     for (size_t i = 0; i < ways; ++i) out.options.push_back(ChildClasses(family, aliases, isolate, i));
   }
   if (family.own) {
@@ -94,6 +96,8 @@ DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
   std::vector<std::pair<uint32_t, uint64_t>> roots;
   const FitDevice* last = nullptr;  // devices of a type mostly follow each other
   uint64_t last_serves = 0;
+  Family* siblings = nullptr;  // of the last that had a parent
+  std::optional<PciAddress> theirs;
   for (uint32_t i = 0; i < host.devices.size(); ++i) {
     const FitDevice& device = host.devices[i];
     if (last == nullptr || last->type != device.type) last_serves = ServableRequests(device, spec);
@@ -101,7 +105,12 @@ DevicePool BuildDevicePool(const FitHost& host, const RequestSpec& spec,
     uint64_t serves = WithinDomains(device, spec, domains, last_serves);
     if (serves == 0) continue;
     if (device.parent) {
-      families[*device.parent].children[{serves, device.numa_node}].push_back(i);
+      // VFs mostly follow each other.
+      if (siblings == nullptr || theirs != device.parent) siblings = &families[*device.parent];
+      theirs = device.parent;
+      std::vector<uint32_t>& alike = siblings->children[{serves, device.numa_node}];
+      if (alike.empty()) alike.reserve(16);
+      alike.push_back(i);
     } else {
       roots.emplace_back(i, serves);
     }

@@ -9,7 +9,7 @@ namespace {
 // Fields one after the other; lists with their length before them, so that equal texts mean equal states.
 class Writer {
  public:
-  Writer() { out_.reserve(512); }
+  explicit Writer(std::string& out) : out_(out) {}
   void Add(uint64_t value) {
     // Most figures are small: seven bits a byte.
     for (; value >= 0x80; value >>= 7) out_.push_back(static_cast<char>(value | 0x80));
@@ -23,10 +23,9 @@ class Writer {
     Add(uint64_t{text.size()});
     out_ += text;
   }
-  std::string Take() { return std::move(out_); }
 
  private:
-  std::string out_;
+  std::string& out_;
 };
 
 void AddCell(const FitCell& cell, Writer& out) {
@@ -57,8 +56,8 @@ void AddCell(const FitCell& cell, Writer& out) {
   out.Add(cell.tunneled);
 }
 
-std::string KeyOf(const FitHost& host) {
-  Writer out;
+void WriteKey(const FitHost& host, std::string& key) {
+  Writer out(key);
   out.Add(host.rules == FitRules::kClaims);
   out.Add(host.can_run_guests);
   out.Add(host.cpu_ratio);
@@ -81,28 +80,32 @@ std::string KeyOf(const FitHost& host) {
   }
   // Types have numbers within their table.
   out.Add(uint64_t{std::bit_cast<uintptr_t>(host.types)});
-  return out.Take();
 }
 
 }  // namespace
 
 FitStatePtr FitStates::Of(const FitHost& host) {
-  std::string key = KeyOf(host);
+  static thread_local std::string key;  // kept for its memory
+  key.clear();
+  WriteKey(host, key);
   std::lock_guard lock(mutex_);
-  std::weak_ptr<const FitState>& known = known_[key];
-  if (FitStatePtr state = known.lock()) return state;
-  auto fresh = std::make_unique<FitState>(FitState{++last_, std::move(key)});
+  if (auto known = known_.find(key); known != known_.end()) {
+    if (FitStatePtr state = known->second.lock()) return state;
+    // About to be forgotten, and its text with it.
+    known_.erase(known);
+  }
+  auto fresh = std::make_unique<FitState>(FitState{++last_, std::string(key)});
   FitStatePtr state(fresh.release(), [this](const FitState* gone) { Forget(gone); });
-  known = state;
+  known_.emplace(state->key, state);
   return state;
 }
 
 void FitStates::Forget(const FitState* state) {
   std::unique_ptr<const FitState> owned(state);
   std::lock_guard lock(mutex_);
-  // Somebody may have come back to the state since.
+  // Another one with the same text may be known since.
   auto known = known_.find(state->key);
-  if (known != known_.end() && known->second.expired()) known_.erase(known);
+  if (known != known_.end() && known->first.data() == state->key.data()) known_.erase(known);
 }
 
 size_t FitStates::size() const {

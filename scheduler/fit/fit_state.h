@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "scheduler/fit/fit_host.h"
@@ -37,7 +38,8 @@ class FitStates {
   void Forget(const FitState* state);
 
   mutable std::mutex mutex_;  // guards both
-  std::unordered_map<std::string, std::weak_ptr<const FitState>> known_;
+  // By the states' own keys: entries go before their states do.
+  std::unordered_map<std::string_view, std::weak_ptr<const FitState>> known_;
   uint64_t last_ = 0;
 };
 

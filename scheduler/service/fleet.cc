@@ -1,7 +1,11 @@
 #include "scheduler/service/fleet.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
+
+#include "common/block_pool.h"
+#include "placement/model/capacity.h"
 
 namespace berth::scheduler {
 namespace {
@@ -12,21 +16,56 @@ void Derive(HostView& view) {
   view.state = FitStates::OfProcess().Of(view.fit);
 }
 
-// Counts anew what the claims hold. Taking one off would not do: while an own claim loses a race, two claims
-// hold the same CPUs and devices for a moment.
-void Recount(HostView& view) {
+// Whether the claim holds CPUs or devices that are counted already.
+bool IsContested(const placement::Claim& claim, const placement::HostUsage& usage) {
+  for (const placement::CellBinding& binding : claim.cells) {
+    const CpuSet& taken = placement::UsageOfCell(usage, binding.host_cell).pinned_cpus;
+    if (taken.Intersects(binding.reserved)) return true;
+    for (auto [guest, host] : binding.pinning) {
+      if (taken.Contains(host)) return true;
+    }
+  }
+  return std::any_of(claim.devices.begin(), claim.devices.end(), [&](const placement::DeviceBinding& device) {
+    return usage.devices.contains(device.address);
+  });
+}
+
+void CountIn(const placement::Claim& claim, HostView& view) {
+  view.contested = view.contested || IsContested(claim, view.usage);
+  placement::AddClaim(claim, view.usage);
+}
+
+// The view's claims hold `claim` no longer.
+void CountOut(const placement::Claim& claim, HostView& view) {
+  if (!view.contested) return placement::RemoveClaim(claim, view.usage);
   view.usage = {};
-  for (const auto& [consumer, claim] : view.claims) placement::AddClaim(*claim, view.usage);
+  view.contested = false;
+  view.claims.ForEach([&](const placement::Claim& one) { CountIn(one, view); });
+}
+
+// Of parts of pictures, which come and go with each change.
+template <class T, class... Args>
+std::shared_ptr<T> MakePart(Args&&... args) {
+  return std::allocate_shared<T>(PoolAllocator<T>(), std::forward<Args>(args)...);
+}
+
+uint64_t HashOf(const Uuid& consumer) {
+  return std::hash<Uuid>()(consumer);
+}
+
+uint64_t HashOf(std::string_view name) {
+  return std::hash<std::string_view>()(name);
 }
 
 // The view that comes after `old`, without what Derive makes: that is larger than all the rest.
 std::shared_ptr<HostView> Successor(const HostView& old) {
-  auto view = std::make_shared<HostView>();
+  auto view = MakePart<HostView>();
   view->report = old.report;
   view->generation = old.generation;
   view->told = old.told;
   view->claims = old.claims;
   view->usage = old.usage;
+  view->contested = old.contested;
   view->ahead = old.ahead;
   view->facts = old.facts;
   view->failures = old.failures;
@@ -80,13 +119,13 @@ void Fleet::Put(FleetPage& page, size_t within, HostViewPtr host, bool renamed) 
 }
 
 std::shared_ptr<const Fleet> Fleet::With(size_t slot, HostViewPtr host) const {
-  auto next = std::make_shared<Fleet>(*this);
+  auto next = MakePart<Fleet>(*this);
   next->slots_ = std::max(slots_, slot + 1);
   size_t chapters = (next->slots_ + kChapterHosts - 1) / kChapterHosts;
-  while (next->chapters_.size() < chapters) next->chapters_.push_back(std::make_shared<const Chapter>());
-  auto chapter = std::make_shared<Chapter>(*next->chapters_[slot / kChapterHosts]);
+  while (next->chapters_.size() < chapters) next->chapters_.push_back(MakePart<const Chapter>());
+  auto chapter = MakePart<Chapter>(*next->chapters_[slot / kChapterHosts]);
   std::shared_ptr<const FleetPage>& old = (*chapter)[slot % kChapterHosts / FleetPage::kHosts];
-  auto page = old == nullptr ? std::make_shared<FleetPage>() : std::make_shared<FleetPage>(*old);
+  auto page = old == nullptr ? MakePart<FleetPage>() : MakePart<FleetPage>(*old);
   size_t within = slot % FleetPage::kHosts;
   bool renamed = !SameName(page->hosts[within].get(), host.get());
   Put(*page, within, std::move(host), renamed);
@@ -123,18 +162,47 @@ void Mirror::RemoveHost(State& state, const Uuid& host) {
   auto slot = state.slots.find(host);
   if (slot == state.slots.end()) return;
   if (HostViewPtr view = state.fleet->At(slot->second)) {
-    for (const auto& [consumer, claim] : view->claims) {
-      Leave(state, *claim);
-    }
+    view->claims.ForEach([&](const placement::Claim& claim) { Leave(state, claim); });
   }
   state.fleet = state.fleet->With(slot->second, nullptr);
   state.free_slots.push_back(slot->second);
   state.slots.erase(slot);
 }
 
+HostViewPtr Mirror::HolderOf(const State& state, const Uuid& consumer) {
+  HostViewPtr found;
+  auto moved = state.moved.find(consumer);
+  state.consumers.ForEach(HashOf(consumer), [&](size_t slot) {
+    if (moved != state.moved.end() && moved->second != slot) return;
+    const HostView* view = state.fleet->Peek(slot);
+    if (view != nullptr && view->claims.contains(consumer)) found = state.fleet->At(slot);
+  });
+  return found;
+}
+
+std::optional<Uuid> Mirror::ConsumerNamed(const State& state, std::string_view name) {
+  std::optional<Uuid> found;
+  uint64_t created_at_ms = 0;
+  state.names.ForEach(HashOf(name), [&](size_t slot) {
+    const HostView* view = state.fleet->Peek(slot);
+    if (view == nullptr) return;
+    // Names are unique but for a moment, when an instance takes the name of one that just went.
+    for (const Uuid& consumer : view->claims.Named(name)) {
+      const uint64_t created = view->claims.Find(consumer)->created_at_ms;
+      if (found && created < created_at_ms) continue;
+      found = consumer;
+      created_at_ms = created;
+    }
+  });
+  return found;
+}
+
 void Mirror::Enter(State& state, const placement::Claim& claim) {
-  state.claim_hosts[claim.consumer] = claim.host;
-  state.claim_names[claim.name] = claim.consumer;
+  const size_t slot = state.slots.at(claim.host);
+  // Its own entry was taken out: whoever holds the consumer now is another host.
+  if (HolderOf(state, claim.consumer) != nullptr) state.moved[claim.consumer] = slot;
+  state.consumers.Add(HashOf(claim.consumer), slot);
+  state.names.Add(HashOf(std::string_view(claim.name)), slot);
   if (!claim.group) return;
   Group& group = state.groups[claim.group->name];
   if (group.hosts.empty()) group.rules = *claim.group;
@@ -142,12 +210,10 @@ void Mirror::Enter(State& state, const placement::Claim& claim) {
 }
 
 void Mirror::Leave(State& state, const placement::Claim& claim) {
-  // A claim that was swapped with another may be on its new host already.
-  auto known = state.claim_hosts.find(claim.consumer);
-  if (known != state.claim_hosts.end() && known->second == claim.host) {
-    state.claim_hosts.erase(known);
-    state.claim_names.erase(claim.name);
-  }
+  const size_t slot = state.slots.at(claim.host);
+  state.consumers.Remove(HashOf(claim.consumer), slot);
+  state.names.Remove(HashOf(std::string_view(claim.name)), slot);
+  state.moved.erase(claim.consumer);
   if (!claim.group) return;
   auto group = state.groups.find(claim.group->name);
   if (group == state.groups.end()) return;
@@ -157,11 +223,12 @@ void Mirror::Leave(State& state, const placement::Claim& claim) {
   if (group->second.hosts.empty()) state.groups.erase(group);
 }
 
-void Mirror::PutReport(State& state, PlacementEvent event) const {
+void Mirror::PutReport(State& state, PlacementEvent event) {
   Uuid host = event.report->uuid;
   HostViewPtr old = ViewOf(state, host);
   if (old != nullptr && event.generation < old->told) return;
-  auto view = old != nullptr ? Successor(*old) : std::make_shared<HostView>();
+  auto view = old != nullptr ? Successor(*old) : MakePart<HostView>();
+  for (placement::Cell& cell : event.report->cells) cell.siblings = *cores_.insert(cell.siblings).first;
   view->report = std::make_shared<const placement::HostReport>(std::move(*event.report));
   view->facts = options_.facts->Of(view->report->name, std::move(event.traits), event.aggregates);
   Tell(*view, event.generation);
@@ -191,17 +258,15 @@ void Mirror::PutClaim(State& state, const placement::Claim& claim, uint64_t gene
   HostViewPtr old = ViewOf(state, claim.host);
   if (old == nullptr || generation < old->told) return;
   auto view = Successor(*old);
-  auto known = view->claims.find(claim.consumer);
-  const placement::Claim* before = known == view->claims.end() ? nullptr : known->second.get();
-  CountFailure(state, before, claim, *view);
-  const bool fresh = before == nullptr;
-  if (!fresh) Leave(state, *before);
-  view->claims[claim.consumer] = std::make_shared<const placement::Claim>(claim);
-  if (fresh) {
-    placement::AddClaim(claim, view->usage);
-  } else {
-    Recount(*view);
+  const std::optional<placement::Claim> before = view->claims.Find(claim.consumer);
+  CountFailure(state, before ? &*before : nullptr, claim, *view);
+  if (before) {
+    Leave(state, *before);
+    view->claims.Erase(claim.consumer);
+    CountOut(*before, *view);
   }
+  view->claims.Put(claim);
+  CountIn(claim, *view);
   if (ahead) {
     view->generation = std::max(view->generation, generation);
     view->ahead = true;
@@ -217,11 +282,10 @@ void Mirror::RemoveClaim(State& state, const PlacementEvent& event) {
   HostViewPtr old = ViewOf(state, event.host);
   if (old == nullptr || event.generation < old->told || !event.claim) return;
   auto view = Successor(*old);
-  auto known = view->claims.find(event.claim->consumer);
-  if (known != view->claims.end()) {
-    Leave(state, *known->second);
-    view->claims.erase(known);
-    Recount(*view);
+  if (const auto known = view->claims.Find(event.claim->consumer)) {
+    Leave(state, *known);
+    view->claims.Erase(known->consumer);
+    CountOut(*known, *view);
   }
   Tell(*view, event.generation);
   Derive(*view);
@@ -268,9 +332,9 @@ void Mirror::FinishSnapshot() {
   state_.fleet->ForEach([&](const HostView& view) {
     HostViewPtr fresh = ViewOf(*incoming_, view.report->uuid);
     if (!view.ahead || fresh == nullptr || fresh->generation >= view.generation) return;
-    for (const auto& [consumer, claim] : view.claims) {
-      if (!fresh->claims.contains(consumer)) PutClaim(*incoming_, *claim, view.generation, true);
-    }
+    view.claims.ForEach([&](const placement::Claim& claim) {
+      if (!fresh->claims.contains(claim.consumer)) PutClaim(*incoming_, claim, view.generation, true);
+    });
   });
   state_ = std::move(*incoming_);
   incoming_.reset();
@@ -304,11 +368,11 @@ void Mirror::Abandon(const placement::Claim& claim, uint64_t decided_on) {
   HostViewPtr old = ViewOf(state_, claim.host);
   if (old == nullptr) return;
   auto view = Successor(*old);
-  auto known = view->claims.find(claim.consumer);
-  if (known == view->claims.end()) return;
-  Leave(state_, *known->second);
-  view->claims.erase(known);
-  Recount(*view);
+  const auto known = view->claims.Find(claim.consumer);
+  if (!known) return;
+  Leave(state_, *known);
+  view->claims.Erase(claim.consumer);
+  CountOut(*known, *view);
   view->generation = std::max(view->told, std::min(view->generation, decided_on));
   view->ahead = view->told < view->generation;
   Derive(*view);
@@ -322,7 +386,7 @@ void Mirror::EndRests(uint64_t now_ms) {
     state_.rests.erase(state_.rests.begin());
     HostViewPtr old = ViewOf(state_, host);
     if (old == nullptr || !old->backing_off || old->backoff_until_ms > now_ms) continue;
-    auto view = std::make_shared<HostView>(*old);
+    auto view = MakePart<HostView>(*old);
     view->backing_off = false;
     SetView(state_, host, std::move(view));
   }
@@ -387,16 +451,13 @@ bool Mirror::synced() const {
 
 std::optional<Mirror::FoundClaim> Mirror::FindClaim(std::string_view instance) const {
   std::lock_guard lock(mutex_);
-  std::optional<Uuid> consumer;
-  if (auto named = state_.claim_names.find(instance); named != state_.claim_names.end())
-    consumer = named->second;
+  std::optional<Uuid> consumer = ConsumerNamed(state_, instance);
   if (auto parsed = Uuid::Parse(instance); !consumer && parsed.has_value()) consumer = *parsed;
   if (!consumer || assumed_.contains(*consumer)) return std::nullopt;
-  auto host = state_.claim_hosts.find(*consumer);
-  if (host == state_.claim_hosts.end()) return std::nullopt;
-  HostViewPtr view = ViewOf(state_, host->second);
-  if (view == nullptr || !view->claims.contains(*consumer)) return std::nullopt;
-  return FoundClaim{view->claims.at(*consumer), view->report->name, view->report->agent_endpoint};
+  const HostViewPtr view = HolderOf(state_, *consumer);
+  if (view == nullptr) return std::nullopt;
+  return FoundClaim{std::make_shared<const placement::Claim>(*view->claims.Find(*consumer)),
+                    view->report->name, view->report->agent_endpoint};
 }
 
 }  // namespace berth::scheduler

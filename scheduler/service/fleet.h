@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +15,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/core_list.h"
 #include "common/uuid.h"
-#include "placement/model/claims_by_consumer.h"
 #include "placement/model/host.h"
+#include "placement/model/packed_claims.h"
 #include "placement/model/usage.h"
 #include "scheduler/filters/filter.h"
 #include "scheduler/filters/host_facts.h"
@@ -25,6 +27,7 @@
 #include "scheduler/service/change_journal.h"
 #include "scheduler/service/fleet_page.h"
 #include "scheduler/service/placement_client.h"
+#include "scheduler/service/slot_hints.h"
 
 namespace berth::scheduler {
 
@@ -35,8 +38,11 @@ struct HostView {
   // The generation that the last event had. Own claims run ahead of it: what happened before them (a status)
   // may still come, and is not old.
   uint64_t told = 0;
-  placement::ClaimsByConsumer claims;
+  placement::PackedClaims claims;
   placement::HostUsage usage;  // of the claims
+  // While an own claim loses a race two claims hold the same CPUs or devices for a moment: then what one of
+  // them holds can not be taken off the usage.
+  bool contested = false;
   FitHost fit;
   FitStatePtr state;              // of `fit`; shared by views in the same state; null: not told
   bool ahead = false;             // holds an own claim whose event has not come yet
@@ -162,7 +168,7 @@ class Mirror {
   bool synced() const;
 
   struct FoundClaim {
-    std::shared_ptr<const placement::Claim> claim;  // shared with the view
+    std::shared_ptr<const placement::Claim> claim;  // shared by copies
     std::string host_name;
     std::string agent_endpoint;
   };
@@ -192,10 +198,12 @@ class Mirror {
     std::shared_ptr<const Fleet> fleet = std::make_shared<const Fleet>();
     std::unordered_map<Uuid, size_t> slots;
     std::vector<size_t> free_slots;
-    std::map<Uuid, Uuid> claim_hosts;                      // consumer -> host
-    std::map<std::string, Uuid, std::less<>> claim_names;  // name -> consumer
-    std::map<std::string, Group, std::less<>> groups;      // by name
-    std::multimap<uint64_t, Uuid> rests;                   // end of a host's rest (Unix time) -> host
+    SlotHints consumers;  // where the claims of consumers are, by hash
+    SlotHints names;      // likewise of names
+    // Of consumers with claims on two hosts, which a swap makes for a moment: the slot of the later one.
+    std::unordered_map<Uuid, size_t> moved;
+    std::map<std::string, Group, std::less<>> groups;  // by name
+    std::multimap<uint64_t, Uuid> rests;               // end of a host's rest (Unix time) -> host
   };
 
   static HostViewPtr ViewOf(const State& state, const Uuid& host);
@@ -203,18 +211,30 @@ class Mirror {
   static void RemoveHost(State& state, const Uuid& host);
   void PutClaim(State& state, const placement::Claim& claim, uint64_t generation, bool ahead) const;
   static void RemoveClaim(State& state, const PlacementEvent& event);
-  void PutReport(State& state, PlacementEvent event) const;
+  void PutReport(State& state, PlacementEvent event);
   void ApplyTo(State& state, PlacementEvent event);
+  // Keep indexes and groups; before the view with the claim, or without it, is set.
   static void Enter(State& state, const placement::Claim& claim);
   static void Leave(State& state, const placement::Claim& claim);
+  // The view that holds the consumer's claim: of two the later one. nullptr: none.
+  static HostViewPtr HolderOf(const State& state, const Uuid& consumer);
+  static std::optional<Uuid> ConsumerNamed(const State& state, std::string_view name);
   // What a change of an instance's state says about its host.
   void CountFailure(State& state, const placement::Claim* before, const placement::Claim& now,
                     HostView& view) const;
   void FinishSnapshot();
 
+  struct ByCores {
+    bool operator()(const CoreList& a, const CoreList& b) const {
+      return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+    }
+  };
+
   const Options options_;
   mutable std::mutex mutex_;  // guards everything below; held for one change, never while deciding
   std::set<Uuid> assumed_;    // consumers
+  // Each list of cores once, for the reports of all hosts of one make. As many as there are makes.
+  std::set<CoreList, ByCores> cores_;
   State state_;
   std::optional<State> incoming_;
   bool synced_ = false;

@@ -247,9 +247,11 @@ std::vector<Mirror::FoundClaim> Scheduler::List() const {
   std::vector<Mirror::FoundClaim> out;
   const std::set<Uuid> assumed = mirror_.Assumed();
   mirror_.Snapshot()->ForEach([&](const HostView& view) {
-    for (const auto& [consumer, claim] : view.claims) {
-      if (!assumed.contains(consumer)) out.push_back({claim, view.report->name, view.report->agent_endpoint});
-    }
+    view.claims.ForEach([&](placement::Claim claim) {
+      if (assumed.contains(claim.consumer)) return;
+      out.push_back({std::make_shared<const placement::Claim>(std::move(claim)), view.report->name,
+                     view.report->agent_endpoint});
+    });
   });
   std::sort(out.begin(), out.end(),
             [](const auto& a, const auto& b) { return a.claim->name < b.claim->name; });

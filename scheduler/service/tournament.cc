@@ -1,6 +1,7 @@
 #include "scheduler/service/tournament.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace berth::scheduler {
 
@@ -42,6 +43,7 @@ void Tournament::Rebuild(const Fleet& fleet) {
     Level level;
     level.scores.resize(below);
     level.winners.resize(below);
+    level.marks.resize(below, Mark::kClean);
     for (size_t node = 0; node < below; ++node) {
       const Entry entry = Play(fleet, levels_.size(), node);
       level.scores[node] = entry.score;
@@ -51,26 +53,33 @@ void Tournament::Rebuild(const Fleet& fleet) {
   }
 }
 
+void Tournament::SetMark(Level& level, size_t node, Mark mark, std::vector<uint32_t>& dirty) {
+  Mark& known = level.marks[node];
+  if (known == Mark::kClean) dirty.push_back(static_cast<uint32_t>(node));
+  known = std::max(known, mark);
+}
+
 void Tournament::Replay(const Fleet& fleet, const std::vector<Change>& changes) {
   dirty_.clear();
   for (const Change& change : changes) {
-    const auto node = static_cast<uint32_t>(change.slot / kFan);
-    const Level& level = levels_.front();
+    const size_t node = change.slot / kFan;
+    Level& level = levels_.front();
     // One that is worse than the winner changes nothing. If the winner got worse itself, it is among the
     // changes.
     if (level.winners[node] != change.slot && level.scores[node] < scores_[change.slot]) continue;
-    dirty_.push_back({node, change.renamed});
+    SetMark(level, node, change.renamed ? Mark::kRenamed : Mark::kDirty, dirty_);
   }
   for (size_t number = 0; number < levels_.size() && !dirty_.empty(); ++number) {
     dirty_above_.clear();
-    for (const Dirty& dirty : dirty_) {
-      Level& level = levels_[number];
-      const Entry entry = Play(fleet, number, dirty.node);
+    Level& level = levels_[number];
+    for (uint32_t node : dirty_) {
+      const Entry entry = Play(fleet, number, node);
+      const Mark mark = std::exchange(level.marks[node], Mark::kClean);
       // A winner that stayed, but for its name, may lose above.
-      if (!dirty.renamed && entry == Entry{level.scores[dirty.node], level.winners[dirty.node]}) continue;
-      level.scores[dirty.node] = entry.score;
-      level.winners[dirty.node] = entry.winner;
-      dirty_above_.push_back({static_cast<uint32_t>(dirty.node / kFan), dirty.renamed});
+      if (mark != Mark::kRenamed && entry == Entry{level.scores[node], level.winners[node]}) continue;
+      level.scores[node] = entry.score;
+      level.winners[node] = entry.winner;
+      if (number + 1 < levels_.size()) SetMark(levels_[number + 1], node / kFan, mark, dirty_above_);
     }
     dirty_.swap(dirty_above_);
   }
@@ -116,7 +125,8 @@ uint32_t Tournament::BestExcept(const Fleet& fleet, const std::vector<size_t>& e
 size_t Tournament::MemoryBytes() const {
   size_t bytes = scores_.capacity() * sizeof(Score);
   for (const Level& level : levels_)
-    bytes += level.scores.capacity() * sizeof(Score) + level.winners.capacity() * sizeof(uint32_t);
+    bytes += level.scores.capacity() * sizeof(Score) + level.winners.capacity() * sizeof(uint32_t) +
+             level.marks.capacity() * sizeof(Mark);
   return bytes;
 }
 

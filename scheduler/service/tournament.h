@@ -43,11 +43,15 @@ class Tournament {
  private:
   static constexpr size_t kFan = FleetPage::kHosts;
 
+  // Whether a node is to be played; where the winner's name may be another, those above it whatever comes
+  // out.
+  enum class Mark : uint8_t { kClean, kDirty, kRenamed };
   // Winners of the nodes of one level, with their scores beside them: a node is played within few cache
   // lines.
   struct Level {
     std::vector<Score> scores;
     std::vector<uint32_t> winners;
+    std::vector<Mark> marks;  // all kClean but in Replay
   };
   struct Entry {
     Score score = kNoScore;
@@ -56,6 +60,7 @@ class Tournament {
     friend bool operator==(const Entry&, const Entry&) = default;
   };
 
+  static void SetMark(Level& level, size_t node, Mark mark, std::vector<uint32_t>& dirty);
   Entry PlayPage(const Fleet& fleet, size_t node) const;
   Entry PlayAbove(const Fleet& fleet, const Level& below, size_t node) const;
   Entry Play(const Fleet& fleet, size_t level, size_t node) const {
@@ -65,13 +70,9 @@ class Tournament {
   std::vector<Score> scores_;  // by slot
   // The first has the best slot of each page, the next the best of 16 of those, and so on up to one.
   std::vector<Level> levels_;
-  // In Replay, kept for their memory: nodes to play, and whether those above must be played whatever happens.
-  struct Dirty {
-    uint32_t node;
-    bool renamed;
-  };
-  std::vector<Dirty> dirty_;
-  std::vector<Dirty> dirty_above_;
+  // In Replay, kept for their memory: nodes of one level that are marked, and of the next.
+  std::vector<uint32_t> dirty_;
+  std::vector<uint32_t> dirty_above_;
 };
 
 }  // namespace berth::scheduler

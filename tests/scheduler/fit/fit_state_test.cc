@@ -1,5 +1,10 @@
 #include "scheduler/fit/fit_state.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "scheduler/fit/quick_fit.h"
@@ -98,6 +103,29 @@ TEST(FitStates, AStateThatNobodyIsInIsForgotten) {
 
   EXPECT_EQ(states.size(), 0u);
   EXPECT_NE(states.Of(host)->number, number);
+}
+
+// The last view of a state may go on one thread while another finds a host in it.
+TEST(FitStates, StatesThatComeAndGoOnManyThreadsKeepTheirNumbersWhileHeld) {
+  FitStates states;
+  std::vector<FitHost> hosts(3);
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    hosts[i].floating_vcpus = static_cast<uint32_t>(i);
+    Prepare(hosts[i]);
+  }
+  std::vector<std::thread> threads;
+  for (size_t first = 0; first < 4; ++first) {
+    threads.emplace_back([&, first] {
+      for (size_t i = 0; i < 5000; ++i) {
+        const FitHost& host = hosts[(first + i) % hosts.size()];
+        const FitStatePtr held = states.Of(host);
+        ASSERT_EQ(states.Of(host), held);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  EXPECT_EQ(states.size(), 0u);
 }
 
 }  // namespace

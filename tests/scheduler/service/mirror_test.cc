@@ -223,5 +223,82 @@ TEST(Mirror, DeletedHostsLeaveSlotsThatNewOnesTake) {
   EXPECT_EQ(mirror.Snapshot()->At(200), nullptr);
 }
 
+// A swap moves the claim by one event a host; whichever comes first, the instance is always found.
+TEST(Mirror, AnInstanceOnTwoHostsIsOnTheOneThatWasToldLast) {
+  Mirror mirror;
+  placement::HostReport from = MakeHost("from", 1, 4);
+  placement::HostReport to = MakeHost("to", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, from.uuid, 1, from, {}});
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, to.uuid, 1, to, {}});
+  placement::Claim before = FloatingClaim("vm", "from");
+  placement::Claim after = FloatingClaim("vm", "to");
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, from.uuid, 2, {}, before});
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, to.uuid, 2, {}, after});
+  EXPECT_EQ(mirror.FindClaim("vm")->host_name, "to");
+  EXPECT_EQ(mirror.FindClaim(before.consumer.ToString())->host_name, "to");
+
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged,
+                from.uuid,
+                3,
+                {},
+                InState(before, placement::InstanceState::kRunning)});
+  EXPECT_EQ(mirror.FindClaim("vm")->host_name, "from");
+
+  mirror.Apply({PlacementEvent::Kind::kClaimDeleted, from.uuid, 4, {}, before});
+  EXPECT_EQ(mirror.FindClaim("vm")->host_name, "to");
+
+  mirror.Apply({PlacementEvent::Kind::kClaimDeleted, to.uuid, 3, {}, after});
+  EXPECT_FALSE(mirror.FindClaim("vm").has_value());
+}
+
+TEST(Mirror, ANameGoesToTheYoungerOfTwoInstances) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  placement::Claim old = FloatingClaim("vm", "h");
+  old.created_at_ms = 1;
+  placement::Claim young = old;
+  young.consumer = Uuid::FromName(Uuid{}, "another vm");
+  young.created_at_ms = 2;
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, old});
+
+  mirror.ApplyOwnClaim(young, 2, 3);
+  EXPECT_EQ(mirror.FindClaim("vm")->claim->consumer, young.consumer);
+
+  mirror.Apply({PlacementEvent::Kind::kClaimDeleted, host.uuid, 4, {}, old});
+  EXPECT_EQ(mirror.FindClaim("vm")->claim->consumer, young.consumer);
+}
+
+// While an own claim loses a race both hold the CPU: it is free when both are gone, and not before.
+TEST(Mirror, ACpuThatTwoClaimsHoldIsFreeWhenBothAreGone) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  const uint32_t cpu = host.cells[0].dedicated_cpus.First();
+  auto pinned = [&](const std::string& name) {
+    placement::Claim claim = FloatingClaim(name, "h");
+    placement::CellBinding cell;
+    cell.host_cell = host.cells[0].id;
+    cell.vcpus = CpuSet{0};
+    cell.pinning = {{0, cpu}};
+    claim.cells.push_back(cell);
+    return claim;
+  };
+  auto taken = [&] {
+    const auto& cells = mirror.Snapshot()->At(0)->usage.cells;
+    return cells.contains(host.cells[0].id) && cells.at(host.cells[0].id).pinned_cpus.Contains(cpu);
+  };
+  mirror.ApplyOwnClaim(pinned("loser"), 1, 2);
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 3, {}, pinned("winner")});
+
+  mirror.Apply({PlacementEvent::Kind::kClaimDeleted, host.uuid, 4, {}, pinned("loser")});
+  EXPECT_TRUE(taken());
+
+  mirror.Apply({PlacementEvent::Kind::kClaimDeleted, host.uuid, 5, {}, pinned("winner")});
+  EXPECT_FALSE(taken());
+  EXPECT_EQ(mirror.Snapshot()->At(0)->usage, placement::HostUsage{});
+}
+
 }  // namespace
 }  // namespace berth::scheduler

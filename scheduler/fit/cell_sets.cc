@@ -41,8 +41,21 @@ uint64_t FloatingRoom(const FitHost& host, const FitCell& cell) {
   return limit > cell.shared_vcpus ? limit - cell.shared_vcpus : 0;
 }
 
-// Of what would be left of each cell if a cell of the guest were there.
+}  // namespace
+
+void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste) {
+  const bool floats = spec.cpu_policy == CpuPolicy::kShared;
+  for (size_t c = 0; c < host.cells.size(); ++c) {
+    waste[c] = floats ? FloatingRoom(host, host.cells[c]) : host.cells[c].counts.free;
+  }
+  if (!spec.pci.empty()) return;
+  for (const DeviceGroup& group : host.groups) {
+    if (group.cell >= 0) waste[group.cell] += 8 * uint64_t{group.count};
+  }
+}
+
 void AddUnevenness(const FitHost& host, const RequestSpec& spec, uint64_t* waste) {
+  if (host.rules != FitRules::kClaims) return;
   const bool floats = spec.cpu_policy == CpuPolicy::kShared;
   const double ratio = floats ? host.cpu_ratio : 1;
   const auto guest_cells = static_cast<double>(std::max<size_t>(spec.cells.size(), 1));
@@ -52,7 +65,8 @@ void AddUnevenness(const FitHost& host, const RequestSpec& spec, uint64_t* waste
     const FitCell& cell = host.cells[c];
     if (cell.cpus_per_byte == 0) continue;
     // Of both pools where they are two, for the memory is one.
-    double left = static_cast<double>(waste[c]) / ratio;
+    double left = floats ? static_cast<double>(FloatingRoom(host, cell)) / ratio
+                         : static_cast<double>(cell.counts.free);
     if (!cell.counts.overlap)
       left = static_cast<double>(FloatingRoom(host, cell)) / host.cpu_ratio +
              static_cast<double>(cell.counts.free);
@@ -61,18 +75,12 @@ void AddUnevenness(const FitHost& host, const RequestSpec& spec, uint64_t* waste
   }
 }
 
-}  // namespace
-
-void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste) {
-  const bool floats = spec.cpu_policy == CpuPolicy::kShared;
-  for (size_t c = 0; c < host.cells.size(); ++c) {
-    waste[c] = floats ? FloatingRoom(host, host.cells[c]) : host.cells[c].counts.free;
-  }
-  if (host.rules == FitRules::kClaims) AddUnevenness(host, spec, waste);
-  if (!spec.pci.empty()) return;
-  for (const DeviceGroup& group : host.groups) {
-    if (group.cell >= 0) waste[group.cell] += 8 * uint64_t{group.count};
-  }
+uint64_t WasteOf(const FitHost& host, const RequestSpec& spec, uint64_t set) {
+  std::array<uint64_t, 64> waste;
+  FillCellWaste(host, spec, waste.data());
+  uint64_t sum = 0;
+  for (; set != 0; set &= set - 1) sum += waste[static_cast<size_t>(std::countr_zero(set))];
+  return sum;
 }
 
 std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec) {
@@ -134,8 +142,9 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
   for (uint64_t left = usable; left != 0; left &= left - 1)
     cells.push_back(static_cast<uint32_t>(std::countr_zero(left)));
   if (cells.size() < wanted || !matrix.Place(usable)) return out;
-  std::array<uint64_t, 64> waste;
-  FillCellWaste(host, spec, waste.data());
+  std::array<uint64_t, 64> cost;
+  FillCellWaste(host, spec, cost.data());
+  AddUnevenness(host, spec, cost.data());
   std::vector<uint64_t> networks = NetworkCells(host, spec);
   // Every combination of `wanted` cells, in the order of their numbers.
   std::vector<size_t> pick(wanted);
@@ -144,7 +153,7 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
     CellSet one;
     for (size_t i : pick) {
       one.set |= uint64_t{1} << cells[i];
-      one.waste += waste[cells[i]];
+      one.cost += cost[cells[i]];
     }
     if (!budget.Spend(wanted * 4)) return out;
     if (TouchesAll(one.set, networks) && (wanted == 1 || matrix.Place(one.set))) out.push_back(one);
@@ -155,7 +164,7 @@ std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, 
     for (; i < wanted; ++i) pick[i] = pick[i - 1] + 1;
   }
   std::stable_sort(out.begin(), out.end(),
-                   [](const CellSet& a, const CellSet& b) { return a.waste < b.waste; });
+                   [](const CellSet& a, const CellSet& b) { return a.cost < b.cost; });
   return out;
 }
 

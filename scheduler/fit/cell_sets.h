@@ -20,22 +20,25 @@ struct CellMatrix {
 };
 CellMatrix BuildMatrix(const FitHost& host, const RequestSpec& spec);
 
-// How much each host cell is worth keeping free for others, by index: its free CPUs; those of them, or the
-// memory in its place, that would be left without the other in proportion; and for a guest without devices
-// the devices beside it. Filling the fullest cells first keeps whole cells open, filling them evenly keeps
-// what is left of use.
+// How much each host cell is worth keeping free for others, by index: its free CPUs, and for a guest without
+// devices the devices beside it. Filling the fullest cells first keeps whole cells open.
 void FillCellWaste(const FitHost& host, const RequestSpec& spec, uint64_t* waste);
+// What cells are chosen by, given their waste: beside it the CPUs, or the memory in their place, that would
+// be left in a cell without the other in proportion. Filling cells evenly keeps what is left of them of use.
+void AddUnevenness(const FitHost& host, const RequestSpec& spec, uint64_t* waste);
+// The waste of the cells of `set` together, by which hosts are compared.
+uint64_t WasteOf(const FitHost& host, const RequestSpec& spec, uint64_t set);
 
 // A set of host cells, as many as the guest has, on which the guest's cells can be placed.
 struct CellSet {
   uint64_t set = 0;
-  uint64_t waste = 0;
+  uint64_t cost = 0;  // waste and unevenness
 };
 // What the networks of the guest's ports ask of its host cells: each member is a set of host cells of which
 // the guest must use at least one. Networks that no host cell is tied to ask nothing.
 std::vector<uint64_t> NetworkCells(const FitHost& host, const RequestSpec& spec);
 
-// All of them, by waste, then lowest cells first. Empty and the budget not exhausted: proved that none
+// All of them, by cost, then lowest cells first. Empty and the budget not exhausted: proved that none
 // exists.
 std::vector<CellSet> ListCellSets(const FitHost& host, const RequestSpec& spec, const CellMatrix& matrix,
                                   StepBudget& budget);

@@ -90,14 +90,13 @@ class Solver {
       devices = FitDevices(host_, spec_, BuildDevicePool(host_, spec_), locality, budget_);
       if (devices.verdict != Verdict::kFits) return devices.verdict;
     }
-    CellSet chosen{quick.cells, quick.waste};
     std::vector<uint32_t> places;
     if (spec_.cells.size() == 1) {
-      places.push_back(static_cast<uint32_t>(std::countr_zero(chosen.set)));
+      places.push_back(static_cast<uint32_t>(std::countr_zero(quick.cells)));
     } else {
-      places = BuildMatrix(host_, spec_).Place(chosen.set).value();
+      places = BuildMatrix(host_, spec_).Place(quick.cells).value();
     }
-    Assemble(places, chosen.waste, std::move(devices), out);
+    Assemble(places, quick.waste, std::move(devices), out);
     return Verdict::kFits;
   }
 
@@ -131,7 +130,7 @@ class Solver {
     } else if (Verdict verdict = ChooseSet(sets, chosen, devices); verdict != Verdict::kFits) {
       return verdict == Verdict::kNo ? no : verdict;
     }
-    Assemble(matrix.Place(chosen->set).value(), chosen->waste, std::move(devices), out);
+    Assemble(matrix.Place(chosen->set).value(), WasteOf(host_, spec_, chosen->set), std::move(devices), out);
     return Verdict::kFits;
   }
 
@@ -174,7 +173,7 @@ class Solver {
   }
 
   // The set and the domains with the fewest non-local devices; the first of those in the order of domains,
-  // then of waste.
+  // then of cost.
   Verdict ChooseSet(const std::vector<CellSet>& sets, std::optional<CellSet>& chosen, DeviceFit& best) {
     for (const DomainChoice& domains : ListDomainChoices(host_, spec_, budget_)) {
       Verdict verdict = ChooseSetWithin(domains, sets, chosen, best);

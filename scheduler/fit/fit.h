@@ -24,7 +24,7 @@ struct FitResult {
 
 // Whether the request fits on the host, exactly, and where: rules R1 to R10. Pure. Among all assignments:
 // the fewest non-local devices, then the cells that are fullest and keep CPUs and memory in proportion
-// (FillCellWaste), then the lowest addresses.
+// (AddUnevenness), then the lowest addresses.
 // Hosts with more than 64 cells and requests with more than 64 PCI requests are undecided.
 FitResult Fit(const FitHost& host, const RequestSpec& spec, const FitOptions& options = {});
 // The same of a request that was prepared, for hosts of the plan's device types.

@@ -16,13 +16,13 @@ constexpr size_t kMaxCells = 64;
 constexpr size_t kFewClasses = 3;
 constexpr uint32_t kMaxTries = 4096;  // choices of host cells; more are left to Fit
 
-// Host cells that the request can not tell apart, but by waste.
+// Host cells that the request can not tell apart, but by cost.
 struct CellClass {
   uint64_t kinds;     // kinds of guest cells that fit, as a set
   uint64_t networks;  // likewise of the networks that are tied to the cell
   uint32_t socket;
   uint32_t size;
-  std::array<uint8_t, kMaxCells> members;  // by waste, then number
+  std::array<uint8_t, kMaxCells> members;  // by cost, then number
 };
 
 class Chooser {
@@ -45,7 +45,9 @@ class Chooser {
     }
     Try(0, wanted_, 0, 0);
     if (tries_ > kMaxTries) return {};
-    return best_.verdict == Verdict::kFits ? best_ : No();
+    if (best_.verdict != Verdict::kFits) return No();
+    best_.waste = WasteOf(host_, plan_.spec(), best_.cells);
+    return best_;
   }
 
  private:
@@ -74,7 +76,8 @@ class Chooser {
 
   void FillClasses() {
     const RequestSpec& spec = plan_.spec();
-    FillCellWaste(host_, spec, waste_.data());
+    FillCellWaste(host_, spec, cost_.data());
+    AddUnevenness(host_, spec, cost_.data());
     if (!spec.physical_networks.empty() || spec.tunneled) networks_ = NetworkCells(host_, spec);
     for (uint64_t left = usable_; left != 0; left &= left - 1) {
       auto c = static_cast<size_t>(std::countr_zero(left));
@@ -102,17 +105,17 @@ class Chooser {
 
   void Insert(CellClass& into, size_t cell) {
     uint32_t at = into.size++;
-    while (at > 0 && waste_[into.members[at - 1]] > waste_[cell]) {
+    while (at > 0 && cost_[into.members[at - 1]] > cost_[cell]) {
       into.members[at] = into.members[at - 1];
       --at;
     }
     into.members[at] = static_cast<uint8_t>(cell);
   }
 
-  // How many cells to take of each class, from class number `k` on; always those with the least waste.
-  void Try(size_t k, uint32_t left, uint64_t set, uint64_t waste) {
+  // How many cells to take of each class, from class number `k` on; always those with the least cost.
+  void Try(size_t k, uint32_t left, uint64_t set, uint64_t cost) {
     if (tries_ > kMaxTries) return;
-    if (left == 0) return Judge(set, waste);
+    if (left == 0) return Judge(set, cost);
     if (k == classes_) return;
     uint32_t after = 0;
     for (size_t rest = k + 1; rest < classes_; ++rest) after += class_[rest].size;
@@ -121,20 +124,20 @@ class Chooser {
     uint32_t least = left > after ? left - after : 0;
     for (uint32_t i = 0; i < least && i < most; ++i) {
       set |= uint64_t{1} << one.members[i];
-      waste += waste_[one.members[i]];
+      cost += cost_[one.members[i]];
     }
     for (uint32_t take = least; take <= most; ++take) {
-      Try(k + 1, left - take, set, waste);
+      Try(k + 1, left - take, set, cost);
       if (take == most) break;
       set |= uint64_t{1} << one.members[take];
-      waste += waste_[one.members[take]];
+      cost += cost_[one.members[take]];
     }
   }
 
-  void Judge(uint64_t set, uint64_t waste) {
+  void Judge(uint64_t set, uint64_t cost) {
     ++tries_;
-    bool better_waste = best_.verdict != Verdict::kFits || waste < best_.waste;
-    if (best_.verdict == Verdict::kFits && best_.non_local <= bound_ && !better_waste) return;
+    bool cheaper = best_.verdict != Verdict::kFits || cost < best_cost_;
+    if (best_.verdict == Verdict::kFits && best_.non_local <= bound_ && !cheaper) return;
     for (uint64_t tied : networks_) {
       if ((tied & set) == 0) return;
     }
@@ -146,8 +149,10 @@ class Chooser {
       non_local = *count;
     }
     bool better = best_.verdict != Verdict::kFits || non_local < best_.non_local ||
-                  (non_local == best_.non_local && waste < best_.waste);
-    if (better) best_ = {Verdict::kFits, non_local, waste, set};
+                  (non_local == best_.non_local && cost < best_cost_);
+    if (!better) return;
+    best_ = {Verdict::kFits, non_local, 0, set};
+    best_cost_ = cost;
   }
 
   uint64_t SocketCells(uint64_t set) const {
@@ -196,23 +201,27 @@ class Chooser {
   uint32_t wanted_ = 0;
   uint64_t usable_ = 0;
   std::array<uint64_t, kMaxCells> kinds_;  // filled up to cells_
-  std::array<uint64_t, kMaxCells> waste_;
+  std::array<uint64_t, kMaxCells> cost_;
   std::vector<uint64_t> networks_;
   std::array<CellClass, kMaxCells> class_;
   size_t classes_ = 0;
   QuickDevices devices_;
   uint32_t bound_ = 0;
   uint32_t tries_ = 0;
-  QuickFit best_;
+  QuickFit best_;  // without its waste
+  uint64_t best_cost_ = 0;
 };
 
 // The same for most requests, see RequestPlan::cells_are_alike: as many cells as are asked for that fit,
-// those with the least waste, then the lowest.
+// those with the least cost, then the lowest.
 QuickFit ChooseAlike(const FitHost& host, const RequestPlan& plan) {
   const RequestSpec& spec = plan.spec();
   QuickFit out;
   std::array<uint64_t, kMaxCells> waste;
   FillCellWaste(host, spec, waste.data());
+  std::array<uint64_t, kMaxCells> cost;
+  std::copy_n(waste.begin(), host.cells.size(), cost.begin());
+  AddUnevenness(host, spec, cost.data());
   uint64_t usable = 0;
   for (size_t c = 0; c < host.cells.size(); ++c) {
     if (CheckCell(host, spec, plan.kinds()[0].need, host.cells[c]).fits()) usable |= uint64_t{1} << c;
@@ -223,7 +232,7 @@ QuickFit ChooseAlike(const FitHost& host, const RequestPlan& plan) {
     size_t best = static_cast<size_t>(std::countr_zero(usable));
     for (uint64_t left = usable; left != 0; left &= left - 1) {
       auto c = static_cast<size_t>(std::countr_zero(left));
-      if (waste[c] < waste[best]) best = c;
+      if (cost[c] < cost[best]) best = c;
     }
     out.waste += waste[best];
     out.cells |= uint64_t{1} << best;

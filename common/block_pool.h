@@ -22,6 +22,14 @@ class BlockPool {
     return *pool;
   }
 
+  BlockPool() = default;
+  // No block may be in use any more.
+  ~BlockPool() {
+    for (void* slab : slabs_) ::operator delete(slab, std::align_val_t(kAlign));
+  }
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
   void* Take() {
     std::lock_guard lock(mutex_);
     if (free_ == nullptr) AddSlab();

@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "scheduler/fit/fit_state.h"
 #include "scheduler/service/candidates.h"
 #include "scheduler/service/fleet.h"
 #include "tests/bench/fleet_hosts.h"
@@ -39,8 +41,8 @@ placement::Claim MakeClaim(const Uuid& host, uint64_t number, uint32_t within) {
   claim.host = host;
   claim.spec.flavor = "m1.small";
   claim.spec.vcpus = 1;
-  // 512 to 1,520 MiB, so that hardly two hosts are in the same state.
-  const uint64_t memory = kGib / 2 + (number * 2654435761 >> 16) % 64 * (uint64_t{16} << 20);
+  // 512 to 1,520 MiB, by chance, so that hosts are in states of their own.
+  const uint64_t memory = kGib / 2 + std::hash<Uuid>()(claim.consumer) % 64 * (uint64_t{16} << 20);
   claim.spec.memory_bytes = memory;
   claim.created_at_ms = 1'790'000'000'000 + number;
   claim.status = {placement::InstanceState::kRunning, "", claim.created_at_ms + 2000};
@@ -121,13 +123,14 @@ int main(int argc, char** argv) {
   double per_claim = static_cast<double>(with_claims - with_hosts) / hosts / each;
   double per_class = static_cast<double>(with_classes - with_claims) / hosts / kClasses;
   std::printf(
-      "{\"bench\":\"memory\",\"hosts\":%u,\"instances\":%llu,\"bytes_per_host\":%.0f,\"bytes_per_instance\":%"
+      "{\"bench\":\"memory\",\"hosts\":%u,\"instances\":%llu,\"bytes_per_host\":%.0f,\"states\":%zu,\"bytes_"
+      "per_instance\":%"
       ".0f,"
       "\"bytes_per_host_and_class\":%.2f,\"resident_mb\":%.0f,\"replaced_resident_mb\":%.0f,\"mb_for_100000_"
       "hosts_5000000_instances\":%.0f,"
       "\"goals\":{\"mb_for_100000_hosts_5000000_instances\":1200}}\n",
-      hosts, static_cast<unsigned long long>(uint64_t{hosts} * each), per_host, per_claim, per_class,
-      static_cast<double>(with_classes) / 1e6, static_cast<double>(replaced) / 1e6,
+      hosts, static_cast<unsigned long long>(uint64_t{hosts} * each), per_host, FitStates::OfProcess().size(),
+      per_claim, per_class, static_cast<double>(with_classes) / 1e6, static_cast<double>(replaced) / 1e6,
       (per_host * 1e5 + per_claim * 5e6 + per_class * 1e5 * kClasses) / 1e6);
   return 0;
 }

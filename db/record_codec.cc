@@ -23,7 +23,7 @@ using placement::PortSettings;
 // 2: claims have `external`. 3: bounce buffers of cells, port settings of devices. 4: claims that reserve for
 // a move, devices that leave, paused instances. 5: disk of hosts and instances, server group of claims,
 // virtual IOMMU. Readers know the older ones.
-constexpr uint8_t kVersion = 5;
+constexpr uint8_t kVersion = 6;
 
 template <class V, class T>
 concept Is = std::same_as<std::remove_const_t<V>, T>;
@@ -84,6 +84,7 @@ void Fields(A& a, V& v) {
   if (a.version() >= 2) a(v.external);
   if (a.version() >= 4) a(v.reserved_for, v.swapped);
   if (a.version() >= 5) a(v.group);
+  if (a.version() >= 6) a(v.stays_stopped);
 }
 template <class A, Is<placement::Inventory> V>
 void Fields(A& a, V& v) {

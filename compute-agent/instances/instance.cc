@@ -118,6 +118,7 @@ std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment,
     return instance;
   }
   instance->record_ = *std::move(record);
+  instance->recorded_ = true;
   instance->Recover();
   return instance;
 }
@@ -183,6 +184,7 @@ bool Instance::Save() {
   BetweenSteps();
   Status saved = environment_.records->Save(record_);
   BetweenSteps();
+  recorded_ = recorded_ || saved.ok();
   if (saved.ok()) return true;
   LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", saved}});
   return false;

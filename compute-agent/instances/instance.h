@@ -83,6 +83,10 @@ class Instance {
   // One step towards what is wanted of the instance: running, paused or stopped, with the disks and devices
   // that it is to have.
   void Step(const StartRequest& request);
+  // What is wanted of an instance of which nothing is on record; of another one what was wanted before.
+  void BeginsAs(Goal goal) {
+    if (!recorded_) record_.goal = goal;
+  }
   // What is wanted from now on; durable when it returns OK, and done by Step. kFailedPrecondition: its
   // present state does not allow it. With `dry_run`, here and below: only whether it would be accepted.
   Status Act(Action action, bool dry_run = false);
@@ -174,6 +178,7 @@ class Instance {
 
   const InstanceEnvironment& environment_;
   InstanceRecord record_;
+  bool recorded_ = false;  // something of it is on disk
   std::optional<Process> process_;
   placement::InstanceStatus status_;
   bool broken_ = false;

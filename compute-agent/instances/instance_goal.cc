@@ -58,6 +58,7 @@ Status Instance::Record(InstanceRecord next) {
   BetweenSteps();
   TRY(environment_.records->Save(next));
   record_ = std::move(next);
+  recorded_ = true;
   BetweenSteps();
   return OkStatus();
 }

@@ -208,11 +208,9 @@ Status Reconciler::Grant(const Wish& wish) {
   if (claim->second.phase == placement::ClaimPhase::kReleasing) {
     return FailedPrecondition("instance \"" + claim->second.name + "\" is being deleted", "instance");
   }
-  auto instance = instances_.find(wish.consumer);
-  if (instance != instances_.end()) return wish.change(*instance->second);
-  auto fresh = std::make_unique<Instance>(environment_, wish.consumer, claim->second.name);
-  if (wish.dry_run) return wish.change(*fresh);
-  return wish.change(*instances_.emplace(wish.consumer, std::move(fresh)).first->second);
+  if (instances_.contains(wish.consumer) || !wish.dry_run) return wish.change(InstanceOf(claim->second));
+  Instance unknown(environment_, wish.consumer, claim->second.name);
+  return wish.change(unknown);
 }
 
 void Reconciler::TakeInbox() {
@@ -304,11 +302,14 @@ void Reconciler::StepClaim(const Uuid& consumer, const placement::Claim& claim) 
     return;
   }
   if (!have_host_) return;
-  if (found == instances_.end()) {
-    found =
-        instances_.emplace(consumer, std::make_unique<Instance>(environment_, consumer, claim.name)).first;
-  }
-  found->second->Step({claim, host_, exclusive_, unmanaged_, one_time_use_, cards_, ordinary_cards_});
+  InstanceOf(claim).Step({claim, host_, exclusive_, unmanaged_, one_time_use_, cards_, ordinary_cards_});
+}
+
+Instance& Reconciler::InstanceOf(const placement::Claim& claim) {
+  std::unique_ptr<Instance>& instance = instances_[claim.consumer];
+  if (instance == nullptr) instance = std::make_unique<Instance>(environment_, claim.consumer, claim.name);
+  instance->BeginsAs(claim.stays_stopped ? Goal::kStopped : Goal::kRunning);
+  return *instance;
 }
 
 // A claim that holds resources for the move of an instance. Nothing of it runs; while the instance's own

@@ -188,6 +188,8 @@ class Reconciler {
   void Pass();
   void StepClaim(const Uuid& consumer, const placement::Claim& claim);
   void StepReservation(const placement::Claim& claim);
+  // The claim's instance, a new one if it was not known.
+  Instance& InstanceOf(const placement::Claim& claim);
   void StepUnclaimed();
   Status Ask(const Uuid& consumer, bool dry_run, std::function<Status(Instance&)> change);
   Status Grant(const Wish& wish);

@@ -132,6 +132,7 @@ Result<Outcome> Engine::Do(const SwapClaims& command, uint64_t at_ms) {
   std::shared_ptr<Claim> instance = Exchanged(old_instance, old_reservation);
   std::shared_ptr<Claim> reservation = Exchanged(old_reservation, old_instance);
   instance->status = {};
+  instance->stays_stopped = old_reservation.stays_stopped;
   reservation->swapped = command.swapped;
 
   resources_.DropInstance(old_instance.consumer);

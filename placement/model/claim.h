@@ -103,6 +103,9 @@ struct Claim {
   // come before SwapClaims, those of the host before after it. The instance's UUID; nil: an ordinary claim.
   Uuid reserved_for = {};
   bool swapped = false;  // of such a claim: it holds what the instance had before
+  // The instance was stopped when its last move began, so that its new host does not start it by itself: what
+  // the claim for the move says of it is the instance's from SwapClaims on.
+  bool stays_stopped = false;
 
   friend bool operator==(const Claim&, const Claim&) = default;
 };

@@ -23,6 +23,7 @@ enum Part : uint64_t {
   kReservation = 256,
   kSwapped = 512,
   kDisk = 1024,
+  kStaysStopped = 2048,
 };
 
 class Writer {
@@ -251,7 +252,7 @@ DeviceBinding ReadDevice(Reader& in) {
 [[maybe_unused]] void NameFields(const Claim& claim, const CellBinding& cell, const DeviceBinding& device,
                                  const PortSettings& port, const ServerGroup& group) {
   [[maybe_unused]] const auto& [consumer, name, host, phase, cells, devices, spec, status, created_at_ms,
-                                external, member_of, reserved_for, swapped] = claim;
+                                external, member_of, reserved_for, swapped, stays_stopped] = claim;
   [[maybe_unused]] const auto& [flavor, vcpus, memory, kernel, initramfs, cmdline, disks, nets, disk_bytes,
                                 viommu] = claim.spec;
   [[maybe_unused]] const auto& [state, detail, observed_at_ms] = claim.status;
@@ -274,7 +275,7 @@ uint64_t PartsOf(const Claim& claim, const Uuid& host) {
          part(HasFiles(claim.spec), kFiles) | part(claim.status != InstanceStatus{}, kStatus) |
          part(claim.external, kExternal) | part(claim.group.has_value(), kGroup) |
          part(!claim.reserved_for.is_nil(), kReservation) | part(claim.swapped, kSwapped) |
-         part(claim.spec.disk_bytes != 0, kDisk);
+         part(claim.spec.disk_bytes != 0, kDisk) | part(claim.stays_stopped, kStaysStopped);
 }
 
 }  // namespace
@@ -327,6 +328,7 @@ Claim UnpackClaim(std::string_view packed, const Uuid& consumer, const Uuid& hos
   claim.phase = (parts & kReleasing) != 0 ? ClaimPhase::kReleasing : ClaimPhase::kActive;
   claim.external = (parts & kExternal) != 0;
   claim.swapped = (parts & kSwapped) != 0;
+  claim.stays_stopped = (parts & kStaysStopped) != 0;
   claim.spec.flavor = in.Text();
   claim.spec.vcpus = in.Short();
   claim.spec.memory_bytes = in.Bytes();

@@ -175,6 +175,7 @@ void ClaimToProto(const Claim& claim, v1::Claim* out) {
   if (claim.group) ServerGroupToProto(*claim.group, out->mutable_group());
   if (!claim.reserved_for.is_nil()) out->set_reserved_for(claim.reserved_for.ToString());
   out->set_swapped(claim.swapped);
+  out->set_stays_stopped(claim.stays_stopped);
 }
 
 Result<InstanceStatus> InstanceStatusFromProto(const v1::InstanceStatus& in, const std::string& at) {
@@ -216,6 +217,7 @@ Result<Claim> ClaimFromProto(const v1::Claim& in) {
     TRY_ASSIGN(claim.reserved_for, ReadUuid(in.reserved_for(), "reserved_for"));
   }
   claim.swapped = in.swapped();
+  claim.stays_stopped = in.stays_stopped();
   return claim;
 }
 

@@ -26,7 +26,7 @@ bool HasEnded(const Claim& claim) {
 bool IsDecidable(const Claim& claim) {
   const InstanceState state = claim.status.state;
   return state == InstanceState::kRunning || state == InstanceState::kPaused ||
-         state == InstanceState::kFailed;
+         state == InstanceState::kFailed || (claim.stays_stopped && state == InstanceState::kStopped);
 }
 
 bool HasPorts(const Claim& claim) {
@@ -113,6 +113,7 @@ Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim)
     reserved.name = "move of " + claim.consumer.ToString();
     reserved.host = decision.choice->host;
     reserved.reserved_for = claim.consumer;
+    reserved.stays_stopped = claim.status.state == InstanceState::kStopped;
     reserved.group = claim.group;
     reserved.spec = claim.spec;
     reserved.spec.flavor = flavor_name;
@@ -207,6 +208,7 @@ Result<MoveAnswer> Scheduler::Move(const MoveRequest& request, AgentControl& age
     answer.phase = MovePhase::kDecide;
     return answer;
   }
+  if (claim.stays_stopped) return answer;  // its agent tells when it has taken it over
   // Its agent may not have heard of it yet; the next call asks again.
   Status started = agents.Start(EndpointOf(claim.host), claim.consumer);
   if (!started.ok()) {
@@ -248,8 +250,9 @@ Result<MovePhase> Scheduler::RevertMove(const std::string& instance, AgentContro
     LOG(kInfo, "instance_moved_back",
         {{"instance", claim.consumer.ToString()}, {"host", NameOf(claim.host)}});
   }
-  // It was stopped for the move. Until its agent has taken that back, the move is not over.
-  Status started = agents.Start(EndpointOf(claim.host), claim.consumer);
+  // If it was stopped for the move: until its agent has taken that back, the move is not over.
+  Status started =
+      reserved->stays_stopped ? OkStatus() : agents.Start(EndpointOf(claim.host), claim.consumer);
   if (!started.ok()) {
     LOG(kInfo, "instance_not_started_yet", {{"instance", claim.consumer.ToString()}, {"error", started}});
     return MovePhase::kEnding;

@@ -355,6 +355,27 @@ TEST_F(LifecycleTest, AMovedInstanceThatComesBackStartsWhereItWas) {
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
 }
 
+TEST_F(LifecycleTest, AnInstanceThatCameStoppedIsStartedOnlyWhenAsked) {
+  Open();
+  Claim claim = With("");
+  claim.stays_stopped = true;
+  const DiskAttachment disk{"data", Image("data.raw"), false, false, "", false};
+  Put(claim);
+  ASSERT_EQ(reconciler_->AttachDisk(claim.consumer, disk), OkStatus());  // its disks come along
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(PidOf(claim), 0);
+  placement_.Forget(claim.consumer);
+  Restart();
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(PidOf(claim), 0);
+
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStart), OkStatus());
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  placement_.Forget(claim.consumer);
+  Restart();  // what was asked for counts from then on
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+}
+
 TEST_F(LifecycleTest, AReservationOfAnInstanceThatIsNotHereYetRunsNothing) {
   Claim reservation = TestClaim("move", 1, kMi);
   reservation.reserved_for = TestClaim("vm", 1, kMi).consumer;

@@ -54,6 +54,7 @@ class ClaimChangesTest : public ::testing::Test {
     claim.host = Id(host);
     claim.devices.push_back({0, Pci(3, 1), "vf", NumaNode{1}});
     claim.reserved_for = instance.consumer;
+    claim.stays_stopped = true;
     EXPECT_TRUE(Apply(CreateClaim{claim, {}}).has_value());
     return claim;
   }
@@ -110,6 +111,7 @@ TEST_F(ClaimChangesTest, AMoveHoldsBothPlacesUntilOneIsGivenUp) {
   EXPECT_EQ(moved->claim->host, Id(2));
   EXPECT_EQ(moved->claim->devices, reservation.devices);
   EXPECT_EQ(moved->claim->name, claim.name);
+  EXPECT_TRUE(moved->claim->stays_stopped);
   EXPECT_EQ(Host(1)->usage.devices.at(Pci(1)), reservation.consumer);
   EXPECT_EQ(Host(2)->usage.devices.at(Pci(3, 1)), claim.consumer);
   EXPECT_EQ(Host(1)->usage.floating_vcpus, 2U);

@@ -78,6 +78,7 @@ Claim AnyClaim(Random& random) {
         ServerGroup{RandomText(random), static_cast<ServerGroupPolicy>(Pick(random, 4)), Pick(random, 1025)};
   if (Pick(random, 3) == 0) claim.reserved_for.bytes[7] = 9;
   claim.swapped = Pick(random, 2) == 0;
+  claim.stays_stopped = Pick(random, 2) == 0;
   return claim;
 }
 

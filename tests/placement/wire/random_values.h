@@ -143,6 +143,7 @@ class RandomValues {
     if (Coin()) claim.group = ServerGroup{Word(), static_cast<ServerGroupPolicy>(Below(4)), 1 + Below(1024)};
     if (Coin()) claim.reserved_for = AnyUuid();
     claim.swapped = Coin();
+    claim.stays_stopped = Coin();
     return claim;
   }
 

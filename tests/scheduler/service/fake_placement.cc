@@ -286,6 +286,7 @@ Result<placement::Claim> FakePlacement::SwapClaims(const Uuid& consumer, const U
     to->spec = from->spec;
   }
   moved.status = {};
+  moved.stays_stopped = before_reserved.stays_stopped;
   left.swapped = swapped;
   placement::RemoveClaim(before, one->usage);
   placement::RemoveClaim(before_reserved, other->usage);

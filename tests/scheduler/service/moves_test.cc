@@ -235,6 +235,39 @@ TEST_F(MovesTest, AMoveIsTakenBackBeforeItsGuestHasStopped) {
   EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kReleasing);
 }
 
+TEST_F(MovesTest, AStoppedInstanceMovesWithoutBeingStarted) {
+  placement_.ReportStatus(instance_, InstanceState::kStopped);
+  EXPECT_EQ(Move(), MovePhase::kStarting);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_TRUE(Instance().stays_stopped);
+  EXPECT_EQ(Move(), MovePhase::kStarting);  // its agent has said nothing yet
+  placement_.ReportStatus(instance_, InstanceState::kStopped);
+  EXPECT_EQ(Move(), MovePhase::kDecide);
+  EXPECT_TRUE(agents_.started.empty());
+  EXPECT_TRUE(agents_.stopped.empty());
+
+  EXPECT_EQ(*scheduler_->RevertMove("vm", agents_), MovePhase::kEnding);
+  EXPECT_EQ(Instance().host, HostId("h1"));
+  EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kReleasing);
+  EXPECT_TRUE(agents_.started.empty());
+
+  // Started since, it is started again after its next move.
+  placement_.Finalize(ReservationOf(instance_));
+  placement_.ReportStatus(instance_, InstanceState::kRunning);
+  EXPECT_EQ(Move(), MovePhase::kStopping);
+  EXPECT_EQ(Move(), MovePhase::kStarting);
+  EXPECT_FALSE(Instance().stays_stopped);
+  EXPECT_EQ(agents_.started, std::vector<std::string>{"h2:7703"});
+}
+
+TEST_F(MovesTest, AnEvacuatedInstanceThatWasStoppedStaysSo) {
+  placement_.ReportStatus(instance_, InstanceState::kStopped);
+  EXPECT_EQ(Move("", "", true), MovePhase::kStarting);
+  EXPECT_EQ(Instance().host, HostId("h2"));
+  EXPECT_TRUE(Instance().stays_stopped);
+  EXPECT_TRUE(agents_.started.empty());
+}
+
 TEST_F(MovesTest, AResizeMayStayOnItsHostAndHoldsBothSets) {
   EXPECT_EQ(Move("large", "h1"), MovePhase::kStopping);
   EXPECT_EQ(Reserved()->host, HostId("h1"));

@@ -9,6 +9,7 @@
 #include "placement/model/packed_claims.h"
 #include "placement/model/usage.h"
 #include "scheduler/fit/fit_host.h"
+#include "scheduler/fit/fit_state.h"
 
 namespace berth::scheduler {
 
@@ -54,6 +55,7 @@ struct KnownHost {
   const placement::HostUsage* usage = nullptr;  // of the claims
   const FitHost* fit = nullptr;                 // of report and usage
   KnownClaims claims;
+  const FitState* state = nullptr;  // of fit; not told: none
 };
 
 // Ascending by name. All of them have one table of device types.

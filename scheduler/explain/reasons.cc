@@ -1,6 +1,8 @@
 #include "scheduler/explain/reasons.h"
 
 #include <algorithm>
+#include <tuple>
+#include <unordered_map>
 
 #include "scheduler/fit/fit.h"
 
@@ -23,6 +25,17 @@ void Count(const std::vector<HostOutcome>& outcomes, uint32_t host, std::vector<
   tallies.push_back({1, host});
 }
 
+// What another host in the same state was told, for this one: only numbers of cells may differ.
+HostOutcome Translated(HostOutcome outcome, const FitHost& from, const FitHost& to) {
+  if (outcome.lack.node == Lack::kNobody) return outcome;
+  for (size_t c = 0; c < from.cells.size(); ++c) {
+    if (from.cells[c].id != outcome.lack.node) continue;
+    outcome.lack.node = to.cells[c].id;
+    break;
+  }
+  return outcome;
+}
+
 }  // namespace
 
 double Shortfall(const Lack& lack) {
@@ -36,15 +49,25 @@ Reasons FindReasons(const KnownHosts& hosts, const RequestSpec& spec) {
   if (hosts.empty()) return out;
   RequestPlan plan(spec, *hosts.front().fit->types);
   LackFinder finder(plan);
+  // By state: the first host that is in it.
+  std::unordered_map<const FitState*, uint32_t> known;
   out.outcomes.resize(hosts.size());
   for (uint32_t i = 0; i < hosts.size(); ++i) {
+    const FitHost& host = *hosts[i].fit;
     HostOutcome& outcome = out.outcomes[i];
-    outcome.verdict = FitByCounts(*hosts[i].fit, plan).verdict;
+    auto first = known.end();
+    bool fresh = true;
+    if (plan.quick() && hosts[i].state != nullptr)
+      std::tie(first, fresh) = known.try_emplace(hosts[i].state, i);
+    if (!fresh) {
+      outcome = Translated(out.outcomes[first->second], *hosts[first->second].fit, host);
+    } else {
+      outcome.verdict = FitByCounts(host, plan).verdict;
+      if (outcome.verdict == Verdict::kNo) outcome.lack = finder.Find(host);
+    }
     if (outcome.verdict == Verdict::kFits) ++out.fitting;
     if (outcome.verdict == Verdict::kUndecided) ++out.undecided;
-    if (outcome.verdict != Verdict::kNo) continue;
-    outcome.lack = finder.Find(*hosts[i].fit);
-    Count(out.outcomes, i, out.tallies);
+    if (outcome.verdict == Verdict::kNo) Count(out.outcomes, i, out.tallies);
   }
   std::stable_sort(out.tallies.begin(), out.tallies.end(),
                    [](const LackTally& a, const LackTally& b) { return a.hosts > b.hosts; });

@@ -88,7 +88,8 @@ Result<KnownFleet> Advisor::Hosts(const std::string& only, const RequestSpec& sp
             [](const FilteredOut& a, const FilteredOut& b) { return a.host < b.host; });
   out.hosts.reserve(out.views.size());
   for (const HostView* view : out.views)
-    out.hosts.push_back({view->report.get(), &view->usage, &view->fit, KnownClaims(&view->claims)});
+    out.hosts.push_back(
+        {view->report.get(), &view->usage, &view->fit, KnownClaims(&view->claims), view->state.get()});
   return out;
 }
 

@@ -38,6 +38,7 @@ TEST(Reasons, AreThoseOfTheSolverHostByHost) {
   fleet.AddDevices(2, "2330", 0);
   fleet.AddHost("b", 2, 8, 8192);
   fleet.AddHost("c", 1, 8, 8192);
+  for (const char* twin : {"d", "e"}) fleet.AddHost(twin, 2, 8, 8192);  // in the state of b
   for (uint32_t vcpus : {2, 4, 16, 32}) {
     for (const char* nodes : {"1", "2", "3"}) {
       for (const char* devices : {"gpu:1", "gpu:2", "gpu:3", "vf:1"}) {

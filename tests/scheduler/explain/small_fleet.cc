@@ -125,7 +125,8 @@ KnownHosts SmallFleet::Known() {
   KnownHosts out;
   for (Host& host : hosts_) {
     host.fit = FromHost(host.report, host.usage);
-    out.push_back({&host.report, &host.usage, &host.fit, &host.claims});
+    host.state = FitStates::OfProcess().Of(host.fit);
+    out.push_back({&host.report, &host.usage, &host.fit, &host.claims, host.state.get()});
   }
   return out;
 }

@@ -46,6 +46,7 @@ class SmallFleet {
     placement::HostReport report;
     placement::HostUsage usage;
     FitHost fit;
+    FitStatePtr state;
     KnownHost::Claims claims;
   };
   Host& Find(const std::string& name);

@@ -364,9 +364,8 @@ void Reconciler::StepUnclaimed() {
            {"pid", instance->has_process() ? instance->record().process.pid : 0}});
     }
     if (keep && !stop && !instance->broken()) keep = Heal(consumer, *instance);
-    if ((keep && !stop) || instance->broken()) {
-      ++entry;
-    } else if (instance->StepTowardsGone()) {
+    const bool stays = (keep && !stop) || instance->broken();
+    if (!stays && instance->StepTowardsGone()) {
       ++events_.leftovers_removed;
       LOG(kInfo, "instance_without_claim_removed", {{"instance", consumer.ToString()}});
       unclaimed_since_.erase(consumer);

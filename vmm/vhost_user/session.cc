@@ -192,7 +192,8 @@ Status Session::StartRing(uint16_t index, uint16_t next) {
 }
 
 Status Session::EnableRings() {
-  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
+  const auto rings = static_cast<uint16_t>(active_->rings.size());
+  for (uint16_t i = 0; i < rings; ++i) {
     const Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
     TRY(frontend_->EnableRing(i, ring.enabled));

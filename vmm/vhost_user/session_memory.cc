@@ -102,7 +102,8 @@ Status Session::Exchange(const ShownMemory& next, const ShownMemory::Changes& ch
 }
 
 Status Session::StopRings() {
-  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
+  const auto rings = static_cast<uint16_t>(active_->rings.size());
+  for (uint16_t i = 0; i < rings; ++i) {
     Ring& ring = active_->rings[i];
     if (ring.queue == nullptr) continue;
     TRY_ASSIGN(ring.next, frontend_->StopRing(i));
@@ -111,7 +112,8 @@ Status Session::StopRings() {
 }
 
 Status Session::GoOn() {
-  for (uint16_t i = 0; i < active_->rings.size(); ++i) {
+  const auto rings = static_cast<uint16_t>(active_->rings.size());
+  for (uint16_t i = 0; i < rings; ++i) {
     if (active_->rings[i].queue != nullptr) TRY(StartRing(i, active_->rings[i].next));
   }
   return EnableRings();

@@ -95,6 +95,11 @@ class FakeVhostBackend {
     std::lock_guard lock(mutex_);
     memory_result_ = result;
   }
+  // The n-th piece of memory from now on is refused, once.
+  void RefusePiece(uint32_t n) {
+    std::lock_guard lock(mutex_);
+    refused_piece_ = n;
+  }
   uint64_t mtu() {
     std::lock_guard lock(mutex_);
     return mtu_;
@@ -221,6 +226,9 @@ class FakeVhostBackend {
     const auto request = static_cast<Request>(message.header.request);
     ++counts_[message.header.request];
     bool replied = true;
+    uint64_t memory_answer = memory_result_;
+    if (request == Request::kAddMemoryRegion && refused_piece_ > 0 && --refused_piece_ == 0)
+      memory_answer = 1;
     switch (request) {
       case Request::kGetFeatures:
         Reply(channel, message, vhost_user::BytesOf(options_.features));
@@ -268,12 +276,18 @@ class FakeVhostBackend {
       }
       default:
         replied = false;
-        Tell(request, message);
+        if (request == Request::kAddMemoryRegion) {
+          if (memory_answer == 0) AddMemory(message);
+        } else if (request == Request::kRemoveMemoryRegion) {
+          if (memory_answer == 0) RemoveMemory(message);
+        } else {
+          Tell(request, message);
+        }
     }
     if (!replied && (message.header.flags & vhost_user::Header::kNeedReply)) {
       Expect(negotiated_ & vhost_user::kReplyAck, "an acknowledgement without REPLY_ACK");
       const bool of_memory = request == Request::kAddMemoryRegion || request == Request::kRemoveMemoryRegion;
-      Reply(channel, message, vhost_user::BytesOf(of_memory ? memory_result_ : uint64_t{0}));
+      Reply(channel, message, vhost_user::BytesOf(of_memory ? memory_answer : uint64_t{0}));
     }
   }
 
@@ -294,12 +308,6 @@ class FakeVhostBackend {
         break;
       case Request::kSetMemoryTable:
         SetMemory(message);
-        break;
-      case Request::kAddMemoryRegion:
-        if (memory_result_ == 0) AddMemory(message);
-        break;
-      case Request::kRemoveMemoryRegion:
-        if (memory_result_ == 0) RemoveMemory(message);
         break;
       case Request::kSetInflightFd:
         Expect(message.descriptors.size() == 1, "inflight area without its descriptor");
@@ -471,6 +479,7 @@ class FakeVhostBackend {
   uint64_t negotiated_ = 0;
   uint64_t mtu_ = 0;
   uint64_t memory_result_ = 0;
+  uint32_t refused_piece_ = 0;
 
   UnixListener listener_;
   std::atomic<bool> stopping_{false};

@@ -85,9 +85,9 @@ Status Session::AddAll(const ShownMemory& next, const std::vector<ShownMemory::P
     if (told.ok()) continue;
     if (told.code() != StatusCode::kInternal && told.code() != StatusCode::kInvalidArgument)
       return OkStatus();
-    for (size_t k = 0; k < i; ++k) {
-      if (Status taken = frontend_->RemoveMemory(next.At(added[k])); !taken.ok()) frontend_->HangUp();
-    }
+    const std::vector<ShownMemory::Piece> taken_back(added.begin(),
+                                                     added.begin() + static_cast<ptrdiff_t>(i));
+    if (i > 0 && !Exchange(next, {taken_back, {}}).ok()) frontend_->HangUp();
     return told;
   }
   return OkStatus();

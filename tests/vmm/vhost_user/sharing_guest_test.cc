@@ -198,6 +198,18 @@ TEST_F(SharingGuestTest, WhatABackEndRefusesIsNotShared) {
   ExpectServed();
 }
 
+TEST_F(SharingGuestTest, PiecesBeforeARefusedOneAreTakenBackWhileNoRingWorks) {
+  StartBackend();
+  Start();
+  ASSERT_TRUE(Share(0x41000, kPage).ok());
+  const Memory before = backend_->memory();
+  backend_->RefusePiece(2);
+  EXPECT_EQ(Share(0x40000, 3 * kPage).code(), StatusCode::kInternal);  // two pieces around the shared one
+  EXPECT_EQ(backend_->memory(), before);
+  EXPECT_EQ(pages_.Visible(0x40000, kPage), 0u);
+  ExpectServed();
+}
+
 TEST_F(SharingGuestTest, ABackEndThatKeepsPrivateMemoryIsLeft) {
   StartBackend();
   Start();

@@ -6,6 +6,8 @@
 #include <optional>
 #include <type_traits>
 
+#include "common/varint.h"
+
 namespace berth::db {
 namespace {
 
@@ -118,10 +120,7 @@ class Encoder {
   static constexpr uint8_t version() { return kVersion; }
 
  private:
-  void Varint(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) out_ += static_cast<char>(value | 0x80);
-    out_ += static_cast<char>(value);
-  }
+  void Varint(uint64_t value) { AppendVarint(out_, value); }
   template <class T>
     requires std::integral<T> || std::is_enum_v<T>
   void Put(const T& value) {

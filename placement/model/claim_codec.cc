@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/varint.h"
+
 namespace berth::placement {
 namespace {
 
@@ -30,11 +32,7 @@ class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
 
-  // Seven bits a byte: most figures are small.
-  void Number(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) out_.push_back(static_cast<char>(value | 0x80));
-    out_.push_back(static_cast<char>(value));
-  }
+  void Number(uint64_t value) { AppendVarint(out_, value); }
   // Figures near zero of either sign are small.
   void Signed(int64_t value) {
     Number(static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63));

@@ -3,6 +3,8 @@
 #include <bit>
 #include <utility>
 
+#include "common/varint.h"
+
 namespace berth::scheduler {
 namespace {
 
@@ -10,11 +12,7 @@ namespace {
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
-  void Add(uint64_t value) {
-    // Most figures are small: seven bits a byte.
-    for (; value >= 0x80; value >>= 7) out_.push_back(static_cast<char>(value | 0x80));
-    out_.push_back(static_cast<char>(value));
-  }
+  void Add(uint64_t value) { AppendVarint(out_, value); }
   void Add(double value) { Add(std::bit_cast<uint64_t>(value)); }
   void Add(bool value) { out_.push_back(value ? 1 : 0); }
   void Add(uint32_t value) { Add(uint64_t{value}); }

@@ -146,6 +146,7 @@ std::string PhaseText(v1::MovePhase phase) {
 struct MoveOptions {
   std::string name, flavor, host;
   WishOptions wish;
+  std::string availability_zone, project;
   bool evacuate = false;
   bool dry_run = false;
 };
@@ -172,6 +173,8 @@ Status Move(Context& context, const MoveOptions& options, double timeout_s) {
   v1::MoveInstanceRequest request;
   request.set_instance(options.name);
   TRY_ASSIGN(*request.mutable_wish(), options.wish.Parse(options.flavor));
+  request.mutable_wish()->set_availability_zone(options.availability_zone);
+  request.mutable_wish()->set_project(options.project);
   request.set_host(options.host);
   request.set_evacuate(options.evacuate);
   request.set_dry_run(options.dry_run);
@@ -327,12 +330,19 @@ void AddMoves(CLI::App& instance, Verbs& verbs) {
         ->check(Seconds(0, kMaxWaitSeconds))
         ->capture_default_str();
   };
+  // Neither is kept with the instance: those of its creation are named again.
+  auto add_place = [options](CLI::App* verb) {
+    verb->add_option("--host", options->host, "Only to this host (name or UUID)")->type_name("HOST");
+    verb->add_option("--availability-zone", options->availability_zone, "Only in this zone")
+        ->type_name("ZONE");
+    verb->add_option("--project", options->project, "Of this tenant")->type_name("PROJECT");
+  };
   CLI::App* move = AddVerb(instance, "move", "Resize an instance, or move it to another host",
                            "berthctl instance move vm1 --flavor large\n"
                            "  berthctl instance move vm1 --host node7");
   move->add_option("INSTANCE", options->name, "Name or UUID")->required();
   move->add_option("--flavor", options->flavor, "Its new flavor [as now]");
-  move->add_option("--host", options->host, "Only to this host (name or UUID)")->type_name("HOST");
+  add_place(move);
   options->wish.AddTo(*move);
   move->add_flag("--dry-run", options->dry_run, "Say where it would go, and do nothing");
   add_timeout(move);
@@ -342,7 +352,7 @@ void AddMoves(CLI::App& instance, Verbs& verbs) {
       AddVerb(instance, "evacuate", "Start an instance elsewhere whose host is down for good",
               "berthctl instance evacuate vm1");
   evacuate->add_option("INSTANCE", options->name, "Name or UUID")->required();
-  evacuate->add_option("--host", options->host, "Only to this host (name or UUID)")->type_name("HOST");
+  add_place(evacuate);
   evacuate->add_flag("--dry-run", options->dry_run, "Say where it would go, and do nothing");
   add_timeout(evacuate);
   verbs.Add(evacuate, [options, timeout](Context& c) {

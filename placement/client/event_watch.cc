@@ -50,9 +50,11 @@ void EventWatch::Run() {
   do {
     const uint64_t before = last_;
     Status status = Follow();
-    // The position is no longer kept, or an event cannot be read.
-    if (status.code() == StatusCode::kOutOfRange || status.code() == StatusCode::kInvalidArgument) last_ = 0;
     const bool progress = last_ != before;
+    // A stream that ended because we were too slow goes on where it ended; one that did not come so far asks
+    // for events that are no longer kept. Or an event cannot be read.
+    const bool lost = status.code() == StatusCode::kOutOfRange && !progress;
+    if (lost || status.code() == StatusCode::kInvalidArgument) last_ = 0;
     pause = progress ? kFirstPause : std::min(pause * 2, kLongestPause);
     if (progress) told = false;
     if (!told && !status.ok() && status.code() != StatusCode::kCancelled) {

@@ -52,8 +52,9 @@ class Watcher {
 class EventHub {
  public:
   struct Options {
-    size_t kept = 16384;           // events that a resuming client may ask for
-    size_t watcher_buffer = 4096;  // events that a slow client may lag behind
+    size_t kept = 16384;  // events that a resuming client may ask for
+    size_t watcher_buffer =
+        16384;  // events that a slow client may lag behind: several of the largest commits
   };
 
   EventHub(Fleet& fleet, Options options) : fleet_(fleet), options_(options) {}

@@ -96,13 +96,17 @@ void Fleet::PutClaim(const std::shared_ptr<const Claim>& claim) {
 
 void Fleet::DropClaim(const Claim& claim) {
   {
-    Shard& shard = NameShard(claim.name);
+    Shard& shard = ConsumerShard(claim.consumer);
     std::unique_lock lock(shard.mutex);
-    shard.by_name.erase(claim.name);
+    auto at = shard.by_consumer.find(claim.consumer);
+    // Of a claim that has moved, the new host was told before the end at the old one.
+    if (at == shard.by_consumer.end() || at->second->host != claim.host) return;
+    shard.by_consumer.erase(at);
   }
-  Shard& shard = ConsumerShard(claim.consumer);
+  Shard& shard = NameShard(claim.name);
   std::unique_lock lock(shard.mutex);
-  shard.by_consumer.erase(claim.consumer);
+  auto at = shard.by_name.find(claim.name);
+  if (at != shard.by_name.end() && at->second == claim.consumer) shard.by_name.erase(at);
 }
 
 void Fleet::Load(const std::vector<Version>& hosts, const ResourceView& resources) {

@@ -15,8 +15,7 @@ bool ByClass(const Inventory& a, const Inventory& b) {
 // Placement's rule of 1.26 and the one before it.
 Status CheckReserved(const Inventory& inventory, const InventoryInput& input, bool may_equal,
                      const ProviderRef& at, const std::string& unable) {
-  // As the API counts capacity: rounded towards zero.
-  auto capacity = static_cast<int64_t>(std::clamp(inventory.Capacity(), -1e18, 1e18));
+  const int64_t capacity = inventory.WholeCapacity();
   if (capacity > 0 || (may_equal && capacity == 0)) return OkStatus();
   return Refuse(Refusal::kBadRequest, unable + " inventory for resource provider " + at.uuid().ToString() +
                                           ": Invalid inventory for '" + input.resource_class +

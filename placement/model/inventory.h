@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "placement/model/name_table.h"
@@ -21,6 +22,9 @@ struct Inventory {
 
   // (total - reserved) x allocation_ratio as the API compares it: not rounded, may be negative.
   double Capacity() const { return (static_cast<double>(total) - reserved) * allocation_ratio; }
+  // The same as the API shows it: rounded towards zero; beyond what any request can ask for, some such
+  // number.
+  int64_t WholeCapacity() const { return static_cast<int64_t>(std::clamp(Capacity(), -1e18, 1e18)); }
   // Whether one consumer may have this much in one allocation.
   bool AllowsAmount(int64_t amount) const {
     return amount >= min_unit && amount <= max_unit && amount % step_size == 0;

@@ -1,4 +1,5 @@
-#include <algorithm>
+#include <unordered_set>
+#include <vector>
 
 #include "placement/rest/handlers.h"
 #include "placement/rest/inventory_body.h"
@@ -46,11 +47,11 @@ Answer PutAggregates(const Call& call) {
                         .aggregates = {},
                         .raise_generation = with_generation};
   if (with_generation) command.generation = ReadGeneration((*body)["resource_provider_generation"]);
+  std::unordered_set<Uuid> seen;
   const JsonValue& list = with_generation ? (*body)["aggregates"] : static_cast<const JsonValue&>(*body);
   for (const JsonValue& item : list.GetArray()) {
-    Uuid uuid = *ParseUuidLike(TextOf(item));
-    auto& all = command.aggregates;
-    if (std::find(all.begin(), all.end(), uuid) == all.end()) all.push_back(uuid);
+    const Uuid uuid = *ParseUuidLike(TextOf(item));
+    if (seen.insert(uuid).second) command.aggregates.push_back(uuid);
   }
   std::vector<Uuid> sent = command.aggregates;
   return Write{.command = std::move(command), .answer = [call = &call, sent](const Outcome& outcome) {

@@ -12,7 +12,8 @@ Answer GetAllocationCandidates(const Call& call) {
   Result<CandidatesAnswer> found = FindCandidates(*call.view, *request);
   if (!found) {
     const Status& status = found.error();
-    if (status.code() != StatusCode::kInvalidArgument)
+    // Out of range: it asks for more things at once than are looked for.
+    if (status.code() != StatusCode::kInvalidArgument && status.code() != StatusCode::kOutOfRange)
       return ApiError{.status = 500, .detail = status.message()};
     if (status.field() == "resources") {
       return BadRequest("Invalid resource class in resources parameter: " + status.message());

@@ -73,13 +73,11 @@ std::string EscapeHtml(std::string_view text) {
 std::string StripTags(std::string_view text) {
   std::string out;
   out.reserve(text.size());
+  const size_t last = text.rfind('>');
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '<') {
-      size_t end = text.find('>', i);
-      if (end != std::string_view::npos) {
-        i = end;
-        continue;
-      }
+    if (text[i] == '<' && last != std::string_view::npos && i < last) {
+      i = text.find('>', i);
+      continue;
     }
     if (text[i] == '\r') continue;
     out += text[i] == '\n' ? ' ' : text[i];

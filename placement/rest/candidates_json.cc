@@ -275,7 +275,7 @@ class Writer {
       first = false;
       Add(classes_[inventories[i].resource_class]);
       Add(R"(:{"capacity":)");
-      Add(static_cast<int64_t>(inventories[i].Capacity()));
+      Add(inventories[i].WholeCapacity());
       Add(R"(,"used":)");
       Add(used[i]);
       Add("}");

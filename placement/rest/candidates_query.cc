@@ -22,7 +22,9 @@ class Groups {
         if (!key.starts_with(kind)) continue;
         std::string_view suffix = std::string_view(key).substr(kind.size());
         bool ours = suffix.empty() || (version_.At(33) ? IsNamedSuffix(suffix) : IsNumberedSuffix(suffix));
-        if (!ours) continue;
+        // Those that may come several times are read all at once.
+        const bool together = kind == "required" || kind == "member_of";
+        if (!ours || (together && !read_.insert(key).second)) continue;
         if (Checked done = Add(kind, suffix, value); !done) return done;
       }
     }
@@ -70,6 +72,7 @@ class Groups {
   const Query& query_;
   Microversion version_;
   std::vector<RequestGroup> groups_;
+  std::set<std::string_view> read_;  // keys
 };
 
 // Before 1.36: whatever a group says, it says about resources.

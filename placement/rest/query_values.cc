@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <unordered_set>
 
 #include "placement/rest/query.h"
 #include "placement/rest/text.h"
@@ -39,9 +40,19 @@ constexpr std::string_view kExpected =
 constexpr std::string_view kAnyForm =
     "Invalid query string parameters: The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' ";
 
-void AddOnce(std::vector<std::string>& list, std::string_view item) {
-  if (std::find(list.begin(), list.end(), item) == list.end()) list.emplace_back(item);
-}
+// A list in the order in which its items came, each of them once.
+template <class T>
+class Once {
+ public:
+  void Add(T item) {
+    if (seen_.insert(item).second) list_.push_back(std::move(item));
+  }
+  std::vector<T> Take() { return std::move(list_); }
+
+ private:
+  std::vector<T> list_;
+  std::unordered_set<T> seen_;
+};
 
 tl::expected<TraitsValue, ApiError> ParseAnyTraits(std::string_view value, bool allow_any) {
   std::string got(value);
@@ -49,7 +60,7 @@ tl::expected<TraitsValue, ApiError> ParseAnyTraits(std::string_view value, bool 
     return tl::unexpected(
         BadRequest(std::string(kAnyForm) + "only supported since microversion 1.39. Got: " + got));
   }
-  std::vector<std::string> any;
+  Once<std::string> any;
   bool forbidden = false;
   for (std::string_view part : Split(value.substr(3), ',')) {
     std::string_view trait = Strip(part);
@@ -58,13 +69,13 @@ tl::expected<TraitsValue, ApiError> ParseAnyTraits(std::string_view value, bool 
                                        "in:HW_CPU_X86_VMX,CUSTOM_MAGIC. Got an empty trait in: " + got));
     }
     forbidden = forbidden || trait.starts_with('!');
-    AddOnce(any, trait);
+    any.Add(std::string(trait));
   }
   if (forbidden) {
     return tl::unexpected(
         BadRequest(std::string(kAnyForm) + "does not support forbidden traits. Got: " + got));
   }
-  return TraitsValue{.required = {std::move(any)}, .forbidden = {}};
+  return TraitsValue{.required = {any.Take()}, .forbidden = {}};
 }
 
 }  // namespace
@@ -101,6 +112,7 @@ tl::expected<TraitsValue, ApiError> ParseTraits(std::string_view value, bool all
                                                 bool allow_any) {
   if (value.starts_with("in:")) return ParseAnyTraits(value, allow_any);
   TraitsValue traits;
+  Once<std::string> forbidden_traits;
   bool empty = false;
   for (std::string_view part : Split(value, ',')) {
     std::string_view trait = Strip(part);
@@ -108,11 +120,12 @@ tl::expected<TraitsValue, ApiError> ParseTraits(std::string_view value, bool all
     if (forbidden) trait.remove_prefix(std::min(trait.find_first_not_of('!'), trait.size()));
     empty = empty || trait.empty();
     if (forbidden) {
-      AddOnce(traits.forbidden, trait);
+      forbidden_traits.Add(std::string(trait));
     } else {
       traits.required.push_back({std::string(trait)});
     }
   }
+  traits.forbidden = forbidden_traits.Take();
   std::string got(value);
   if (empty) {
     return tl::unexpected(
@@ -131,12 +144,14 @@ tl::expected<TraitsValue, ApiError> ParseRequired(const Query& query, std::strin
   std::vector<std::string> values = query.All("required" + std::string(suffix));
   if (!version.At(39) && values.size() > 1) values = {values.back()};
   TraitsValue all;
+  Once<std::string> forbidden;
   for (const std::string& value : values) {
     auto one = ParseTraits(value, version.At(22), version.At(39));
     if (!one) return one;
     std::move(one->required.begin(), one->required.end(), std::back_inserter(all.required));
-    for (const std::string& trait : one->forbidden) AddOnce(all.forbidden, trait);
+    for (std::string& trait : one->forbidden) forbidden.Add(std::move(trait));
   }
+  all.forbidden = forbidden.Take();
   return all;
 }
 
@@ -159,7 +174,7 @@ tl::expected<MemberOfValue, ApiError> ParseMemberOf(const Query& query, std::str
     bool forbidden = value.starts_with('!');
     if (forbidden) value.remove_prefix(1);
     if (value.starts_with("in:")) value.remove_prefix(3);
-    std::vector<Uuid> aggregates;
+    Once<Uuid> named;
     for (std::string_view text : Split(value, ',')) {
       std::optional<Uuid> uuid = ParseUuidLike(text);
       if (!uuid) {
@@ -168,9 +183,9 @@ tl::expected<MemberOfValue, ApiError> ParseMemberOf(const Query& query, std::str
             "Got: " +
             std::string(text)));
       }
-      if (std::find(aggregates.begin(), aggregates.end(), *uuid) == aggregates.end())
-        aggregates.push_back(*uuid);
+      named.Add(*uuid);
     }
+    std::vector<Uuid> aggregates = named.Take();
     if (forbidden && !version.At(32)) {
       return tl::unexpected(
           BadRequest("Forbidden " + name + " parameters are not supported in the specified microversion"));

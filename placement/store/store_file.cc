@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -86,7 +87,6 @@ Result<db::ProviderRecord> ReadProvider(const v1::ExportProvider& in) {
   db::ProviderRecord record;
   Provider& p = record.provider;
   TRY_ASSIGN(p.uuid, wire::ReadUuid(in.uuid(), "provider.uuid"));
-  if (in.name().empty()) return InvalidArgument("no name", "provider.name");
   p.name = in.name();
   if (!in.parent().empty()) {
     TRY_ASSIGN(p.parent, wire::ReadUuid(in.parent(), "provider.parent"));
@@ -98,8 +98,8 @@ Result<db::ProviderRecord> ReadProvider(const v1::ExportProvider& in) {
     TRY(CheckAmount(i.min_unit(), 1, "provider.inventories.min_unit"));
     TRY(CheckAmount(i.max_unit(), 1, "provider.inventories.max_unit"));
     TRY(CheckAmount(i.step_size(), 1, "provider.inventories.step_size"));
-    // Not a number is no ratio either.
-    if (!(i.allocation_ratio() >= 0 && i.allocation_ratio() <= std::numeric_limits<float>::max())) {
+    // What the API takes: also a negative one. Not a number is no ratio.
+    if (!(std::fabs(i.allocation_ratio()) <= std::numeric_limits<float>::max())) {
       return InvalidArgument("no ratio", "provider.inventories.allocation_ratio");
     }
     p.inventories.push_back({ResourceClassId{i.resource_class()}, i.total(), i.reserved(), i.min_unit(),

@@ -126,7 +126,7 @@ RequestSpec RequestOfClaim(const placement::Claim& claim, const placement::HostR
 }
 
 bool IsMovable(const placement::Claim& claim) {
-  return claim.phase == placement::ClaimPhase::kActive && !claim.external;
+  return claim.phase == placement::ClaimPhase::kActive && !claim.external && claim.reserved_for.is_nil();
 }
 
 }  // namespace berth::scheduler

@@ -13,7 +13,7 @@ namespace berth::scheduler {
 RequestSpec RequestOfClaim(const placement::Claim& claim, const placement::HostReport& report,
                            const RequestSpec* flavor);
 
-// Whether we could move it: it runs here, and is not on its way out.
+// Whether we could move it: it runs here, is not on its way out, and is no place that is held for a move.
 bool IsMovable(const placement::Claim& claim);
 
 }  // namespace berth::scheduler

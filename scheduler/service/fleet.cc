@@ -303,6 +303,7 @@ void Mirror::ApplyTo(State& state, PlacementEvent event) {
     case PlacementEvent::Kind::kClaimChanged:
       if (!event.claim) break;
       assumed_.erase(event.claim->consumer);
+      untold_.erase(event.claim->consumer);
       PutClaim(state, *event.claim, event.generation, false);
       break;
     case PlacementEvent::Kind::kClaimDeleted:
@@ -328,14 +329,20 @@ void Mirror::Apply(PlacementEvent event) {
 void Mirror::FinishSnapshot() {
   synced_ = true;
   if (!incoming_) return;
-  // An own claim made while the snapshot was on its way is newer than the snapshot.
+  // An own claim made while the snapshot was on its way is newer than the snapshot. What else it lacks is
+  // gone.
+  std::set<Uuid> untold;
   state_.fleet->ForEach([&](const HostView& view) {
     HostViewPtr fresh = ViewOf(*incoming_, view.report->uuid);
     if (!view.ahead || fresh == nullptr || fresh->generation >= view.generation) return;
     view.claims.ForEach([&](const placement::Claim& claim) {
-      if (!fresh->claims.contains(claim.consumer)) PutClaim(*incoming_, claim, view.generation, true);
+      const bool own = untold_.contains(claim.consumer);
+      if ((!own && !assumed_.contains(claim.consumer)) || fresh->claims.contains(claim.consumer)) return;
+      PutClaim(*incoming_, claim, view.generation, true);
+      if (own) untold.insert(claim.consumer);
     });
   });
+  untold_ = std::move(untold);
   state_ = std::move(*incoming_);
   incoming_.reset();
 }
@@ -343,7 +350,9 @@ void Mirror::FinishSnapshot() {
 void Mirror::ApplyOwnClaim(const placement::Claim& claim, uint64_t decided_on, uint64_t generation) {
   std::lock_guard lock(mutex_);
   HostViewPtr view = ViewOf(state_, claim.host);
-  if (view != nullptr && view->generation == decided_on) PutClaim(state_, claim, generation, true);
+  if (view == nullptr || view->generation != decided_on) return;
+  untold_.insert(claim.consumer);
+  PutClaim(state_, claim, generation, true);
 }
 
 bool Mirror::Assume(const placement::Claim& claim, uint64_t decided_on) {
@@ -358,7 +367,7 @@ bool Mirror::Assume(const placement::Claim& claim, uint64_t decided_on) {
 
 void Mirror::Confirm(const placement::Claim& claim) {
   std::lock_guard lock(mutex_);
-  assumed_.erase(claim.consumer);
+  if (assumed_.erase(claim.consumer) != 0) untold_.insert(claim.consumer);
 }
 
 void Mirror::Abandon(const placement::Claim& claim, uint64_t decided_on) {

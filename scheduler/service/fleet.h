@@ -233,6 +233,7 @@ class Mirror {
   const Options options_;
   mutable std::mutex mutex_;  // guards everything below; held for one change, never while deciding
   std::set<Uuid> assumed_;    // consumers
+  std::set<Uuid> untold_;     // consumers of own claims that placement has made, and no event has told yet
   // Each list of cores once, for the reports of all hosts of one make. As many as there are makes.
   std::set<CoreList, ByCores> cores_;
   State state_;

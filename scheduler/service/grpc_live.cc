@@ -156,8 +156,15 @@ grpc::ServerUnaryReactor* GrpcService::MoveInstance(grpc::CallbackServerContext*
   return EnqueueOn(live_, context, [this, context, request, response]() -> grpc::Status {
     auto wish = QuestionFromProto(request->wish(), request->host());
     if (!wish.has_value()) return wire::ToGrpc(context, wish.error());
-    MoveRequest move{request->instance(), wish->flavor,        wish->image_properties, wish->ports,
-                     wish->host,          request->evacuate(), request->dry_run()};
+    MoveRequest move{.instance = request->instance(),
+                     .flavor = std::move(wish->flavor),
+                     .image_properties = std::move(wish->image_properties),
+                     .ports = std::move(wish->ports),
+                     .host = std::move(wish->host),
+                     .evacuate = request->evacuate(),
+                     .dry_run = request->dry_run(),
+                     .availability_zone = std::move(wish->availability_zone),
+                     .project = std::move(wish->project)};
     auto answer = scheduler_.Move(move, agents_);
     if (!answer.has_value()) return wire::ToGrpc(context, answer.error());
     response->set_phase(PhaseToProto(answer->phase));

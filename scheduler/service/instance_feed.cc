@@ -45,6 +45,7 @@ std::shared_ptr<InstanceWatcher> InstanceFeed::Subscribe(
     if (Concerns(*watcher, change)) watcher->changes_.push_back(std::move(change));
   }
   watcher->changes_.push_back({InstanceChange::Kind::kSynced, nullptr});
+  watcher->most_ = watcher->changes_.size() + InstanceWatcher::kMost;
   watchers_.insert(watcher);
   return watcher;
 }
@@ -61,7 +62,7 @@ void InstanceFeed::Publish(InstanceChange change) {
     if (!Concerns(*watcher, change)) continue;
     {
       std::lock_guard own(watcher->mutex_);
-      if (watcher->changes_.size() >= InstanceWatcher::kMost) {
+      if (watcher->changes_.size() >= watcher->most_) {
         watcher->dropped_ = true;
         watcher->changes_.clear();
       } else if (!watcher->dropped_) {

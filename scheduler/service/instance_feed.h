@@ -41,12 +41,13 @@ class InstanceWatcher {
 
  private:
   friend class InstanceFeed;
-  static constexpr size_t kMost = 65'536;
+  static constexpr size_t kMost = 65'536;  // changes that it may lag behind, beside the present state
 
   std::mutex mutex_;
   std::function<void()> wake_;
   std::string instance_;  // name or UUID; empty: all
   std::deque<InstanceChange> changes_;
+  size_t most_ = kMost;
   bool dropped_ = false;
 };
 

@@ -52,7 +52,15 @@ Result<RequestSpec> Scheduler::DeviceRequest(const std::string& alias, const Cla
     auto policy = flavor->second.extra_specs.find(kAffinitySpec);
     if (policy != flavor->second.extra_specs.end()) one.extra_specs[kAffinitySpec] = policy->second;
   }
-  return ResolveRequest(one, {}, {}, catalogue_->aliases);
+  TRY_ASSIGN(RequestSpec spec, ResolveRequest(one, {}, {}, catalogue_->aliases));
+  // R11, as at its creation: an encrypted guest may have secure cards, and only its flavor relaxes the
+  // policy.
+  auto secure = [](const placement::CellBinding& cell) { return cell.secure; };
+  if (std::any_of(claim.cells.begin(), claim.cells.end(), secure)) {
+    spec.encryption = Encryption::kAny;
+    if (!one.extra_specs.contains(kAffinitySpec)) spec.pci.front().policy = AffinityPolicy::kRequired;
+  }
+  return spec;
 }
 
 Result<DeviceBinding> Scheduler::AttachDevice(const std::string& instance, const std::string& alias,

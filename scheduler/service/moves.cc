@@ -93,6 +93,8 @@ Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim)
   wish.flavor = flavor_name;
   wish.image_properties = request.image_properties;
   wish.ports = request.ports;
+  wish.availability_zone = request.availability_zone;
+  wish.project = request.project;
   auto resolved = Resolve(wish);
   if (!resolved.has_value()) {
     std::string field = "wish." + resolved.error().field();

@@ -46,6 +46,11 @@ Scheduler::Scheduler(std::shared_ptr<const Catalogue> catalogue, PlacementClient
   client_.StartWatch([this](PlacementEvent event) {
     InstanceChange change = ChangeOf(event);
     mirror_.Apply(std::move(event));
+    // An instance that has moved is told from its new host before its end at the old one: it has not ended.
+    if (change.kind == InstanceChange::Kind::kDeleted) {
+      auto found = mirror_.FindClaim(change.claim->consumer.ToString());
+      if (found && found->claim->host != change.claim->host) return;
+    }
     feed_.Publish(std::move(change));
   });
 }
@@ -118,6 +123,10 @@ InstanceAnswer Scheduler::AnswerKnown(const InstanceRequest& request, const plac
     return Failed(AlreadyExists("instance " + claim.consumer.ToString() + " exists with name \"" +
                                     claim.name + "\" and flavor \"" + claim.spec.flavor + "\"",
                                 "uuid"));
+  }
+  if (claim.phase == placement::ClaimPhase::kReleasing) {
+    return Failed(FailedPrecondition("instance " + claim.consumer.ToString() + " is being deleted", "uuid",
+                                     "ask again when it is gone"));
   }
   InstanceAnswer answer;
   answer.claim = claim;

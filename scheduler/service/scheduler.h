@@ -73,6 +73,8 @@ struct MoveRequest {
   std::string host;       // only this one (name or UUID); empty: any other, or with another flavor any
   bool evacuate = false;  // its host is down for good
   bool dry_run = false;   // changes nothing and asks no agent
+  std::string availability_zone = {};  // as at its creation: neither is kept with the instance
+  std::string project = {};
 };
 enum class MovePhase {
   kNone,      // it does not move

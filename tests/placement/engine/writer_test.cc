@@ -105,6 +105,29 @@ TEST_F(WriterTest, AnswersAfterTheCommitAndShowsTheResult) {
   EXPECT_EQ(fleet_->FindClaim("vm2"), nullptr);
 }
 
+// What is told of the new hosts comes before the ends at the old ones.
+TEST_F(WriterTest, AnInstanceThatMovedIsFoundAtItsNewHost) {
+  ASSERT_TRUE(Report(1).has_value());
+  ASSERT_TRUE(Report(2).has_value());
+  const Claim claim = FloatingClaim(1, 1, 64);
+  Claim reservation = FloatingClaim(2, 2, 64);
+  reservation.reserved_for = claim.consumer;
+  ASSERT_TRUE(Create(claim).has_value());
+  ASSERT_TRUE(Create(reservation).has_value());
+
+  ASSERT_TRUE(writer_->Execute({.at_ms = 3, .body = SwapClaims{claim.consumer, reservation.consumer, true}})
+                  .has_value());
+
+  for (const std::string& name : {claim.name, claim.consumer.ToString()}) {
+    ASSERT_NE(fleet_->FindClaim(name), nullptr) << name;
+    EXPECT_EQ(fleet_->FindClaim(name)->host, reservation.host);
+  }
+  for (const std::string& name : {reservation.name, reservation.consumer.ToString()}) {
+    ASSERT_NE(fleet_->FindClaim(name), nullptr) << name;
+    EXPECT_EQ(fleet_->FindClaim(name)->host, claim.host);
+  }
+}
+
 TEST_F(WriterTest, WhatWaitsDuringACommitGoesInOneTransaction) {
   ASSERT_TRUE(Report(1).has_value());
   gate_->Close();

@@ -154,6 +154,9 @@ TEST_F(Allocations, ComeAsCandidatesInTheFormOfEachMicroversion) {
   EXPECT_TRUE(api_.Get("/allocation_candidates?resources=VCPU:2&required=CUSTOM_NONE")
                   .Says("No such trait(s): CUSTOM_NONE."));
   EXPECT_EQ(api_.Get("/allocation_candidates?resources=VCPU:3").At("/allocation_requests"), "[]");
+  std::string groups = "group_policy=none";
+  for (int i = 0; i <= 1024; ++i) groups += "&resources" + std::to_string(i) + "=VCPU:1";
+  EXPECT_EQ(api_.Get("/allocation_candidates?" + groups, 36).status, 400);
 }
 
 TEST_F(Allocations, CanBeTheOnesOfACandidate) {

@@ -90,6 +90,16 @@ TEST_F(CandidatesJsonTest, ShowsWhatEachOlderVersionShows) {
   EXPECT_EQ(Body(request, 27), dict + both + traits + "}}}");
 }
 
+TEST(InventoryCapacity, IsShownWholeWhateverTheRatioMakesOfIt) {
+  Inventory inventory{.resource_class = {}, .total = 7, .reserved = 2, .allocation_ratio = 1.5};
+  EXPECT_EQ(inventory.WholeCapacity(), 7);
+  inventory.allocation_ratio = -1.5;
+  EXPECT_EQ(inventory.WholeCapacity(), -7);
+  inventory.total = kMaxAmount;
+  inventory.allocation_ratio = 3.4e38;
+  EXPECT_EQ(inventory.WholeCapacity(), 1'000'000'000'000'000'000);
+}
+
 TEST_F(CandidatesJsonTest, AnEmptyAnswerHasBothParts) {
   CandidatesRequest request;
   request.groups = {{"", {{"VCPU", 1000}}, {}}};

@@ -53,6 +53,16 @@ TEST(ApiErrors, LoseWhatLooksLikeATagInJson) {
   EXPECT_NE(response.body.find(" a bold name here "), std::string::npos) << response.body;
 }
 
+// A client's text as long as a body may be; a look at the rest for each opening bracket would take hours.
+TEST(ApiErrors, LoseTagsOfLongTextsInOneLook) {
+  const std::string open(4 << 20, '<');
+  http::Response response =
+      RenderError(BadRequest("b>" + open),
+                  {.method = "PUT", .accept = "", .content_type = "", .version = nullptr, .request_id = ""});
+
+  EXPECT_NE(response.body.find("b>" + open), std::string::npos);
+}
+
 TEST(Accept, DecidesWhetherJsonWillDo) {
   EXPECT_TRUE(AcceptsJson(""));
   EXPECT_TRUE(AcceptsJson("application/json"));

@@ -99,6 +99,20 @@ TEST(QueryTraits, CountOnceBefore39AndTogetherFromThen) {
   EXPECT_EQ(ParseRequired(query, "", {1, 39})->forbidden, (std::vector<std::string>{"D"}));
 }
 
+// As many as an address may be long: each kind is read once, however often it comes.
+TEST(CandidatesQuery, ReadsManyParametersOfAKindOnce) {
+  std::string text = "resources=VCPU:1";
+  std::string traits;
+  for (int i = 0; i < 1200; ++i) traits += (i == 0 ? "!T" : ",!T") + std::to_string(i);
+  for (int i = 0; i < 20'000; ++i) text += "&required=" + (i == 0 ? traits : "!T");
+  Query query = Query::Parse(text);
+
+  auto request = ParseCandidatesQuery(query, {1, 39});
+
+  ASSERT_TRUE(request) << request.error().detail;
+  EXPECT_EQ(request->groups[0].filter.forbidden_traits.size(), 1201U);
+}
+
 TEST(QueryMemberOf, FollowsItsMicroversions) {
   std::string uuid = kUuid, two = uuid + "," + uuid;
   auto parse = [](const std::string& text, int minor) {

@@ -67,6 +67,25 @@ TEST(StoreFile, ReadsWhatItWrites) {
   EXPECT_EQ(db::EncodeContents(*read), db::EncodeContents(contents));
 }
 
+// The API takes them, so that a copy of a store may have them.
+TEST(StoreFile, ReadsEmptyNamesAndNegativeRatios) {
+  auto engine = MakeState();
+  InventoryInput disk;
+  disk.resource_class = "DISK_GB";
+  disk.total = 10;
+  disk.reserved = 20;
+  disk.allocation_ratio = -1;
+  ASSERT_TRUE(engine->Apply({.at_ms = 1, .body = CreateProvider{Id(21), "", {}}}).has_value());
+  ASSERT_TRUE(engine->Apply({.at_ms = 2, .body = SetInventories{Id(21), {}, {disk}}}).has_value());
+  engine->Commit();
+  const db::Contents contents = engine->Export();
+
+  Result<db::Contents> read = Read(Written(contents));
+
+  ASSERT_TRUE(read.has_value()) << read.status().ToString();
+  EXPECT_EQ(db::EncodeContents(*read), db::EncodeContents(contents));
+}
+
 TEST(StoreFile, NamesTheLineThatIsWrong) {
   std::string text = Written(MakeState()->Export());
 

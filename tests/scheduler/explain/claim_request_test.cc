@@ -59,6 +59,9 @@ TEST(ClaimRequest, WhatIsOnItsWayOutOrElsewhereRunIsNotMoved) {
   claim.phase = placement::ClaimPhase::kActive;
   claim.external = true;
   EXPECT_FALSE(IsMovable(claim));
+  claim.external = false;
+  claim.reserved_for = Uuid::FromName(Uuid{}, "an instance that moves");
+  EXPECT_FALSE(IsMovable(claim));
 }
 
 }  // namespace

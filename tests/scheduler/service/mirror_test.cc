@@ -116,6 +116,27 @@ TEST(Mirror, AnOwnClaimThatASnapshotDoesNotKnowDoesNotBringOldStatusesBack) {
   EXPECT_EQ(mirror.Snapshot()->At(0)->generation, 3u);
 }
 
+TEST(Mirror, WhatASnapshotLacksIsGoneBesideClaimsThatAreAssumed) {
+  Mirror mirror;
+  placement::HostReport host = MakeHost("h", 1, 4);
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 1, host, {}});
+  mirror.Apply({PlacementEvent::Kind::kClaimChanged, host.uuid, 2, {}, FloatingClaim("ended", "h")});
+  mirror.Apply({PlacementEvent::Kind::kReset, {}, 0, {}, {}});
+  mirror.Apply({PlacementEvent::Kind::kHostChanged, host.uuid, 3, host, {}});
+  const placement::Claim one = FloatingClaim("one", "h");
+  const placement::Claim two = FloatingClaim("two", "h");
+  ASSERT_TRUE(mirror.Assume(one, 2));
+  ASSERT_TRUE(mirror.Assume(two, 3));
+
+  mirror.Apply({PlacementEvent::Kind::kSynced, {}, 0, {}, {}});
+
+  EXPECT_FALSE(mirror.FindClaim("ended").has_value());
+  EXPECT_EQ(mirror.Snapshot()->At(0)->usage.floating_vcpus, 2u);
+  mirror.Abandon(two, 3);
+  mirror.Abandon(one, 2);
+  EXPECT_EQ(mirror.Snapshot()->At(0)->usage, placement::HostUsage{});
+}
+
 // Two claims hold one CPU for a moment: ours, which placement refuses, and the one that it made before.
 TEST(Mirror, AnAbandonedClaimGivesBackOnlyWhatNoOtherHolds) {
   Mirror mirror;

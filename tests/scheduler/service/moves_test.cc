@@ -184,6 +184,26 @@ TEST_F(MovesTest, AMigrationHoldsBothPlacesUntilItIsConfirmed) {
   EXPECT_EQ(Instance().host, HostId("h2"));
 }
 
+// Placement tells of the new host first, then of the end at the old one.
+TEST_F(MovesTest, WhoWatchesIsNotToldThatAnInstanceThatMovedHasEnded) {
+  auto watcher =
+      scheduler_->feed().Subscribe("vm", [] { return std::vector<std::shared_ptr<const Claim>>(); }, [] {});
+  Move();
+  Move();
+  ASSERT_EQ(Instance().host, HostId("h2"));
+
+  std::optional<InstanceChange> last;
+  while (auto change = *watcher->Next()) {
+    EXPECT_NE(change->kind, InstanceChange::Kind::kDeleted);
+    last = std::move(change);
+  }
+  ASSERT_TRUE(last.has_value());
+  EXPECT_EQ(last->claim->host, HostId("h2"));
+  placement_.Finalize(instance_);
+  EXPECT_EQ((*watcher->Next())->kind, InstanceChange::Kind::kDeleted);
+  scheduler_->feed().Unsubscribe(watcher);
+}
+
 TEST_F(MovesTest, DisksThatWereAttachedLaterComeAlong) {
   const std::vector<CarriedDisk> disks = {{"data", "/san/data", false, true, "D1"},
                                           {"iso", "/san/iso", true, false, ""}};
@@ -323,6 +343,63 @@ TEST_F(MovesTest, ADeviceIsClaimedForAnInstanceThatExistsAndAskedBack) {
   EXPECT_TRUE(Instance().devices[0].leaving);
   EXPECT_EQ(scheduler_->AttachDevice("vm", "vf", std::nullopt).error().code(),
             StatusCode::kResourceExhausted);
+}
+
+// R11: nobody knows where the device is, which a guest that is not encrypted may put up with.
+TEST_F(MovesTest, ADeviceForAnEncryptedGuestIsChosenAsAtItsCreation) {
+  placement::HostReport host = MakeHost("h3", 1, 2);
+  host.cells[0].secure_memory_bytes = uint64_t{1} << 30;
+  AddVfs(host, 0x41, 1, 0);
+  for (placement::Device& device : host.devices) device.numa_node = {};
+  placement_.ReportHost(host);
+  auto claim = [&](const char* name, uint32_t cpu, bool secure) {
+    Claim made;
+    made.consumer = Uuid::FromName(Uuid{}, name);
+    made.name = name;
+    made.host = host.uuid;
+    made.spec.flavor = "small";
+    made.spec.vcpus = 1;
+    made.spec.memory_bytes = 64 << 20;
+    placement::CellBinding cell;
+    cell.vcpus = CpuSet{0};
+    cell.pinning = {{0, cpu}};
+    cell.memory_bytes = made.spec.memory_bytes;
+    cell.secure = secure;
+    made.cells = {cell};
+    return placement_.ClaimByOther(made);
+  };
+  ASSERT_EQ(claim("plain", 2, false), OkStatus());
+  ASSERT_EQ(claim("secret", 3, true), OkStatus());
+
+  EXPECT_TRUE(scheduler_->AttachDevice("plain", "vf", std::nullopt, true).has_value());
+  EXPECT_EQ(scheduler_->AttachDevice("secret", "vf", std::nullopt, true).error().code(),
+            StatusCode::kResourceExhausted);
+}
+
+// What is forbidden at a creation is forbidden at a move: the tenant is named again.
+TEST_F(MovesTest, AMoveKeepsToTheHostsOfItsTenant) {
+  placement_.ReportHost(MakeHost("h3", 2, 2));
+  auto policy = ParsePolicy(R"(
+aggregates:
+  - {name: red, hosts: [h1, h3], metadata: {filter_tenant_id: red, exclusive_tenant: true}}
+)",
+                            "scheduler.yaml");
+  ASSERT_TRUE(policy.has_value()) << policy.error().ToString();
+  scheduler_ = std::make_unique<Scheduler>(
+      std::make_shared<const Catalogue>(*ParseCatalogue(kCatalogue, "test")), placement_, metrics_,
+      [] { return uint64_t{1}; }, *std::move(policy));
+
+  MoveRequest request;
+  request.instance = "vm";
+  request.dry_run = true;
+  auto anybody = scheduler_->Move(request, agents_);
+  request.project = "red";
+  auto red = scheduler_->Move(request, agents_);
+
+  ASSERT_TRUE(anybody.has_value()) << anybody.error().ToString();
+  EXPECT_EQ(anybody->host_name, "h2");
+  ASSERT_TRUE(red.has_value()) << red.error().ToString();
+  EXPECT_EQ(red->host_name, "h3");
 }
 
 }  // namespace

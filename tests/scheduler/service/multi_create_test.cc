@@ -244,6 +244,19 @@ TEST_F(MultiCreateTest, ARepeatedBatchAnswersAsTheFirstTime) {
   EXPECT_EQ(placement_.Claims().size(), 3u);
 }
 
+TEST_F(MultiCreateTest, OneThatIsBeingDeletedIsNotCountedAsMade) {
+  Start(2);
+  BatchRequest batch = Batch(3, "tiny", true);
+  for (InstanceRequest& one : batch.instances) one.uuid = Uuid::FromName(Uuid{}, one.name);
+  ASSERT_TRUE(scheduler_->CreateMany(batch).status.ok());
+  ASSERT_TRUE(scheduler_->Delete(batch.instances[1].name).has_value());
+
+  const BatchAnswer answer = scheduler_->CreateMany(batch);
+
+  EXPECT_EQ(answer.answers[1].status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(answer.status.ok());
+}
+
 TEST_F(MultiCreateTest, LostPlacementLeavesNothingAssumed) {
   Start(2);
   placement_.failure = Unavailable("gone");

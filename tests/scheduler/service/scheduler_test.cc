@@ -170,6 +170,17 @@ TEST_F(SchedulerTest, RepeatedUuidAnswersAsTheFirstTime) {
   EXPECT_EQ(placement_.Claims().size(), 1u);
 }
 
+TEST_F(SchedulerTest, TheUuidOfAnInstanceThatIsBeingDeletedIsNotTakenForIt) {
+  placement_.ReportHost(MakeHost("h1", 1, 8));
+  Start();
+  const Uuid uuid = Uuid::Random();
+  ASSERT_TRUE(Create("vm", "pinned4", uuid).status.ok());
+  ASSERT_TRUE(scheduler_->Delete("vm").has_value());
+
+  EXPECT_EQ(Create("vm", "pinned4", uuid).status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Create("vm", "pinned4", uuid).status.field(), "uuid");
+}
+
 TEST_F(SchedulerTest, RepeatedUuidIsKnownEvenWhenAnotherSchedulerPlacedIt) {
   placement_.ReportHost(MakeHost("h1", 1, 8));
   Start();

@@ -86,11 +86,12 @@ void CheckBalloon(const VmConfig& config, ConfigErrors& errors) {
   std::optional<ByteSize> ram = ByteSize();
   for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
     if (ram) ram = ram->Plus(zone.size);
+    if (ram && zone.hotplug_size) ram = ram->Plus(*zone.hotplug_size);
   }
   const ByteSize size = config.balloon->size;
   if (ram && size > *ram) {
     errors.push_back({"BalloonLargerThanRam", "balloon", "size", size.ToString(),
-                      "larger than the guest's memory", "up to " + ram->ToString(), ""});
+                      "larger than all memory that the guest can have", "up to " + ram->ToString(), ""});
   }
   if (!size.IsMultipleOf(KiB(4))) {
     errors.push_back(

@@ -2,13 +2,12 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "common/unique_fd.h"
+#include "vmm/bus/unix_listener.h"
 #include "vmm/cvm/bytes.h"
 
 namespace berth::vmm {
@@ -83,16 +82,12 @@ Result<std::vector<uint8_t>> ParseQuoteAnswer(std::span<const uint8_t> message) 
 
 Result<std::vector<uint8_t>> RequestQuote(const std::string& socket, std::span<const uint8_t> report,
                                           std::chrono::milliseconds timeout) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket.size() >= sizeof address.sun_path)
-    return InvalidArgument("the path is too long", "quote_socket");
-  std::memcpy(address.sun_path, socket.data(), socket.size());
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return ErrnoStatus("socket", errno);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
-    return Unavailable("connect to the quote service at " + socket + ": " + std::strerror(errno));
+  // A service that listens and takes nobody in must not hold the thread up.
+  Result<UniqueFd> connected = ConnectUnix(socket, /*now=*/true);
+  if (!connected.has_value()) {
+    return Unavailable("connect to the quote service at " + socket + ": " + connected.error().message());
   }
+  const UniqueFd fd = *std::move(connected);
   const auto until = Clock::now() + timeout;
   QuoteRequest request{};
   const auto size = static_cast<uint32_t>(sizeof request + report.size());

@@ -32,6 +32,11 @@ void CpuHotplug::RequestRemoval(uint32_t vcpu) {
   vcpus_.at(vcpu).removing = true;
 }
 
+void CpuHotplug::CancelRemoval(uint32_t vcpu) {
+  std::lock_guard lock(mutex_);
+  vcpus_.at(vcpu).removing = false;
+}
+
 bool CpuHotplug::enabled(uint32_t vcpu) const {
   std::lock_guard lock(mutex_);
   return vcpus_.at(vcpu).enabled;

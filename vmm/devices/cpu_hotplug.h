@@ -24,6 +24,8 @@ class CpuHotplug : public BusDevice {
   // The vCPU is there from now on, or the guest is asked to give it back; then notify the guest.
   void Insert(uint32_t vcpu);
   void RequestRemoval(uint32_t vcpu);
+  // It is to stay after all, if the guest has not taken it out yet.
+  void CancelRemoval(uint32_t vcpu);
   bool enabled(uint32_t vcpu) const;
   void Save(StateWriter& out) const;
   void Load(StateReader& in);

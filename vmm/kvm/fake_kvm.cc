@@ -70,7 +70,6 @@ namespace {
 
 using State = FakeKvm::State;
 constexpr uint64_t kPage = 4096;
-constexpr uint32_t kTscKhz = 2'000'000;
 constexpr size_t kXsave = 4096;
 
 Status Fail(const char* call, int error) {
@@ -152,7 +151,7 @@ class FakeVcpuHandle final : public KvmVcpu {
   Result<VcpuSnapshot> Save() override {
     FAKE_CALL(KvmCall::kSave);
     VcpuSnapshot saved;
-    saved.tsc_khz = kTscKhz;
+    saved.tsc_khz = self_.tsc_khz;
     saved.cpuid = self_.cpuid;
     saved.msrs = self_.msrs;
     saved.regs = self_.state.regs;
@@ -169,7 +168,8 @@ class FakeVcpuHandle final : public KvmVcpu {
     FAKE_CALL(KvmCall::kRestore);
     if (ran_) return Fail("KVM_SET_CPUID2", EINVAL);
     if (snapshot.xsave.size() != kXsave || snapshot.cpuid.size() > 256) return Fail("KVM_SET_XSAVE", EINVAL);
-    if (snapshot.tsc_khz != kTscKhz) return Fail("KVM_SET_TSC_KHZ", EINVAL);
+    if (snapshot.tsc_khz == 0) return Fail("KVM_SET_TSC_KHZ", EINVAL);
+    self_.tsc_khz = snapshot.tsc_khz;
     if (snapshot.mp_state.mp_state > KVM_MP_STATE_SIPI_RECEIVED) return Fail("KVM_SET_MP_STATE", EINVAL);
     TRY(PutState({snapshot.regs, snapshot.sregs, self_.state.fpu}));
     self_.cpuid = snapshot.cpuid;
@@ -214,7 +214,14 @@ class FakeVcpuHandle final : public KvmVcpu {
 
   Result<uint32_t> TscKhz() override {
     FAKE_CALL(KvmCall::kTscKhz);
-    return kTscKhz;
+    return self_.tsc_khz;
+  }
+
+  Status SetTscKhz(uint32_t khz) override {
+    FAKE_CALL(KvmCall::kSetTscKhz);
+    if (khz == 0 || ran_) return Fail("KVM_SET_TSC_KHZ", EINVAL);
+    self_.tsc_khz = khz;
+    return OkStatus();
   }
 
   int LaunchCommand(unsigned long request, void* argument) override {

@@ -40,6 +40,7 @@ enum class KvmCall {
   kGetLapic,
   kSetLapic,
   kTscKhz,
+  kSetTscKhz,
   kSave,
   kRestore,
   kGetClock,
@@ -99,6 +100,7 @@ struct FakeVm {
     std::vector<kvm_msr_entry> msrs;
     VcpuState state{};
     kvm_lapic_state lapic{};
+    uint32_t tsc_khz = 2'000'000;
     kvm_mp_state mp_state{};
     std::vector<uint8_t> xsave;
     kvm_vcpu_events events{};

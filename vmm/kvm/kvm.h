@@ -95,6 +95,8 @@ class KvmVcpu {
   virtual Result<kvm_lapic_state> GetLapic() = 0;
   virtual Status SetLapic(const kvm_lapic_state& lapic) = 0;
   virtual Result<uint32_t> TscKhz() = 0;
+  // Nothing when it runs so already. kFailedPrecondition: the host cannot scale its own. Before SetMsrs.
+  virtual Status SetTscKhz(uint32_t khz) = 0;
   // Of a vCPU that has left the guest, and into one that has never run. Restore fails with what the host's
   // processor, or its KVM, does not have.
   virtual Result<VcpuSnapshot> Save() = 0;

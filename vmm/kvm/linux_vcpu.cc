@@ -78,6 +78,14 @@ class LinuxVcpu final : public KvmVcpu {
     return static_cast<uint32_t>(khz);
   }
 
+  Status SetTscKhz(uint32_t khz) override {
+    TRY_ASSIGN(const uint32_t own, TscKhz());
+    if (khz == own) return OkStatus();
+    if (::ioctl(fd_.get(), KVM_SET_TSC_KHZ, static_cast<unsigned long>(khz)) == 0) return OkStatus();
+    return FailedPrecondition("the guest's time stamp counter runs at " + std::to_string(khz) +
+                              " kHz, this host's at " + std::to_string(own) + ", and it cannot scale it");
+  }
+
   // In an order that KVM's own side effects allow: the multiprocessor state first, because reading it lets
   // the local APIC take what waits; that APIC before the registers of its timer.
   Result<VcpuSnapshot> Save() override {
@@ -191,14 +199,6 @@ class LinuxVcpu final : public KvmVcpu {
       if (!status.ok() && msr.data != 0) return status;
     }
     return OkStatus();
-  }
-
-  Status SetTscKhz(uint32_t khz) {
-    TRY_ASSIGN(const uint32_t own, TscKhz());
-    if (khz == own) return OkStatus();
-    if (::ioctl(fd_.get(), KVM_SET_TSC_KHZ, static_cast<unsigned long>(khz)) == 0) return OkStatus();
-    return FailedPrecondition("the guest's time stamp counter runs at " + std::to_string(khz) +
-                              " kHz, this host's at " + std::to_string(own) + ", and it cannot scale it");
   }
 
   Result<std::vector<uint8_t>> GetNested() {

@@ -207,8 +207,12 @@ Status AssignedDevices::Add(const DeviceConfig& device) {
     demand.spaces += known.own != nullptr ? 1 : 0;
   }
   TRY(source_.check(demand));
-  const bool first = host_ == nullptr;
-  TRY(OpenOne(device));
+  const bool first = !device.iommu && !shared_in_use();
+  if (Status opened = OpenOne(device); !opened.ok()) {
+    // Nothing was mapped for it; the next one is the first again.
+    if (first) host_.reset();
+    return opened;
+  }
   if (device.iommu) return OkStatus();
   // It may bring limits of its own.
   if (!first) {

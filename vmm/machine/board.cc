@@ -108,6 +108,7 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   } else {
     TRY(board->RestoreVcpus(*parts.saved));
     TRY(board->Load(*parts.saved));
+    board->parts_.saved = nullptr;  // what is plugged from now on was not there
   }
   return board;
 }
@@ -492,6 +493,7 @@ AssignedDeviceSlots Board::SlotsForAssigned() {
 
 Status Board::SetUpVcpu(uint32_t id, KvmVcpu& vcpu) {
   TRY(vcpu.SetCpuid(BuildCpuid(supported_cpuid_, capabilities_, topology_, id, tsc_khz_)));
+  if (tsc_khz_ != 0) TRY(vcpu.SetTscKhz(tsc_khz_));
   if (confidential_ != nullptr) {
     TRY(confidential_->launch().InitVcpu(vcpu, id));
     if (confidential_->launch().owns_registers()) return OkStatus();
@@ -524,6 +526,11 @@ Status Board::CreateVcpu(uint32_t id, const VcpuSnapshot* saved) {
     if (auto khz = vcpu->TscKhz(); khz.has_value()) tsc_khz_ = *khz;
   }
   Status status = saved == nullptr ? SetUpVcpu(id, *vcpu) : vcpu->Restore(*saved);
+  if (id == 0 && saved != nullptr) {
+    // Those that are plugged later are as those that the guest has, not as this host's would be.
+    supported_cpuid_ = saved->cpuid;
+    tsc_khz_ = saved->tsc_khz;
+  }
   if (!status.ok()) return std::move(status).WithContext("vCPU " + std::to_string(id));
   if (id == 0 && saved == nullptr) TRY(LoadGuest(*vcpu));
   auto affinity = parts_.config->cpus.affinity.find(id);

@@ -11,6 +11,7 @@ namespace berth::vmm {
 Status Board::PlugVcpus(uint32_t wanted, bool run) {
   CHECK(wanted <= topology_.vcpus.size());
   for (uint32_t id = 0; id < wanted; id++) {
+    cpu_hotplug_->CancelRemoval(id);
     if (cpu_hotplug_->enabled(id)) continue;
     if (id >= vcpus_.size()) TRY(CreateVcpu(id));
     cpu_hotplug_->Insert(id);
@@ -22,6 +23,7 @@ Status Board::PlugVcpus(uint32_t wanted, bool run) {
 }
 
 void Board::RequestVcpuRemoval(uint32_t wanted) {
+  for (uint32_t id = 0; id < std::min<size_t>(wanted, vcpus_.size()); id++) cpu_hotplug_->CancelRemoval(id);
   for (uint32_t id = std::max(wanted, 1u); id < vcpus_.size(); id++) {
     if (cpu_hotplug_->enabled(id)) cpu_hotplug_->RequestRemoval(id);
   }

@@ -36,7 +36,7 @@ Status Machine::ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout) 
   if (board_ != nullptr) {
     if (wanted > board_->vcpus_present()) {
       TRY(board_->PlugVcpus(wanted, state_ == VmState::kRunning));
-    } else if (wanted < board_->vcpus_present()) {
+    } else {
       board_->RequestVcpuRemoval(wanted);
     }
     requests_.Begin(kVcpus, wanted, timeout, HotplugRequests::Clock::now());
@@ -315,6 +315,7 @@ void Machine::ForgetDevice(const std::string& id) {
   std::erase_if(nets_, named);
   for (NumaConfig& node : config_.numa) {
     if (node.device_id != id) continue;
+    node.device_id.reset();
     LOG(kWarning, "numa_node_without_device", {{"guest_numa_id", node.guest_numa_id}, {"device", id}});
   }
 }

@@ -107,7 +107,7 @@ Result<std::unique_ptr<Machine>> Machine::Restore(Kvm& kvm, SnapshotContent snap
   std::optional<bool> prefault = options.prefault;
   if (options.on_demand) prefault = false;
   if (prefault) {
-    config.memory.prefault = *prefault;
+    if (config.memory_zones.empty()) config.memory.prefault = *prefault;
     for (MemoryZoneConfig& zone : config.memory_zones) zone.prefault = *prefault;
   }
   TRY_ASSIGN(auto machine, Create(kvm, std::move(config), control, std::move(on_end), monitor));

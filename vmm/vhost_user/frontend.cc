@@ -38,7 +38,8 @@ std::string Name(Request request) {
 
 Result<Frontend> Frontend::Connect(const std::string& socket, uint64_t wanted,
                                    std::chrono::milliseconds patience) {
-  Result<UniqueFd> fd = ConnectUnix(socket);
+  // A back end that listens and takes nobody in must not hold anybody up.
+  Result<UniqueFd> fd = ConnectUnix(socket, /*now=*/true);
   if (!fd.has_value()) return std::move(fd).error();
   Result<Frontend> frontend = Create(*std::move(fd), wanted, patience);
   if (!frontend.has_value()) return std::move(frontend).error().WithContext(socket);

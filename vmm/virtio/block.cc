@@ -187,9 +187,11 @@ Result<VirtioActivation> VirtioBlock::Suspend() {
     interrupt_ = nullptr;
   }
   for (size_t i = 0; i < lanes_.size(); ++i) {
-    // Each waits for a callback that is running; afterwards the lane is ours.
+    // Each waits for a callback that is running; afterwards the lane is ours. The timer last: the others may
+    // set it.
     Lane& lane = *lanes_[i];
     lane.loop->Remove(active_->queues[i].kick_fd);
+    if (lane.ring) lane.loop->Remove(lane.ring->fd());
     if (lane.limiter) lane.limiter->Pause();
     if (lane.ring) DrainRing(lane, i);
     lane.serving = false;
@@ -271,7 +273,6 @@ Status VirtioBlock::ReapRing(Lane& lane, size_t index) {
 }
 
 void VirtioBlock::DrainRing(Lane& lane, size_t index) {
-  lane.loop->Remove(lane.ring->fd());
   bool ended = false;
   lane.ring->Drain([&](uint16_t head, uint32_t written) {
     active_->queues[index].ring->Push(head, written);  // there was a request, so there is a queue
@@ -290,7 +291,10 @@ void VirtioBlock::OnRing(size_t index) {
 void VirtioBlock::FailLane(Lane& lane, size_t index, const Status& reason) {
   lane.loop->Remove(active_->queues[index].kick_fd);
   lane.serving = false;
-  if (lane.ring) DrainRing(lane, index);
+  if (lane.ring) {
+    lane.loop->Remove(lane.ring->fd());
+    DrainRing(lane, index);
+  }
   active_->interrupt->Fail(reason);
 }
 

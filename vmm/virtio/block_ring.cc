@@ -48,7 +48,7 @@ void BlockRing::Queue(size_t index) {
 }
 
 std::optional<uint8_t> BlockRing::Advance(Slot& slot, int32_t result) {
-  if (result == -EINTR || result == -EAGAIN) return std::nullopt;
+  if ((result == -EINTR || result == -EAGAIN) && !requests_.stopping()) return std::nullopt;
   if (result < 0) return requests_.Failed(slot.move, -result);
   if (slot.move.kind == BlockMove::Kind::kFlush) return requests_.Succeeded(slot.move);
   if (result == 0 && slot.moved < slot.move.length) return requests_.Failed(slot.move, 0);

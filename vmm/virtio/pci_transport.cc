@@ -480,6 +480,7 @@ void VirtioPciTransport::ResetDevice() {
     SyncIoEvents();
     device_->Reset();
     suspended_.reset();
+    idle_ = false;
   }
   for (Queue& queue : queues_) {
     DrainEvent(queue.kick.get());
@@ -505,19 +506,19 @@ void VirtioPciTransport::NotifyQueue(uint64_t index) {
 
 Status VirtioPciTransport::Suspend() {
   std::lock_guard lock(mutex_);
-  if (!active_ || suspended_) return OkStatus();
+  if (!active_ || suspended_ || idle_) return OkStatus();
   TRY_ASSIGN(suspended_, device_->Suspend());
   return OkStatus();
 }
 
 void VirtioPciTransport::Resume() {
   std::lock_guard lock(mutex_);
-  if (!suspended_) return;
+  // A device that has failed waits for its driver to reset it.
+  if (!suspended_ || (interrupts_.status & kNeedsReset)) return;
   VirtioActivation activation = *std::exchange(suspended_, std::nullopt);
   SyncIoEvents();
-  // A device that has failed waits for its driver to reset it.
-  if (interrupts_.status & kNeedsReset) return;
   if (Status activated = device_->Activate(std::move(activation)); !activated.ok()) {
+    idle_ = true;
     return interrupts_.Fail(activated);
   }
   // What has come in the meantime was not notified.
@@ -612,6 +613,8 @@ void VirtioPciTransport::Load(StateReader& in) {
     // A device that has failed may well have rings that make no sense.
     active_ = false;
     in.Fail(activation.error());
+  } else {
+    idle_ = true;
   }
 }
 

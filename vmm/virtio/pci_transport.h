@@ -144,6 +144,8 @@ class VirtioPciTransport : public PciFunction,
   uint16_t queue_select_ = 0;
   bool active_ = false;
   std::optional<VirtioActivation> suspended_;  // of a device that has been suspended while active_
+  bool idle_ =
+      false;  // it is active_ for its driver, has failed, and has nothing: until its driver resets it
   std::optional<uint64_t> bar_base_;
   // (address, descriptor) registered with io_events_.
   std::vector<std::pair<uint64_t, int>> registered_;

@@ -20,6 +20,9 @@ constexpr uint16_t kNoNotify = 1;     // of the used ring's flags
 constexpr uint64_t kFlags = 0;
 constexpr uint64_t kIndex = 2;
 constexpr uint64_t kRing = 4;
+// Of one chain behind an IOMMU, each as small as a page: a piece takes memory of the host's for as long as
+// the request lasts.
+constexpr size_t kMostPieces = 16'384;
 constexpr uint64_t kDescriptorSize = 16;
 constexpr uint64_t kUsedElementSize = 8;
 constexpr uint16_t kSizeMax = 32768;
@@ -271,6 +274,10 @@ Status SplitQueue::AddBuffer(const Descriptor& descriptor, DescriptorChain& chai
     std::vector<std::span<uint8_t>> pieces;
     TRY(config_.translator->Translate(descriptor.address, descriptor.length, write, pieces));
     for (const std::span<uint8_t> piece : pieces) list.Append(piece);
+    if (list.pieces().size() > kMostPieces) {
+      return InvalidArgument("descriptor chain of more than " + std::to_string(kMostPieces) +
+                             " pieces of memory");
+    }
     return OkStatus();
   }
   auto whole = memory_->Span(Gpa{descriptor.address}, descriptor.length);

@@ -108,6 +108,20 @@ TEST_F(AssignedDevicesTest, OpensNothingWhenTheHostIsNotReady) {
   EXPECT_EQ(device_, nullptr);
 }
 
+// The first attempt leaves nothing behind that the second would take for a host whose memory is mapped.
+TEST_F(AssignedDevicesTest, ASecondAttemptToPlugTheFirstDeviceMapsTheMemory) {
+  config_.devices.clear();
+  ASSERT_TRUE(Create({.address = "0000:21:10.0"}).ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  ASSERT_FALSE(machine_->AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.7"})").has_value());
+
+  Result<AddedDevice> added =
+      machine_->AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})");
+
+  ASSERT_TRUE(added.has_value()) << added.status().ToString();
+  EXPECT_EQ(iommu_.mappings().size(), 1u);
+}
+
 TEST_F(AssignedDevicesTest, SaysWhichDeviceCannotBeUsed) {
   Status status = Create({.address = "0000:21:10.7"});
   EXPECT_EQ(status.code(), StatusCode::kNotFound);

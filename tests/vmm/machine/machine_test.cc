@@ -337,6 +337,56 @@ TEST_F(HotplugTest, VcpusComeAndGo) {
   EXPECT_EQ(Resize(0, std::nullopt).code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(HotplugTest, VcpusThatAreToStayAfterAllAreNotTakenOut) {
+  config_.cpus.boot = 4;
+  config_.cpus.max = 4;
+  Start();
+  auto status = [this](uint32_t vcpu) {
+    Guest({ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset, Bytes(vcpu)),
+           ScriptedExit::MmioRead(kPlatform + layout::kCpuHotplugOffset + 4, 1)});
+    return kvm_.vm().vcpus.at(0).completed.at(done_ - 2)[0];
+  };
+  ASSERT_TRUE(Resize(2, std::nullopt).ok());
+  EXPECT_EQ(status(3), 5) << "enabled, to be taken out";
+  ASSERT_TRUE(Resize(3, std::nullopt).ok());
+  EXPECT_EQ(status(2), 1);
+  EXPECT_EQ(status(3), 5);
+  ASSERT_TRUE(Resize(4, std::nullopt).ok());
+  EXPECT_EQ(status(3), 1);
+  EXPECT_EQ(Request("vcpus").state, HotplugState::kDone);
+}
+
+// What a running VM has come to must be a configuration that may be written down.
+TEST_F(HotplugTest, DevicesAreAddedBesideABalloonOfAddedMemoryAndANodeWithoutItsDevice) {
+  const std::string image = directory_ + "/image";
+  std::ofstream(image) << std::string(1 << 20, 'x');
+  std::ofstream(image + "2") << std::string(1 << 20, 'x');
+  config_.memory.hotplug_size = GiB(1);
+  config_.balloon.emplace();
+  config_.disks.emplace_back();
+  config_.disks[0].path = image;
+  config_.disks[0].id = "first";
+  config_.numa.resize(2);
+  config_.numa[0].cpus = CpuSet::Range(0, config_.cpus.boot - 1);
+  config_.numa[1].guest_numa_id = 1;
+  config_.numa[1].device_id = "first";
+  Start();
+  ASSERT_TRUE(Resize(std::nullopt, Bytes64(64 + 256)).ok());
+  ResizeRequest request;
+  request.balloon = Bytes64(128);
+  ASSERT_EQ(machine_->Resize(request), OkStatus());
+  ASSERT_TRUE(machine_->RemoveDevice("first", std::chrono::milliseconds(60000)).ok());
+  Guest({ScriptedExit::MmioWrite(kPlatform + layout::kPciHotplugOffset + 8, Bytes(1 << 1)),
+         ScriptedExit::MmioWrite(kPlatform + layout::kPciHotplugOffset + 8, Bytes(1 << 2)),
+         ScriptedExit::MmioWrite(kPlatform + layout::kPciHotplugOffset + 8, Bytes(1 << 3))});
+  loop_->Stop();
+  ASSERT_TRUE(loop_->Run().ok());
+  ASSERT_TRUE(machine_->config().disks.empty());
+
+  Result<AddedDevice> added = machine_->AddDevice("disk", R"({"path":")" + image + R"(2"})");
+  EXPECT_TRUE(added.has_value()) << added.status().ToString();
+}
+
 TEST_F(HotplugTest, MemoryIsAddedByAcpiAndStays) {
   config_.memory.hotplug_size = GiB(1);
   Start();

@@ -219,6 +219,52 @@ TEST_F(SnapshotTest, PrefaultOfTheRestoreDecides) {
   EXPECT_FALSE(restored_->config().memory.prefault);
 }
 
+TEST_F(SnapshotTest, DevicesAndVcpusArePluggedIntoARestoredMachine) {
+  config_.cpus.max = 2;
+  BootAndPause({SerialWrite(7, 1)});
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+  // As of a host whose processor is another one.
+  const std::vector<kvm_cpuid_entry2> saved = kvm_.vm().vcpus.at(0).cpuid;
+  std::vector<kvm_cpuid_entry2> richer = *other_kvm_.SupportedCpuid();
+  for (kvm_cpuid_entry2& leaf : richer) {
+    if (leaf.function == 7) leaf.ebx |= 1u << 30;
+  }
+  other_kvm_.SetSupportedCpuid(richer);
+  ASSERT_EQ(Restore(other_kvm_), OkStatus());
+  ASSERT_EQ(restored_->Perform(VmAction::kResume), OkStatus());
+
+  std::ofstream(folder_ + "/more") << std::string(1 << 20, 'm');
+  Result<AddedDevice> added = restored_->AddDevice("disk", R"({"path":")" + folder_ + R"(/more"})");
+  EXPECT_TRUE(added.has_value()) << added.status().ToString();
+  ResizeRequest request;
+  request.vcpus = 2;
+  ASSERT_EQ(restored_->Resize(request), OkStatus());
+
+  const FakeVm vm = other_kvm_.vm();
+  EXPECT_EQ(vm.vcpus.at(1).tsc_khz, vm.vcpus.at(0).tsc_khz);
+  auto features = [](const std::vector<kvm_cpuid_entry2>& leaves) {
+    for (const kvm_cpuid_entry2& leaf : leaves) {
+      if (leaf.function == 7) return leaf.ebx;
+    }
+    return 0u;
+  };
+  EXPECT_EQ(features(vm.vcpus.at(1).cpuid), features(saved));
+}
+
+TEST_F(SnapshotTest, ARestoreWithPrefaultCanBeSavedAgain) {
+  config_.memory.size = ByteSize();
+  config_.memory_zones.resize(1);
+  config_.memory_zones[0].id = "zone";
+  config_.memory_zones[0].size = MiB(32);
+  BootAndPause({SerialWrite(7, 1)});
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+  ASSERT_EQ(Restore(other_kvm_, {.prefault = true}), OkStatus());
+  EXPECT_TRUE(restored_->config().memory_zones[0].prefault);
+  const std::string second = folder_ + "/second";
+  ASSERT_EQ(restored_->Snapshot(second), OkStatus());
+  EXPECT_TRUE(ReadSnapshot(second).has_value()) << ReadSnapshot(second).status().ToString();
+}
+
 TEST_F(SnapshotTest, SaysWhatDoesNotFitWhenTheConfigurationWasChanged) {
   BootAndPause({SerialWrite(7, 1)});
   ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());

@@ -1,11 +1,14 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/fakes/fake_interrupts.h"
 #include "tests/fakes/fake_vhost_backend.h"
@@ -300,6 +303,27 @@ class Scripted : public ::testing::Test {
 
 TEST_F(Scripted, ASilentBackEndIsNotWaitedForForEver) {
   EXPECT_EQ(Connect().code(), StatusCode::kDeadlineExceeded);
+}
+
+// It listens, and takes nobody in.
+TEST(VhostUserFrontend, ABackEndWhoseQueueIsFullIsNotWaitedForAtAll) {
+  const std::string path = testing::TempDir() + "full.sock";
+  unlink(path.c_str());
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener.get(), 0), 0);
+  std::vector<UniqueFd> waiting;
+  for (int i = 0; i < 3; ++i) {
+    waiting.emplace_back(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    static_cast<void>(
+        connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
+  }
+
+  EXPECT_EQ(vhost_user::Frontend::Connect(path, 0, 50ms).status().code(), StatusCode::kUnavailable);
+  unlink(path.c_str());
 }
 
 TEST_F(Scripted, ABackEndThatHangsUpIsUnavailable) {

@@ -307,6 +307,55 @@ TEST_P(BlockTest, CanBeResetWhileRequestsArePending) {
   }
 }
 
+// The timer of the limits is the last that may bring requests in.
+TEST_P(BlockTest, ALimitedDiskIsResetWhileItsQueueIsFull) {
+  auto disk = DiskFile::Open(path_, false, false);
+  VirtioBlock::Options options{.id = "disk0", .io_uring = GetParam()};
+  options.limits.operations = {8, 0, 1};
+  transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
+                                           interrupts_, io_events_);
+  driver_.emplace(*transport_);
+  for (int round = 0; round < 60; ++round) {
+    ram_.Put(0x1000, std::vector<uint8_t>(0x1000, 0));
+    DriverQueue fresh(ram_, 0x1000, 16);
+    ASSERT_TRUE(driver_->Negotiate(kVirtioVersion1 | kVirtioIndirect));
+    driver_->EnableMsix(2);
+    driver_->SetUpQueue(0, fresh);
+    driver_->Start();
+    ram_.PutObject<uint32_t>(kHeader, kIn);
+    for (int i = 0; i < 16; ++i) {
+      fresh.PostIndirect({{kHeader, 16}, {kData, 0x8000, true}, {kStatus, 1, true}});
+    }
+    driver_->Notify(0);
+    usleep(static_cast<useconds_t>(100 * (round % 20)));
+    driver_->SetStatus(0);
+    const uint16_t used = fresh.UsedIndex();
+    EXPECT_EQ(driver_->status(), 0);
+    usleep(1500);
+    EXPECT_EQ(fresh.UsedIndex(), used);
+  }
+}
+
+// Two snapshots of a machine one of whose drivers has asked for nonsense.
+TEST_P(BlockTest, ADiskThatNeedsAResetIsSuspendedMoreThanOnce) {
+  Start();
+  queue_.Post({{kHeader, 15}, {kStatus, 1, true}});
+  driver_->Notify(0);
+  ASSERT_TRUE(interrupts_.WaitFor(VirtioDriver::kMsiData, 1));
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(transport_->Suspend(), OkStatus());
+    StateWriter out;
+    transport_->Save(out);
+    transport_->Resume();
+    EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+  }
+  driver_->SetStatus(0);
+  ram_.Put(0x1000, std::vector<uint8_t>(0x1000, 0));
+  queue_ = DriverQueue(ram_, 0x1000, 16);
+  Start();
+  EXPECT_EQ(Request(kIn, 3, 512, true), 0);
+}
+
 TEST_P(BlockTest, RefusesADiskThatAnotherMachineWrites) {
   auto first = DiskFile::Open(path_, false, false);
   ASSERT_TRUE(first.has_value());
@@ -374,6 +423,17 @@ TEST_P(BlockTest, MovesMoreThanOnePieceOfARequest) {
 INSTANTIATE_TEST_SUITE_P(Engine, BlockTest, ::testing::Bool(), [](const auto& test) {
   return test.param ? std::string("IoUring") : std::string("InTurn");
 });
+
+// With it, io_uring answers "not now" where it cannot do better, again and again.
+TEST(DiskFile, WaitsForItsDisk) {
+  std::string path = testing::TempDir() + "waits-XXXXXX";
+  UniqueFd fd(mkstemp(path.data()));
+  ASSERT_EQ(ftruncate(fd.get(), 4096), 0);
+  auto disk = DiskFile::Open(path, false, false);
+  ASSERT_TRUE(disk.has_value()) << disk.status().ToString();
+  EXPECT_EQ(fcntl(disk->fd(), F_GETFL) & O_NONBLOCK, 0);
+  unlink(path.c_str());
+}
 
 TEST(DiskFile, SaysWhatIsWrongWithAPath) {
   EXPECT_EQ(DiskFile::Open("/nonexistent/disk", false, false).status().code(), StatusCode::kNotFound);

@@ -243,6 +243,36 @@ TEST_F(QueueTest, RefusesAChainOfMoreThan4GiB) {
   EXPECT_EQ(popped.error().message(), "descriptor chain of more than 4 GiB");
 }
 
+// A guest can map one page as often as it likes; each piece of a chain takes memory of the host's.
+TEST_F(QueueTest, RefusesAChainOfTooManyPieces) {
+  class OnePage : public AddressTranslator {
+   public:
+    explicit OnePage(std::span<uint8_t> page) : page_(page) {}
+    Status Translate(uint64_t address, uint64_t size, bool /*write*/,
+                     std::vector<std::span<uint8_t>>& pieces) override {
+      for (; size > 0 && address >= 0x100000; size -= std::min<uint64_t>(size, page_.size())) {
+        pieces.push_back(page_.first(std::min<uint64_t>(size, page_.size())));
+      }
+      if (size > 0) pieces.push_back(ram_->memory().Span(Gpa{address}, size)->first(size));
+      return OkStatus();
+    }
+    uint64_t generation() const override { return 0; }
+    GuestRam* ram_ = nullptr;
+
+   private:
+    std::span<uint8_t> page_;
+  };
+  OnePage translator(*ram_.memory().Span(Gpa{0x8000}, 4096));
+  translator.ram_ = &ram_;
+  QueueConfig config = driver_.Config();
+  config.translator = &translator;
+  queue_.emplace(*SplitQueue::Create(ram_.memory(), config));
+  driver_.Post({{0x1000000, 64 << 20, true}});
+  ASSERT_TRUE(Pop()) << "64 MiB of single pages";
+  driver_.Post({{0x1000000, (64 << 20) + 4096, true}});
+  ExpectRefused("more than 16384 pieces");
+}
+
 TEST_F(QueueTest, AcceptsAFullQueueOfChains) {
   Create();
   for (int i = 0; i < 8; ++i) driver_.Post({{kData, 1}});

@@ -48,15 +48,16 @@ class RemappedRoutes::Route final : public MsiRoute {
 
   int event_fd() const override { return real_->event_fd(); }
 
-  // With the owner's lock held: the table has changed.
-  void Refresh(uint32_t first, uint32_t last) {
-    if (!message_) return;
+  // With the owner's lock held: the table has changed. False: not where it looks.
+  bool Refresh(uint32_t first, uint32_t last) {
+    if (!message_) return false;
     const std::optional<uint32_t> index = InterruptRemapper::IndexOf(*message_);
-    if (index && (*index < first || *index > last)) return;
+    if (index && (*index < first || *index > last)) return false;
     // An entry that is taken away while its route is not in use is no fault.
     if (Status status = Sync(false); !status.ok()) {
       LOG(kError, "interrupt_not_remapped", {{"error", status}});
     }
+    return true;
   }
 
  private:
@@ -90,9 +91,11 @@ Result<std::unique_ptr<MsiRoute>> RemappedRoutes::Function::AllocateRoute() {
   return std::unique_ptr<MsiRoute>(std::make_unique<Route>(routes_, std::move(real), source_));
 }
 
-void RemappedRoutes::Refresh(uint32_t first, uint32_t last) {
+uint64_t RemappedRoutes::Refresh(uint32_t first, uint32_t last) {
   std::lock_guard lock(mutex_);
-  for (Route* route : routes_) route->Refresh(first, last);
+  uint64_t count = 0;
+  for (Route* route : routes_) count += route->Refresh(first, last) ? 1 : 0;
+  return count;
 }
 
 }  // namespace berth::vmm::vtd

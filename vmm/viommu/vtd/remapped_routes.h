@@ -21,8 +21,9 @@ class RemappedRoutes {
   RemappedRoutes(const RemappedRoutes&) = delete;
   RemappedRoutes& operator=(const RemappedRoutes&) = delete;
 
-  // The guest has changed table entries [first, last], or how messages are remapped at all.
-  void Refresh(uint32_t first, uint32_t last);
+  // The guest has changed table entries [first, last], or how messages are remapped at all. Returns how many
+  // routes were looked at.
+  uint64_t Refresh(uint32_t first, uint32_t last);
   void RefreshAll() { Refresh(0, UINT32_MAX); }
 
   // What one function allocates its routes from. Until its place is known nothing is delivered.

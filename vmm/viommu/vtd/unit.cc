@@ -15,6 +15,7 @@ constexpr uint64_t kFaultsTold = 16;         // a guest can cause them at will
 // Tables that are read within one access to a register. What the queue holds then goes on at the next one,
 // so that no guest can keep a vCPU's thread here for long; drivers that wait read the fault status.
 constexpr uint64_t kTablesPerAccess = uint64_t{1} << 18;
+constexpr uint64_t kTablesPerRoute = 256;  // the kernel takes all routes for each that changes
 
 uint64_t Capability(uint32_t width) {
   constexpr uint64_t kDomains = 6;  // 16 bits of DID
@@ -229,6 +230,7 @@ void Unit::ServeQueue() {
       return faults_.SetQueueError();
     }
     queue_head_ = (queue_head_ + kDescriptorSize) % size;
+    ++work_;
   }
 }
 
@@ -265,7 +267,7 @@ void Unit::Complete(const Invalidation& wait) {
 }
 
 void Unit::InterruptsChanged(uint32_t first, uint32_t last) {
-  routes_.Refresh(first, last);
+  work_ += routes_.Refresh(first, last) * kTablesPerRoute;
   if (hooks_.on_interrupts_changed) hooks_.on_interrupts_changed();
 }
 

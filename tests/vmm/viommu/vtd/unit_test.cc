@@ -267,6 +267,24 @@ TEST_F(UnitTest, TablesWithoutEndMapNothingAndEnd) {
   EXPECT_LT(reads, 10);
 }
 
+// Each of them may change all routes, and the kernel takes the whole table for each that changes.
+TEST_F(UnitTest, AQueueOfInterruptInvalidationsIsWorkedOffOverSeveralAccesses) {
+  TurnOn();
+  const auto function = unit_.MakeFunction();
+  function->SetSource(8);
+  std::vector<std::unique_ptr<MsiRoute>> routes;
+  for (int i = 0; i < 64; ++i) {
+    routes.push_back(*function->AllocateRoute());
+    ASSERT_EQ(routes.back()->Set({0xfee00000, 0x40}), OkStatus());
+  }
+  for (int i = 0; i < 200; ++i) driver_.Put(4);
+  EXPECT_FALSE(driver_.Submit());
+  int reads = 0;
+  while (driver_.Read64(kQueueHead) != driver_.tail() && ++reads < 20) driver_.Read32(kFaultStatus);
+  EXPECT_GT(reads, 1);
+  EXPECT_LT(reads, 20);
+}
+
 TEST_F(UnitTest, StopsAtWhatIsNoDescriptor) {
   TurnOn();
   driver_.Write32(kFaultControl, 0);

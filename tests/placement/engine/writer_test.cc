@@ -110,7 +110,8 @@ TEST_F(WriterTest, AnInstanceThatMovedIsFoundAtItsNewHost) {
   ASSERT_TRUE(Report(1).has_value());
   ASSERT_TRUE(Report(2).has_value());
   const Claim claim = FloatingClaim(1, 1, 64);
-  Claim reservation = FloatingClaim(2, 2, 64);
+  Claim reservation = FloatingClaim(2, 1, 64);
+  reservation.host = Id(2);
   reservation.reserved_for = claim.consumer;
   ASSERT_TRUE(Create(claim).has_value());
   ASSERT_TRUE(Create(reservation).has_value());

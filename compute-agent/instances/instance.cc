@@ -31,6 +31,7 @@ constexpr uint32_t kMaxAttempts = 3;
 constexpr milliseconds kSoon{20};
 constexpr milliseconds kIdle{10'000};
 constexpr milliseconds kCopyPause{200};
+constexpr milliseconds kDevicePause{1'000};
 constexpr milliseconds kExitStatusWait{1'000};
 constexpr int kMaxRestoreFailures = 5;
 constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
@@ -197,6 +198,7 @@ milliseconds Instance::NextStep() const {
     return std::clamp(left, milliseconds(1), kIdle);
   }
   if (record_.phase == Phase::kPreparing && copying_) return kCopyPause;
+  if (record_.phase == Phase::kPreparing && waiting_) return kDevicePause;
   bool repeat = record_.phase == Phase::kPreparing && (adopted_ || record_.goal == Goal::kStopped);
   bool ends = process_.has_value() && (record_.goal == Goal::kStopped || record_.reboot);
   bool busy = repeat || ends || record_.phase == Phase::kStarting || stop_ != Stop::kNone ||
@@ -236,7 +238,7 @@ void Instance::Step(const StartRequest& request) {
   if (restart_at_.has_value() && Clock::now() < *restart_at_) return;
   restart_at_.reset();
   record_.name = request.claim.name;
-  if (!copying_) SetStatus(InstanceState::kBuilding);
+  if (!copying_ && !waiting_) SetStatus(InstanceState::kBuilding);
   if (record_.attempts >= kMaxAttempts) {
     Finish(InstanceState::kFailed, "the VMM ended " + std::to_string(record_.attempts) +
                                        " times before it could be watched" + LastOutput());
@@ -246,7 +248,42 @@ void Instance::Step(const StartRequest& request) {
   if (!prepared.ok()) Finish(InstanceState::kFailed, prepared.message());
 }
 
+std::optional<Uuid> Instance::OtherHolder(const PciAddress& device) const {
+  if (!environment_.other_holder) return std::nullopt;
+  return environment_.other_holder(device, record_.consumer);
+}
+
+// Why a device of the claim cannot be had yet; empty: all can. Placement may have given it away while an
+// instance that it does not know any more still runs with it: not even a reset may reach it then.
+std::string Instance::HeldElsewhere(const placement::Claim& claim) const {
+  for (const placement::DeviceBinding& device : claim.devices) {
+    if (device.leaving) continue;
+    if (std::optional<Uuid> holder = OtherHolder(device.address))
+      return "device " + device.address.ToString() + " is still held by instance " + holder->ToString();
+  }
+  return {};
+}
+
+// A device that another record has, too, is the other's to give back.
+Status Instance::TakeBack(const BoundDevice& device) const {
+  std::optional<Uuid> holder = OtherHolder(device.address);
+  if (!holder.has_value()) {
+    return DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
+  }
+  LOG(kWarning, "device_left_to_its_other_holder",
+      {{"device", device.address.ToString()},
+       {"instance", record_.consumer.ToString()},
+       {"holder", holder->ToString()}});
+  return OkStatus();
+}
+
 Status Instance::Prepare(const StartRequest& request) {
+  std::string held = HeldElsewhere(request.claim);
+  waiting_ = !held.empty();
+  if (waiting_) {
+    SetStatus(InstanceState::kBuilding, "it waits: " + held);
+    return OkStatus();
+  }
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
   BetweenSteps();
   TRY_ASSIGN(placement::Claim claim, Composed(request));
@@ -604,7 +641,7 @@ void Instance::AdvanceStop() {
 bool Instance::CleanUp() {
   environment_.consoles->Forget(record_.consumer);
   for (const BoundDevice& device : record_.devices) {
-    Status restored = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
+    Status restored = TakeBack(device);
     if (restored.ok()) continue;
     Count(&InstanceEvents::device_faults);
     LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});

@@ -45,6 +45,8 @@ struct InstanceEnvironment {
   // Called between the steps of creation and deletion: where an agent may end without losing anything.
   std::function<void()> between_steps;
   std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
+  // The instance other than this one whose record has the device. Empty: nobody else has any.
+  std::function<std::optional<Uuid>(const PciAddress&, const Uuid&)> other_holder;
   std::string confidential;  // what the VMM makes confidential guests by, in its words; empty: it makes none
   ConsoleHub* consoles = nullptr;    // outlives the instances
   InstanceEvents* events = nullptr;  // likewise
@@ -128,6 +130,9 @@ class Instance {
 
   void Recover();
   void ForgetBrokenRecord();
+  std::optional<Uuid> OtherHolder(const PciAddress& device) const;
+  std::string HeldElsewhere(const placement::Claim& claim) const;
+  Status TakeBack(const BoundDevice& device) const;
   Status Prepare(const StartRequest& request);
   Status UseCards(const StartRequest& request, const std::vector<placement::DeviceBinding>& devices) const;
   Status MarkUsed(const StartRequest& request) const;
@@ -191,6 +196,7 @@ class Instance {
   Clock::time_point running_since_{};
   std::optional<Clock::time_point> restart_at_;   // by policy, not before
   bool copying_ = false;                          // a disk is being copied
+  bool waiting_ = false;                          // another instance has a device of the claim
   std::optional<bool> paused_;                    // as far as known
   std::optional<std::set<std::string>> plugged_;  // ids of the VMM's devices, as far as known
   std::vector<PciAddress> given_;                 // devices of the claim that the VMM was last compared with

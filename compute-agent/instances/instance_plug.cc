@@ -187,7 +187,7 @@ bool Instance::PlugDevices(const VmmClient& vmm, const StartRequest& request) {
                               [&](const BoundDevice& one) { return one.address == address; });
     if (bound == record_.devices.end()) continue;
     BetweenSteps();
-    Status back = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(*bound);
+    Status back = TakeBack(*bound);
     if (!back.ok()) {
       settled = false;
       next_call_ = Clock::now() + kCallPause;
@@ -207,6 +207,7 @@ Status Instance::PlugDevice(const VmmClient& vmm, const placement::Claim& claim,
   placement::Claim one = claim;
   std::erase_if(one.devices,
                 [&](const placement::DeviceBinding& other) { return other.address != device.address; });
+  if (std::string held = HeldElsewhere(one); !held.empty()) return FailedPrecondition(held, "devices");
   TRY(UseCards(request, {device}));
   if (request.one_time_use.contains(device.address)) TRY(environment_.used_devices.Mark(device.address));
   DeviceHandover handover(environment_.binder, environment_.vf_ports);
@@ -236,7 +237,7 @@ bool Instance::TakeBackUnclaimed(const placement::Claim* claim) {
       continue;
     }
     BetweenSteps();
-    Status back = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(bound);
+    Status back = TakeBack(bound);
     if (!back.ok()) {
       Count(&InstanceEvents::device_faults);
       LOG(kError, "device_not_restored", {{"device", bound.address.ToString()}, {"error", back}});

@@ -51,6 +51,9 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.root = options.root;
   environment_.policy = options.policy;
   environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };
+  environment_.other_holder = [this](const PciAddress& device, const Uuid& but) {
+    return OtherHolder(device, but);
+  };
   environment_.confidential = options.confidential;
   environment_.between_steps = options.between_steps;
   proof_interval_ = options.proof_interval;
@@ -146,6 +149,15 @@ std::map<PciAddress, Uuid> Reconciler::HeldDevices() const {
     for (const BoundDevice& device : instance->record().devices) held[device.address] = consumer;
   }
   return held;
+}
+
+std::optional<Uuid> Reconciler::OtherHolder(const PciAddress& device, const Uuid& but) const {
+  for (const auto& [consumer, instance] : instances_) {
+    const std::vector<BoundDevice>& devices = instance->record().devices;
+    auto same = [&](const BoundDevice& bound) { return bound.address == device; };
+    if (consumer != but && std::any_of(devices.begin(), devices.end(), same)) return consumer;
+  }
+  return std::nullopt;
 }
 
 void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,

@@ -188,6 +188,8 @@ class Reconciler {
   void Pass();
   void StepClaim(const Uuid& consumer, const placement::Claim& claim);
   void StepReservation(const placement::Claim& claim);
+  // Whose record, but that of `but`, has the device.
+  std::optional<Uuid> OtherHolder(const PciAddress& device, const Uuid& but) const;
   // The claim's instance, a new one if it was not known.
   Instance& InstanceOf(const placement::Claim& claim);
   void StepUnclaimed();

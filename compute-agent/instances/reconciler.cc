@@ -247,6 +247,9 @@ void Reconciler::TakeInbox() {
   }
   for (auto& [consumer, claim] : inbox.changes) {
     if (claim.has_value()) {
+      // What was reported may be gone from there: claims that are exchanged begin without a status.
+      auto reported = reported_.find(consumer);
+      if (reported != reported_.end() && !reported->second.Is(claim->status)) reported_.erase(reported);
       claims_[consumer] = *std::move(claim);
     } else {
       claims_.erase(consumer);
@@ -432,7 +435,7 @@ void Reconciler::ReportStatuses() {
     const placement::InstanceStatus& status = instance->status();
     auto [reported, is_new] = reported_.try_emplace(consumer);
     if (is_new) reported->second = {claim->second.status.state, claim->second.status.detail, {}};
-    if (reported->second.state == status.state && reported->second.detail == status.detail) continue;
+    if (reported->second.Is(status)) continue;
     if (Clock::now() < reported->second.retry_at) {
       retry_later_ = true;
       continue;

@@ -178,6 +178,10 @@ class Reconciler {
     placement::InstanceState state = placement::InstanceState::kPending;
     std::string detail;
     std::chrono::steady_clock::time_point retry_at{};  // this one was refused, others may pass
+
+    bool Is(const placement::InstanceStatus& status) const {
+      return state == status.state && detail == status.detail;
+    }
   };
   using Clock = std::chrono::steady_clock;
 

@@ -382,6 +382,21 @@ TEST_F(LifecycleTest, AMovedInstanceThatComesBackStartsWhereItWas) {
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
 }
 
+// A resize on one host: the claim is another one, without a status, and nothing else happens to the instance.
+TEST_F(LifecycleTest, WhatBecameOfAnInstanceIsToldAgainWhenItsClaimForgotIt) {
+  Claim claim = Run();
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  placement_.Forget(claim.consumer);
+
+  claim.spec.memory_bytes = 2 * kMi;
+  ASSERT_EQ(claim.status.state, InstanceState::kPending);
+  reconciler_->PutClaim(claim);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "stopped on request");
+}
+
 TEST_F(LifecycleTest, AnInstanceThatCameStoppedIsStartedOnlyWhenAsked) {
   Open();
   Claim claim = With("");

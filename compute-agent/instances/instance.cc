@@ -106,7 +106,8 @@ std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment,
   auto instance = std::make_unique<Instance>(environment, consumer, "");
   Result<InstanceRecord> record = environment.records->Load(consumer);
   if (!record.has_value() && record.error().code() == StatusCode::kNotFound) {
-    return instance;  // the folder was made, nothing was started
+    instance->RecoverWithoutRecord();
+    return instance;
   }
   if (!record.has_value() || record->consumer != consumer) {
     instance->broken_ = true;
@@ -122,6 +123,22 @@ std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment,
   instance->recorded_ = true;
   instance->Recover();
   return instance;
+}
+
+// The folder was made and nothing was started; or the agent's records were lost under a VM that runs. What
+// that one has of the host stands nowhere, so it is neither adopted nor started a second time.
+void Instance::RecoverWithoutRecord() {
+  Result<pid_t> vmm = FindByArgument("--api-socket=" + api_socket());
+  if (!vmm.has_value() && vmm.error().code() == StatusCode::kNotFound) return;
+  broken_ = true;
+  SetStatus(InstanceState::kFailed,
+            vmm.has_value() ? "its VMM runs as process " + std::to_string(*vmm) +
+                                  ", but the agent has no record of it and leaves it alone: shut the guest "
+                                  "down, then start the agent again"
+                            : "the agent has no record of it, and it cannot be told whether its VMM runs: " +
+                                  vmm.error().message());
+  LOG(kError, "instance_without_record_runs",
+      {{"instance", record_.consumer.ToString()}, {"detail", status_.detail}});
 }
 
 void Instance::Recover() {

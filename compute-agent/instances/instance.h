@@ -129,6 +129,7 @@ class Instance {
   enum class Stop { kNone, kPowerButton, kTerminated, kKilled };
 
   void Recover();
+  void RecoverWithoutRecord();
   void ForgetBrokenRecord();
   std::optional<Uuid> OtherHolder(const PciAddress& device) const;
   std::string HeldElsewhere(const placement::Claim& claim) const;

@@ -149,6 +149,8 @@ class Instance {
   Status RemoveTaps();
   Status CheckAction(Action action) const;
   Status Record(InstanceRecord next);
+  bool Keep(InstanceRecord next);
+  bool ForgetDevice(const PciAddress& device);
   bool StepTowardsStopped();
   void FollowGoal();
   void FollowPause();
@@ -196,6 +198,7 @@ class Instance {
   int restore_failures_ = 0;
   Clock::time_point running_since_{};
   std::optional<Clock::time_point> restart_at_;   // by policy, not before
+  bool reset_done_ = false;                       // record_.reset, which only the record does not say yet
   bool copying_ = false;                          // a disk is being copied
   bool waiting_ = false;                          // another instance has a device of the claim
   std::optional<bool> paused_;                    // as far as known

@@ -148,6 +148,7 @@ Answer Change(const std::string& verb, const std::string& body) {
   }
   if (verb == "vm.reboot") {
     ++g_machine.resets;
+    std::fprintf(stderr, "fake_vmm: reset\n");
     return {};
   }
   if (!json.is_object() || !json.contains("id")) return Refuse("400 Bad Request", "no id");

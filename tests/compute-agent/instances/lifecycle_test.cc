@@ -61,6 +61,18 @@ class LifecycleTest : public ReconcilerTest {
         ->Load(claim.consumer)
         .value_or(InstanceRecord{});
   }
+  // From now on nothing can be saved of the instance, or only what is `but` (SQL over `record`).
+  void RefuseToSave(const Claim& claim, const std::string& but = "0") const {
+    Execute("CREATE TRIGGER refuse BEFORE INSERT ON instance_records WHEN NEW.consumer = '" +
+            claim.consumer.ToString() + "' AND NOT (" + but +
+            ") BEGIN SELECT RAISE(ABORT, 'there is no room'); END");
+  }
+  void SaveAgain() const { Execute("DROP TRIGGER refuse"); }
+  void Execute(const std::string& sql) const {
+    auto connection = *db::Connection::Open(options_.state_dir + "/agent.db");
+    ASSERT_EQ(connection->Execute("PRAGMA busy_timeout=10000"), OkStatus());
+    ASSERT_EQ(connection->Execute(sql.c_str()), OkStatus());
+  }
   template <class Condition>
   bool Await(Condition condition) const {
     auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -436,6 +448,50 @@ TEST_F(LifecycleTest, ADeviceThatWasAskedBackIsDroppedOnceNothingHoldsIt) {
   claim.devices.push_back({0, PciAddress{0, 0x41, 0, 0}, "gpu", 0, {}, true});
   reconciler_->PutClaim(claim);
   EXPECT_TRUE(placement_.AwaitDropped(PciAddress{0, 0x41, 0, 0}));
+}
+
+TEST_F(LifecycleTest, ADeviceIsOnlyGivenUpWhenTheRecordSaysSo) {
+  PortOnBus bus(folder_.path());
+  options_.vf_links = &bus.links;
+  Claim claim = bus.Claim("vm", 7);
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning))
+      << placement_.Detail(claim.consumer);
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  RefuseToSave(claim);
+
+  claim.devices[0].leaving = true;
+  reconciler_->PutClaim(claim);
+
+  const Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));  // some rounds later
+  EXPECT_FALSE(placement_.IsDropped(PortOnBus::kVf));
+  EXPECT_EQ(RecordOf(claim).devices.size(), 1u);
+  SaveAgain();
+  EXPECT_TRUE(placement_.AwaitDropped(PortOnBus::kVf));
+  EXPECT_TRUE(RecordOf(claim).devices.empty());
+  TearDown();
+  started_.clear();
+  reconciler_.reset();
+}
+
+TEST_F(LifecycleTest, AResetThatIsDoneIsNotDoneAgainForWantOfARecord) {
+  const Claim claim = Run();
+  RefuseToSave(claim, "NEW.record LIKE '%\"reset\": true%'");
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kReset), OkStatus());
+  const std::string log = FolderOf(claim) / "vmm.log";
+  ASSERT_TRUE(Await([&] { return ReadFile(log).value_or("") == "fake_vmm: reset\n"; }));
+  const Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
+  EXPECT_TRUE(RecordOf(claim).reset);
+
+  SaveAgain();
+
+  EXPECT_TRUE(Await([&] { return !RecordOf(claim).reset; }));
+  EXPECT_EQ(ReadFile(log).value_or(""), "fake_vmm: reset\n");
 }
 
 // Its claim was lost, and placement has given its device to another one.

@@ -32,6 +32,7 @@ constexpr milliseconds kSoon{20};
 constexpr milliseconds kIdle{10'000};
 constexpr milliseconds kCopyPause{200};
 constexpr milliseconds kDevicePause{1'000};
+constexpr milliseconds kAskPause{2'000};  // after a power button that was not answered
 constexpr milliseconds kExitStatusWait{1'000};
 constexpr int kMaxRestoreFailures = 5;
 constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
@@ -624,17 +625,37 @@ bool Instance::StepTowardsNoProcess() {
   return true;
 }
 
+Status Instance::AskToShutDown() {
+  if (record_.phase != Phase::kRunning) return Unavailable("the VMM has not answered yet");
+  VmmClient vmm(api_socket());
+  // A guest that stands still cannot shut down.
+  if (paused_.value_or(true)) {
+    Status resumed = vmm.Resume();
+    if (resumed.code() == StatusCode::kDeadlineExceeded) return resumed;
+    if (resumed.ok()) paused_ = false;
+  }
+  return vmm.PowerButton();
+}
+
 void Instance::AdvanceStop() {
   BetweenSteps();
   Clock::time_point now = Clock::now();
   switch (stop_) {
-    case Stop::kNone: {
-      const bool runs = record_.phase == Phase::kRunning;
-      // A guest that stands still cannot shut down.
-      if (runs && paused_.value_or(true) && VmmClient(api_socket()).Resume().ok()) paused_ = false;
-      bool asked = runs && VmmClient(api_socket()).PowerButton().ok();
+    case Stop::kNone:
+      stop_ = Stop::kAsking;
+      deadline_ = now + environment_.shutdown_timeout;
+      next_call_ = now;
+      [[fallthrough]];
+    case Stop::kAsking: {
+      if (now < next_call_) return;
+      Status asked = AskToShutDown();
+      // A busy VMM may have heard it or not: it is asked again as long as the guest has time.
+      if (asked.code() == StatusCode::kDeadlineExceeded && Clock::now() < deadline_) {
+        next_call_ = std::min(Clock::now() + kAskPause, deadline_);
+        return;
+      }
       stop_ = Stop::kPowerButton;
-      deadline_ = now + (asked ? environment_.shutdown_timeout : milliseconds(0));
+      if (!asked.ok()) deadline_ = now;
       return;
     }
     case Stop::kPowerButton:

@@ -126,7 +126,7 @@ class Instance {
   std::string vmm_log() const { return folder() + "/vmm.log"; }
 
  private:
-  enum class Stop { kNone, kPowerButton, kTerminated, kKilled };
+  enum class Stop { kNone, kAsking, kPowerButton, kTerminated, kKilled };
 
   void Recover();
   void RecoverWithoutRecord();
@@ -170,6 +170,7 @@ class Instance {
   bool MayRestart(placement::InstanceState state) const;
   void WatchConsole();
   void CheckStarted();
+  Status AskToShutDown();
   void AdvanceStop();
   bool CleanUp();
   void Finish(placement::InstanceState state, std::string detail);

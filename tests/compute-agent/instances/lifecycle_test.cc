@@ -195,6 +195,14 @@ TEST_F(LifecycleTest, APausedInstanceIsShutDownByItsPowerButton) {
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
 }
 
+TEST_F(LifecycleTest, AVmmThatIsTooBusyToAnswerIsAskedAgainToShutDown) {
+  options_.shutdown_timeout = kPatience;  // so that nothing else can have ended it
+  const Claim claim = Run("fake_slow_button");
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(ReadFile(FolderOf(claim) / "vmm.log").value_or(""), "fake_vmm: the power button was pressed\n");
+}
+
 TEST_F(LifecycleTest, WhatNeedsARunningMachineIsRefusedWithoutOne) {
   Claim claim = Run();
   ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());

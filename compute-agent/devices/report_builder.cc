@@ -178,14 +178,13 @@ std::vector<placement::Cell> BuildCells(const HostInventory& inventory, const Ho
   return cells;
 }
 
-// VFIO opens a group only when no driver of the host holds one of its devices. Bridges, and devices that are
-// assignable too (vfio-pci gets them when they are claimed), do not count.
-const PciDeviceInfo* HostsOwn(const std::vector<const PciDeviceInfo*>& group,
-                              const std::set<PciAddress>& assignable) {
+// VFIO opens a group only when no driver of the host holds one of its devices. Bridges do not count. Others
+// that are assignable too do: vfio-pci gets only the one that is claimed.
+const PciDeviceInfo* HostsOwn(const std::vector<const PciDeviceInfo*>& group, const PciAddress& device) {
   constexpr uint32_t kBridge = 0x06;
   for (const PciDeviceInfo* member : group) {
     bool free = member->driver.empty() || member->driver == "vfio-pci" || member->driver == "pci-stub";
-    if ((member->class_code >> 16) == kBridge || free || assignable.contains(member->address)) continue;
+    if ((member->class_code >> 16) == kBridge || free || member->address == device) continue;
     return member;
   }
   return nullptr;
@@ -196,19 +195,30 @@ void WithholdUnviable(const HostInventory& inventory, placement::HostReport& rep
   for (const PciDeviceInfo& info : inventory.pci_devices) {
     if (info.iommu_group.has_value()) groups[*info.iommu_group].push_back(&info);
   }
-  std::set<PciAddress> assignable;
-  for (const placement::Device& device : report.devices) {
-    if (device.assignable) assignable.insert(device.address);
-  }
   for (placement::Device& device : report.devices) {
     if (!device.assignable || !device.iommu_group.has_value()) continue;
-    const PciDeviceInfo* own = HostsOwn(groups[*device.iommu_group], assignable);
+    const PciDeviceInfo* own = HostsOwn(groups[*device.iommu_group], device.address);
     if (own == nullptr) continue;
     device.assignable = false;
     report.warnings.push_back("device " + device.address.ToString() +
                               " is withheld: " + own->address.ToString() + " of the same IOMMU group " +
                               std::to_string(*device.iommu_group) + " is held by the host's driver " +
-                              own->driver + "; put both into device_spec, or unbind it");
+                              own->driver + "; unbind it or bind it to vfio-pci");
+  }
+}
+
+// VFIO gives a group to one process: a second guest with a device of it would fail.
+void WarnOfSharedGroups(placement::HostReport& report) {
+  std::map<uint32_t, std::string> members;  // assignable, comma-separated
+  for (const placement::Device& device : report.devices) {
+    if (!device.assignable || !device.iommu_group.has_value()) continue;
+    std::string& text = members[*device.iommu_group];
+    text += (text.empty() ? "" : ", ") + device.address.ToString();
+  }
+  for (const auto& [group, text] : members) {
+    if (text.find(',') == std::string::npos) continue;
+    report.warnings.push_back("devices " + text + " are of one IOMMU group " + std::to_string(group) +
+                              ": only one guest at a time can have any of them");
   }
 }
 
@@ -344,6 +354,7 @@ Result<BuiltReport> BuildReport(const HostInventory& inventory, const HostConfig
   WithholdFailed(inventory, report);
   WithholdUnviable(inventory, report);
   WithholdUsed(built.one_time_use, state.used, report);
+  WarnOfSharedGroups(report);
   report.warnings.insert(report.warnings.end(), assigned->warnings.begin(), assigned->warnings.end());
   if (size_t count = report.warnings.size(); count > HostInventory::kMaxWarnings) {
     report.warnings.resize(HostInventory::kMaxWarnings - 1);

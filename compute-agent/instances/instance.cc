@@ -31,6 +31,8 @@ constexpr uint32_t kMaxAttempts = 3;
 constexpr milliseconds kSoon{20};
 constexpr milliseconds kIdle{10'000};
 constexpr milliseconds kCopyPause{200};
+constexpr milliseconds kDevicePause{1'000};
+constexpr milliseconds kAskPause{2'000};  // after a power button that was not answered
 constexpr milliseconds kExitStatusWait{1'000};
 constexpr int kMaxRestoreFailures = 5;
 constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
@@ -105,7 +107,8 @@ std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment,
   auto instance = std::make_unique<Instance>(environment, consumer, "");
   Result<InstanceRecord> record = environment.records->Load(consumer);
   if (!record.has_value() && record.error().code() == StatusCode::kNotFound) {
-    return instance;  // the folder was made, nothing was started
+    instance->RecoverWithoutRecord();
+    return instance;
   }
   if (!record.has_value() || record->consumer != consumer) {
     instance->broken_ = true;
@@ -121,6 +124,22 @@ std::unique_ptr<Instance> Instance::Load(const InstanceEnvironment& environment,
   instance->recorded_ = true;
   instance->Recover();
   return instance;
+}
+
+// The folder was made and nothing was started; or the agent's records were lost under a VM that runs. What
+// that one has of the host stands nowhere, so it is neither adopted nor started a second time.
+void Instance::RecoverWithoutRecord() {
+  Result<pid_t> vmm = FindByArgument("--api-socket=" + api_socket());
+  if (!vmm.has_value() && vmm.error().code() == StatusCode::kNotFound) return;
+  broken_ = true;
+  SetStatus(InstanceState::kFailed,
+            vmm.has_value() ? "its VMM runs as process " + std::to_string(*vmm) +
+                                  ", but the agent has no record of it and leaves it alone: shut the guest "
+                                  "down, then start the agent again"
+                            : "the agent has no record of it, and it cannot be told whether its VMM runs: " +
+                                  vmm.error().message());
+  LOG(kError, "instance_without_record_runs",
+      {{"instance", record_.consumer.ToString()}, {"detail", status_.detail}});
 }
 
 void Instance::Recover() {
@@ -197,6 +216,7 @@ milliseconds Instance::NextStep() const {
     return std::clamp(left, milliseconds(1), kIdle);
   }
   if (record_.phase == Phase::kPreparing && copying_) return kCopyPause;
+  if (record_.phase == Phase::kPreparing && waiting_) return kDevicePause;
   bool repeat = record_.phase == Phase::kPreparing && (adopted_ || record_.goal == Goal::kStopped);
   bool ends = process_.has_value() && (record_.goal == Goal::kStopped || record_.reboot);
   bool busy = repeat || ends || record_.phase == Phase::kStarting || stop_ != Stop::kNone ||
@@ -236,7 +256,7 @@ void Instance::Step(const StartRequest& request) {
   if (restart_at_.has_value() && Clock::now() < *restart_at_) return;
   restart_at_.reset();
   record_.name = request.claim.name;
-  if (!copying_) SetStatus(InstanceState::kBuilding);
+  if (!copying_ && !waiting_) SetStatus(InstanceState::kBuilding);
   if (record_.attempts >= kMaxAttempts) {
     Finish(InstanceState::kFailed, "the VMM ended " + std::to_string(record_.attempts) +
                                        " times before it could be watched" + LastOutput());
@@ -246,7 +266,42 @@ void Instance::Step(const StartRequest& request) {
   if (!prepared.ok()) Finish(InstanceState::kFailed, prepared.message());
 }
 
+std::optional<Uuid> Instance::OtherHolder(const PciAddress& device) const {
+  if (!environment_.other_holder) return std::nullopt;
+  return environment_.other_holder(device, record_.consumer);
+}
+
+// Why a device of the claim cannot be had yet; empty: all can. Placement may have given it away while an
+// instance that it does not know any more still runs with it: not even a reset may reach it then.
+std::string Instance::HeldElsewhere(const placement::Claim& claim) const {
+  for (const placement::DeviceBinding& device : claim.devices) {
+    if (device.leaving) continue;
+    if (std::optional<Uuid> holder = OtherHolder(device.address))
+      return "device " + device.address.ToString() + " is still held by instance " + holder->ToString();
+  }
+  return {};
+}
+
+// A device that another record has, too, is the other's to give back.
+Status Instance::TakeBack(const BoundDevice& device) const {
+  std::optional<Uuid> holder = OtherHolder(device.address);
+  if (!holder.has_value()) {
+    return DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
+  }
+  LOG(kWarning, "device_left_to_its_other_holder",
+      {{"device", device.address.ToString()},
+       {"instance", record_.consumer.ToString()},
+       {"holder", holder->ToString()}});
+  return OkStatus();
+}
+
 Status Instance::Prepare(const StartRequest& request) {
+  std::string held = HeldElsewhere(request.claim);
+  waiting_ = !held.empty();
+  if (waiting_) {
+    SetStatus(InstanceState::kBuilding, "it waits: " + held);
+    return OkStatus();
+  }
   if (::mkdir(folder().c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("mkdir " + folder(), errno);
   BetweenSteps();
   TRY_ASSIGN(placement::Claim claim, Composed(request));
@@ -570,17 +625,37 @@ bool Instance::StepTowardsNoProcess() {
   return true;
 }
 
+Status Instance::AskToShutDown() {
+  if (record_.phase != Phase::kRunning) return Unavailable("the VMM has not answered yet");
+  VmmClient vmm(api_socket());
+  // A guest that stands still cannot shut down.
+  if (paused_.value_or(true)) {
+    Status resumed = vmm.Resume();
+    if (resumed.code() == StatusCode::kDeadlineExceeded) return resumed;
+    if (resumed.ok()) paused_ = false;
+  }
+  return vmm.PowerButton();
+}
+
 void Instance::AdvanceStop() {
   BetweenSteps();
   Clock::time_point now = Clock::now();
   switch (stop_) {
-    case Stop::kNone: {
-      const bool runs = record_.phase == Phase::kRunning;
-      // A guest that stands still cannot shut down.
-      if (runs && paused_.value_or(true) && VmmClient(api_socket()).Resume().ok()) paused_ = false;
-      bool asked = runs && VmmClient(api_socket()).PowerButton().ok();
+    case Stop::kNone:
+      stop_ = Stop::kAsking;
+      deadline_ = now + environment_.shutdown_timeout;
+      next_call_ = now;
+      [[fallthrough]];
+    case Stop::kAsking: {
+      if (now < next_call_) return;
+      Status asked = AskToShutDown();
+      // A busy VMM may have heard it or not: it is asked again as long as the guest has time.
+      if (asked.code() == StatusCode::kDeadlineExceeded && Clock::now() < deadline_) {
+        next_call_ = std::min(Clock::now() + kAskPause, deadline_);
+        return;
+      }
       stop_ = Stop::kPowerButton;
-      deadline_ = now + (asked ? environment_.shutdown_timeout : milliseconds(0));
+      if (!asked.ok()) deadline_ = now;
       return;
     }
     case Stop::kPowerButton:
@@ -604,7 +679,7 @@ void Instance::AdvanceStop() {
 bool Instance::CleanUp() {
   environment_.consoles->Forget(record_.consumer);
   for (const BoundDevice& device : record_.devices) {
-    Status restored = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(device);
+    Status restored = TakeBack(device);
     if (restored.ok()) continue;
     Count(&InstanceEvents::device_faults);
     LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});

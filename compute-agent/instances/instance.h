@@ -45,6 +45,8 @@ struct InstanceEnvironment {
   // Called between the steps of creation and deletion: where an agent may end without losing anything.
   std::function<void()> between_steps;
   std::function<std::string(const placement::Claim&)> encode_claim;  // for the record
+  // The instance other than this one whose record has the device. Empty: nobody else has any.
+  std::function<std::optional<Uuid>(const PciAddress&, const Uuid&)> other_holder;
   std::string confidential;  // what the VMM makes confidential guests by, in its words; empty: it makes none
   ConsoleHub* consoles = nullptr;    // outlives the instances
   InstanceEvents* events = nullptr;  // likewise
@@ -124,10 +126,14 @@ class Instance {
   std::string vmm_log() const { return folder() + "/vmm.log"; }
 
  private:
-  enum class Stop { kNone, kPowerButton, kTerminated, kKilled };
+  enum class Stop { kNone, kAsking, kPowerButton, kTerminated, kKilled };
 
   void Recover();
+  void RecoverWithoutRecord();
   void ForgetBrokenRecord();
+  std::optional<Uuid> OtherHolder(const PciAddress& device) const;
+  std::string HeldElsewhere(const placement::Claim& claim) const;
+  Status TakeBack(const BoundDevice& device) const;
   Status Prepare(const StartRequest& request);
   Status UseCards(const StartRequest& request, const std::vector<placement::DeviceBinding>& devices) const;
   Status MarkUsed(const StartRequest& request) const;
@@ -143,6 +149,8 @@ class Instance {
   Status RemoveTaps();
   Status CheckAction(Action action) const;
   Status Record(InstanceRecord next);
+  bool Keep(InstanceRecord next);
+  bool ForgetDevice(const PciAddress& device);
   bool StepTowardsStopped();
   void FollowGoal();
   void FollowPause();
@@ -162,6 +170,7 @@ class Instance {
   bool MayRestart(placement::InstanceState state) const;
   void WatchConsole();
   void CheckStarted();
+  Status AskToShutDown();
   void AdvanceStop();
   bool CleanUp();
   void Finish(placement::InstanceState state, std::string detail);
@@ -190,7 +199,9 @@ class Instance {
   int restore_failures_ = 0;
   Clock::time_point running_since_{};
   std::optional<Clock::time_point> restart_at_;   // by policy, not before
+  bool reset_done_ = false;                       // record_.reset, which only the record does not say yet
   bool copying_ = false;                          // a disk is being copied
+  bool waiting_ = false;                          // another instance has a device of the claim
   std::optional<bool> paused_;                    // as far as known
   std::optional<std::set<std::string>> plugged_;  // ids of the VMM's devices, as far as known
   std::vector<PciAddress> given_;                 // devices of the claim that the VMM was last compared with

@@ -63,6 +63,14 @@ Status Instance::Record(InstanceRecord next) {
   return OkStatus();
 }
 
+// Record, of steps that are taken again until it is done.
+bool Instance::Keep(InstanceRecord next) {
+  Status recorded = Record(std::move(next));
+  if (recorded.ok()) return true;
+  LOG(kError, "instance_record_not_saved", {{"instance", record_.consumer.ToString()}, {"error", recorded}});
+  return false;
+}
+
 Status Instance::Act(Action action, bool dry_run) {
   if (broken_) return FailedPrecondition(status_.detail);
   TRY(CheckAction(action));
@@ -100,6 +108,7 @@ Status Instance::Act(Action action, bool dry_run) {
       break;
   }
   TRY(Record(std::move(next)));
+  if (action == Action::kReset) reset_done_ = false;
   restart_at_.reset();
   next_call_ = {};
   return OkStatus();
@@ -144,19 +153,27 @@ void Instance::FollowGoal() {
 
 void Instance::FollowReset() {
   if (!record_.reset) return;
-  BetweenSteps();
-  Status done = VmmClient(api_socket()).Reset();
-  BetweenSteps();
-  if (!done.ok()) {
-    next_call_ = Clock::now() + kCallPause;
-    // Its answer will not change: the wish is taken back.
-    record_.reset = done.code() != StatusCode::kFailedPrecondition;
-    if (!record_.reset) Note("it was not reset: " + done.message());
-    LOG(kWarning, "instance_not_reset", {{"instance", record_.consumer.ToString()}, {"error", done}});
-    return;
+  InstanceRecord next = record_;
+  next.reset = false;
+  if (!reset_done_) {
+    BetweenSteps();
+    Status done = VmmClient(api_socket()).Reset();
+    BetweenSteps();
+    reset_done_ = done.ok();
+    if (!done.ok()) {
+      LOG(kWarning, "instance_not_reset", {{"instance", record_.consumer.ToString()}, {"error", done}});
+      next_call_ = Clock::now() + kCallPause;
+      if (done.code() != StatusCode::kFailedPrecondition) return;
+      // Its answer will not change: the wish is taken back.
+      next.note = "it was not reset: " + done.message();
+    }
   }
-  record_.reset = false;
-  Save();
+  // A record that still wants it would let the next agent do it again.
+  if (Keep(std::move(next))) {
+    reset_done_ = false;
+  } else {
+    next_call_ = Clock::now() + kCallPause;
+  }
 }
 
 void Instance::FollowPause() {

@@ -66,6 +66,14 @@ Status Instance::DetachDisk(const std::string& id, bool dry_run) {
   return OkStatus();
 }
 
+// A device is only given up when the record says so: the next agent takes back, from whoever has it then,
+// what a record still names.
+bool Instance::ForgetDevice(const PciAddress& device) {
+  InstanceRecord next = record_;
+  std::erase_if(next.devices, [&](const BoundDevice& bound) { return bound.address == device; });
+  return Keep(std::move(next));
+}
+
 // Without a machine there is nobody who would have to let go.
 void Instance::ForgetLeftDisks() {
   if (std::erase_if(record_.disks, [](const DiskAttachment& disk) { return disk.leaving; }) > 0) Save();
@@ -98,11 +106,12 @@ void Instance::Plug(const StartRequest& request) {
   plugged_ = std::move(info->devices);
   bool settled = PlugDisks(vmm);
   settled = PlugDevices(vmm, request) && settled;
+  if (settled && wanted != given_) {
+    InstanceRecord next = record_;
+    next.claim = environment_.encode_claim(request.claim);
+    settled = Keep(std::move(next));
+  }
   if (settled) {
-    if (wanted != given_) {
-      record_.claim = environment_.encode_claim(request.claim);
-      Save();
-    }
     given_ = std::move(wanted);
     plug_ = false;
     asked_back_.clear();
@@ -146,10 +155,11 @@ bool Instance::PlugDisks(const VmmClient& vmm) {
     }
   }
   if (gone.empty()) return settled;
-  std::erase_if(record_.disks, [&](const DiskAttachment& disk) {
+  InstanceRecord next = record_;
+  std::erase_if(next.disks, [&](const DiskAttachment& disk) {
     return std::find(gone.begin(), gone.end(), disk.id) != gone.end();
   });
-  return Save() && settled;
+  return Keep(std::move(next)) && settled;
 }
 
 // Likewise of the host's devices. What is asked back is given back to its driver when the guest has let go.
@@ -187,7 +197,7 @@ bool Instance::PlugDevices(const VmmClient& vmm, const StartRequest& request) {
                               [&](const BoundDevice& one) { return one.address == address; });
     if (bound == record_.devices.end()) continue;
     BetweenSteps();
-    Status back = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(*bound);
+    Status back = TakeBack(*bound);
     if (!back.ok()) {
       settled = false;
       next_call_ = Clock::now() + kCallPause;
@@ -195,9 +205,7 @@ bool Instance::PlugDevices(const VmmClient& vmm, const StartRequest& request) {
       LOG(kError, "device_not_restored", {{"device", address.ToString()}, {"error", back}});
       continue;
     }
-    BetweenSteps();
-    record_.devices.erase(bound);
-    settled = Save() && settled;
+    settled = ForgetDevice(address) && settled;
   }
   return settled;
 }
@@ -207,6 +215,7 @@ Status Instance::PlugDevice(const VmmClient& vmm, const placement::Claim& claim,
   placement::Claim one = claim;
   std::erase_if(one.devices,
                 [&](const placement::DeviceBinding& other) { return other.address != device.address; });
+  if (std::string held = HeldElsewhere(one); !held.empty()) return FailedPrecondition(held, "devices");
   TRY(UseCards(request, {device}));
   if (request.one_time_use.contains(device.address)) TRY(environment_.used_devices.Mark(device.address));
   DeviceHandover handover(environment_.binder, environment_.vf_ports);
@@ -229,25 +238,19 @@ Status Instance::PlugDevice(const VmmClient& vmm, const placement::Claim& claim,
 
 bool Instance::TakeBackUnclaimed(const placement::Claim* claim) {
   bool done = true;
-  for (size_t i = 0; i < record_.devices.size();) {
-    const BoundDevice bound = record_.devices[i];
-    if (claim != nullptr && Names(*claim, bound.address)) {
-      ++i;
-      continue;
-    }
+  const std::vector<BoundDevice> devices = record_.devices;
+  for (const BoundDevice& bound : devices) {
+    if (claim != nullptr && Names(*claim, bound.address)) continue;
     BetweenSteps();
-    Status back = DeviceHandover(environment_.binder, environment_.vf_ports).TakeBack(bound);
+    Status back = TakeBack(bound);
     if (!back.ok()) {
       Count(&InstanceEvents::device_faults);
       LOG(kError, "device_not_restored", {{"device", bound.address.ToString()}, {"error", back}});
       SetStatus(status_.state, back.message());
       done = false;
-      ++i;
       continue;
     }
-    BetweenSteps();
-    record_.devices.erase(record_.devices.begin() + static_cast<ptrdiff_t>(i));
-    done = Save() && done;
+    done = ForgetDevice(bound.address) && done;
   }
   return done;
 }

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <filesystem>
 
 #include "common/file.h"
 
@@ -153,6 +154,23 @@ Result<std::string> ReadBootId() {
   TRY_ASSIGN(std::string id, ReadFile("/proc/sys/kernel/random/boot_id"));
   while (id.ends_with('\n')) id.pop_back();
   return id;
+}
+
+Result<pid_t> FindByArgument(const std::string& argument) {
+  std::error_code error;
+  const std::string wanted = '\0' + argument + '\0';
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    pid_t pid = 0;
+    auto [rest, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (bad != std::errc() || rest != name.data() + name.size()) continue;
+    Result<std::string> line = ReadFile(entry->path() / "cmdline");
+    if (!line.has_value()) continue;  // it has ended meanwhile
+    if (line->find(wanted) != std::string::npos) return pid;
+  }
+  if (error) return ErrnoStatus("/proc", error.value());
+  return NotFound("no process has the argument " + argument);
 }
 
 Result<Process> Process::Start(const Command& command,

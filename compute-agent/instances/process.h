@@ -51,6 +51,9 @@ class Process {
   UniqueFd pidfd_;
 };
 
+// The process that was started with this argument; kNotFound: none. Other errors: it cannot be told.
+Result<pid_t> FindByArgument(const std::string& argument);
+
 // This boot of the kernel.
 Result<std::string> ReadBootId();
 

@@ -51,6 +51,9 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.root = options.root;
   environment_.policy = options.policy;
   environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };
+  environment_.other_holder = [this](const PciAddress& device, const Uuid& but) {
+    return OtherHolder(device, but);
+  };
   environment_.confidential = options.confidential;
   environment_.between_steps = options.between_steps;
   proof_interval_ = options.proof_interval;
@@ -148,6 +151,15 @@ std::map<PciAddress, Uuid> Reconciler::HeldDevices() const {
   return held;
 }
 
+std::optional<Uuid> Reconciler::OtherHolder(const PciAddress& device, const Uuid& but) const {
+  for (const auto& [consumer, instance] : instances_) {
+    const std::vector<BoundDevice>& devices = instance->record().devices;
+    auto same = [&](const BoundDevice& bound) { return bound.address == device; };
+    if (consumer != but && std::any_of(devices.begin(), devices.end(), same)) return consumer;
+  }
+  return std::nullopt;
+}
+
 void Reconciler::SetHost(placement::HostReport host, std::set<PciAddress> unmanaged,
                          std::set<PciAddress> one_time_use, std::map<PciAddress, PciAddress> cards) {
   std::lock_guard lock(mutex_);
@@ -235,6 +247,9 @@ void Reconciler::TakeInbox() {
   }
   for (auto& [consumer, claim] : inbox.changes) {
     if (claim.has_value()) {
+      // What was reported may be gone from there: claims that are exchanged begin without a status.
+      auto reported = reported_.find(consumer);
+      if (reported != reported_.end() && !reported->second.Is(claim->status)) reported_.erase(reported);
       claims_[consumer] = *std::move(claim);
     } else {
       claims_.erase(consumer);
@@ -420,7 +435,7 @@ void Reconciler::ReportStatuses() {
     const placement::InstanceStatus& status = instance->status();
     auto [reported, is_new] = reported_.try_emplace(consumer);
     if (is_new) reported->second = {claim->second.status.state, claim->second.status.detail, {}};
-    if (reported->second.state == status.state && reported->second.detail == status.detail) continue;
+    if (reported->second.Is(status)) continue;
     if (Clock::now() < reported->second.retry_at) {
       retry_later_ = true;
       continue;

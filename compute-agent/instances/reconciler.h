@@ -178,6 +178,10 @@ class Reconciler {
     placement::InstanceState state = placement::InstanceState::kPending;
     std::string detail;
     std::chrono::steady_clock::time_point retry_at{};  // this one was refused, others may pass
+
+    bool Is(const placement::InstanceStatus& status) const {
+      return state == status.state && detail == status.detail;
+    }
   };
   using Clock = std::chrono::steady_clock;
 
@@ -188,6 +192,8 @@ class Reconciler {
   void Pass();
   void StepClaim(const Uuid& consumer, const placement::Claim& claim);
   void StepReservation(const placement::Claim& claim);
+  // Whose record, but that of `but`, has the device.
+  std::optional<Uuid> OtherHolder(const PciAddress& device, const Uuid& but) const;
   // The claim's instance, a new one if it was not known.
   Instance& InstanceOf(const placement::Claim& claim);
   void StepUnclaimed();

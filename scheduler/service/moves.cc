@@ -34,6 +34,21 @@ bool HasPorts(const Claim& claim) {
                      [](const placement::DeviceBinding& device) { return device.port.any(); });
 }
 
+// Whether the disk's option has the key "image": the agent made a copy of an image, in a folder of the host.
+bool IsCopied(std::string_view option) {
+  bool quoted = false, at_key = true;
+  for (size_t i = 0; i < option.size(); ++i) {
+    if (at_key && option.substr(i).starts_with("image=")) return true;
+    if (option[i] == '"') quoted = !quoted;
+    at_key = option[i] == ',' && !quoted;
+  }
+  return false;
+}
+
+bool HasCopiedDisk(const Claim& claim) {
+  return std::any_of(claim.spec.disks.begin(), claim.spec.disks.end(), IsCopied);
+}
+
 }  // namespace
 
 Uuid ReservationOf(const Uuid& instance) {
@@ -102,8 +117,19 @@ Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim)
   }
   const RequestSpec& spec = *resolved;
   const Uuid except = resizes && !request.evacuate ? Uuid{} : claim.host;
+  std::string only = request.host;
+  if (!request.evacuate && HasCopiedDisk(claim)) {
+    const std::string own = claim.host.ToString();
+    if (!resizes || (!only.empty() && only != own && only != NameOf(claim.host))) {
+      return FailedPrecondition("instance \"" + claim.name +
+                                    "\" has a disk that was made from an image on its host, which would be "
+                                    "left behind and lost",
+                                "instance", "it can be resized on its host");
+    }
+    only = own;
+  }
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    Decision decision = DecideMove(claim, spec, request.host, except);
+    Decision decision = DecideMove(claim, spec, only, except);
     const bool unknown = decision.refusals.empty() ||
                          (decision.refusals.size() == 1 && decision.refusals[0].reason.code == "move");
     if (!decision.choice && !request.host.empty() && unknown) {

@@ -8,6 +8,7 @@
 //   fake_power_off    exits with 0 soon after it was pinged
 //   fake_die=N        exits with N soon after it was pinged
 //   fake_stubborn     ignores the power button
+//   fake_slow_button  is too busy to answer when the power button is pressed first, and does not hear of it
 //   fake_deaf         ignores the power button and SIGTERM
 //   fake_keeps        never lets go of a device
 // Pause, resume, reset, vm.info and plugged devices follow the real VMM's rules: a state that forbids a verb,
@@ -21,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +32,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "vmm/config/command_line.h"
@@ -101,6 +104,7 @@ void FillZone(const berth::vmm::MemoryZoneConfig& zone) {
 struct MachineState {
   bool paused = false;
   int resets = 0;
+  bool button_ignored = false;
   std::set<std::string> devices;
   nlohmann::json config = nlohmann::json::object();
   nlohmann::json regions = nlohmann::json::array();
@@ -148,6 +152,7 @@ Answer Change(const std::string& verb, const std::string& body) {
   }
   if (verb == "vm.reboot") {
     ++g_machine.resets;
+    std::fprintf(stderr, "fake_vmm: reset\n");
     return {};
   }
   if (!json.is_object() || !json.contains("id")) return Refuse("400 Bad Request", "no id");
@@ -194,9 +199,15 @@ bool ServeApi(int listener) {
       std::_Exit(code);
     }
   } else if (line.starts_with("PUT /api/v1/vm.power-button ")) {
+    if (Has("fake_slow_button") && !std::exchange(g_machine.button_ignored, true)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+      ::close(fd);
+      return false;
+    }
     head = "HTTP/1.1 204 No Content";
     off = !Has("fake_stubborn") && !Has("fake_deaf") && !g_machine.paused;
     if (g_machine.paused) head = "HTTP/1.1 409 Conflict";
+    if (off) std::fprintf(stderr, "fake_vmm: the power button was pressed\n");
   } else if (line.starts_with("GET /api/v1/vm.info ")) {
     Answer answer = Info();
     head = answer.head;

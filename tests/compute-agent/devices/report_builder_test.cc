@@ -276,10 +276,24 @@ TEST(ReportBuilder, ADeviceWhoseIommuGroupTheHostUsesIsWithheld) {
   EXPECT_EQ(
       built->report.warnings.back(),
       "device 0000:41:00.0 is withheld: 0000:41:00.1 of the same IOMMU group 7 is held by the host's driver "
-      "ahci; put both into device_spec, or unbind it");
-  auto both = BuildOn(host, "{device_spec: [{address: \"0000:41:00.*\"}]}");
+      "ahci; unbind it or bind it to vfio-pci");
+  // Whoever claims one of them would find the other with its driver.
+  const char* spec = "{device_spec: [{address: \"0000:41:00.*\"}]}";
+  auto both = BuildOn(host, spec);
   ASSERT_TRUE(both.has_value());
-  EXPECT_TRUE(both->report.devices[0].assignable);
+  EXPECT_FALSE(both->report.devices[0].assignable);
+  for (const char* driver : {"", "vfio-pci", "pci-stub"}) {
+    host.pci_devices.back().driver = driver;
+    auto unbound = BuildOn(host, spec);
+    ASSERT_TRUE(unbound.has_value());
+    EXPECT_TRUE(unbound->report.devices[0].assignable);
+    // 0000:41:00.0 has a driver, which would hold the other one back: that one is withheld.
+    EXPECT_FALSE(unbound->report.devices[1].assignable);
+  }
+  host.pci_devices[0].driver = "vfio-pci";
+  EXPECT_EQ(BuildOn(host, spec)->report.warnings.back(),
+            "devices 0000:41:00.0, 0000:41:00.1 are of one IOMMU group 7: only one guest at a time can have any "
+            "of them");
 }
 
 TEST(ReportBuilder, ADeviceThatFailsIsTakenOutAloneWithItsVfs) {

@@ -8,9 +8,36 @@
 #include "compute-agent/images/image_store.h"
 #include "compute-agent/instances/vmm_client.h"
 #include "tests/compute-agent/instances/reconciler_fixture.h"
+#include "tests/compute-agent/sriov/fake_vf_links.h"
 
 namespace berth::agent {
 namespace {
+
+// A VF 0000:41:02.0 of the PF pf0, at vfio-pci from boot on, in the tree below `root`.
+struct PortOnBus {
+  static constexpr PciAddress kVf{0, 0x41, 2, 0};
+
+  explicit PortOnBus(const std::filesystem::path& root) {
+    namespace fs = std::filesystem;
+    const fs::path devices = root / "sys/bus/pci/devices", drivers = root / "sys/bus/pci/drivers";
+    fs::create_directories(devices / "0000:41:00.0/net/pf0");
+    fs::create_directories(devices / kVf.ToString());
+    fs::create_directories(drivers / "vfio-pci");
+    fs::create_symlink(drivers / "vfio-pci", devices / kVf.ToString() / "driver");
+    fs::create_symlink("../0000:41:00.0", devices / kVf.ToString() / "physfn");
+    fs::create_symlink("../" + kVf.ToString(), devices / "0000:41:00.0/virtfn0");
+    links.Add("pf0", 0, {testing::FakeVfLinks::kDrivers, 0, false, true});
+  }
+  static berth::placement::Claim Claim(const std::string& name, uint16_t vlan) {
+    berth::placement::Claim claim = TestClaim(name, 1, kMi);
+    claim.devices.push_back({0, kVf, "port", 0, {.vlan = vlan}, false});
+    return claim;
+  }
+  // On the reconciler's thread, or when it has none.
+  uint16_t Vlan() const { return links.At("pf0", 0).vlan.value_or(0); }
+
+  testing::FakeVfLinks links;
+};
 
 class LifecycleTest : public ReconcilerTest {
  protected:
@@ -33,6 +60,18 @@ class LifecycleTest : public ReconcilerTest {
     return (*RecordStore::Open(options_.state_dir + "/agent.db"))
         ->Load(claim.consumer)
         .value_or(InstanceRecord{});
+  }
+  // From now on nothing can be saved of the instance, or only what is `but` (SQL over `record`).
+  void RefuseToSave(const Claim& claim, const std::string& but = "0") const {
+    Execute("CREATE TRIGGER refuse BEFORE INSERT ON instance_records WHEN NEW.consumer = '" +
+            claim.consumer.ToString() + "' AND NOT (" + but +
+            ") BEGIN SELECT RAISE(ABORT, 'there is no room'); END");
+  }
+  void SaveAgain() const { Execute("DROP TRIGGER refuse"); }
+  void Execute(const std::string& sql) const {
+    auto connection = *db::Connection::Open(options_.state_dir + "/agent.db");
+    ASSERT_EQ(connection->Execute("PRAGMA busy_timeout=10000"), OkStatus());
+    ASSERT_EQ(connection->Execute(sql.c_str()), OkStatus());
   }
   template <class Condition>
   bool Await(Condition condition) const {
@@ -154,6 +193,14 @@ TEST_F(LifecycleTest, APausedInstanceIsShutDownByItsPowerButton) {
   ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kPaused));
   ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+}
+
+TEST_F(LifecycleTest, AVmmThatIsTooBusyToAnswerIsAskedAgainToShutDown) {
+  options_.shutdown_timeout = kPatience;  // so that nothing else can have ended it
+  const Claim claim = Run("fake_slow_button");
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(ReadFile(FolderOf(claim) / "vmm.log").value_or(""), "fake_vmm: the power button was pressed\n");
 }
 
 TEST_F(LifecycleTest, WhatNeedsARunningMachineIsRefusedWithoutOne) {
@@ -355,6 +402,21 @@ TEST_F(LifecycleTest, AMovedInstanceThatComesBackStartsWhereItWas) {
   EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
 }
 
+// A resize on one host: the claim is another one, without a status, and nothing else happens to the instance.
+TEST_F(LifecycleTest, WhatBecameOfAnInstanceIsToldAgainWhenItsClaimForgotIt) {
+  Claim claim = Run();
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  placement_.Forget(claim.consumer);
+
+  claim.spec.memory_bytes = 2 * kMi;
+  ASSERT_EQ(claim.status.state, InstanceState::kPending);
+  reconciler_->PutClaim(claim);
+
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  EXPECT_EQ(placement_.Detail(claim.consumer), "stopped on request");
+}
+
 TEST_F(LifecycleTest, AnInstanceThatCameStoppedIsStartedOnlyWhenAsked) {
   Open();
   Claim claim = With("");
@@ -394,6 +456,83 @@ TEST_F(LifecycleTest, ADeviceThatWasAskedBackIsDroppedOnceNothingHoldsIt) {
   claim.devices.push_back({0, PciAddress{0, 0x41, 0, 0}, "gpu", 0, {}, true});
   reconciler_->PutClaim(claim);
   EXPECT_TRUE(placement_.AwaitDropped(PciAddress{0, 0x41, 0, 0}));
+}
+
+TEST_F(LifecycleTest, ADeviceIsOnlyGivenUpWhenTheRecordSaysSo) {
+  PortOnBus bus(folder_.path());
+  options_.vf_links = &bus.links;
+  Claim claim = bus.Claim("vm", 7);
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning))
+      << placement_.Detail(claim.consumer);
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
+  RefuseToSave(claim);
+
+  claim.devices[0].leaving = true;
+  reconciler_->PutClaim(claim);
+
+  const Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));  // some rounds later
+  EXPECT_FALSE(placement_.IsDropped(PortOnBus::kVf));
+  EXPECT_EQ(RecordOf(claim).devices.size(), 1u);
+  SaveAgain();
+  EXPECT_TRUE(placement_.AwaitDropped(PortOnBus::kVf));
+  EXPECT_TRUE(RecordOf(claim).devices.empty());
+  TearDown();
+  started_.clear();
+  reconciler_.reset();
+}
+
+TEST_F(LifecycleTest, AResetThatIsDoneIsNotDoneAgainForWantOfARecord) {
+  const Claim claim = Run();
+  RefuseToSave(claim, "NEW.record LIKE '%\"reset\": true%'");
+  ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kReset), OkStatus());
+  const std::string log = FolderOf(claim) / "vmm.log";
+  ASSERT_TRUE(Await([&] { return ReadFile(log).value_or("") == "fake_vmm: reset\n"; }));
+  const Claim marker = TestClaim("marker", 1, kMi);
+  Put(marker);
+  ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
+  EXPECT_TRUE(RecordOf(claim).reset);
+
+  SaveAgain();
+
+  EXPECT_TRUE(Await([&] { return !RecordOf(claim).reset; }));
+  EXPECT_EQ(ReadFile(log).value_or(""), "fake_vmm: reset\n");
+}
+
+// Its claim was lost, and placement has given its device to another one.
+TEST_F(LifecycleTest, ADeviceOfAnInstanceWithoutClaimIsTakenBackBeforeTheNextOneGetsIt) {
+  PortOnBus bus(folder_.path());
+  options_.vf_links = &bus.links;
+  options_.unclaimed = Unclaimed::kStop;
+  options_.unclaimed_grace = std::chrono::milliseconds(0);
+  std::vector<uint16_t> vlans;  // of the port, whenever the next one tells of itself
+  const Claim next = bus.Claim("next", 9);
+  placement_.on_report = [&](const Uuid& consumer, const InstanceStatus& status) {
+    if (consumer == next.consumer && status.detail.starts_with("it waits: device 0000:41:02.0 is still held"))
+      vlans.push_back(bus.Vlan());
+  };
+  const Claim first = bus.Claim("first", 7);
+  Put(first);
+  ASSERT_TRUE(placement_.AwaitState(first.consumer, InstanceState::kRunning))
+      << placement_.Detail(first.consumer);
+  const pid_t pid = PidOf(first);
+
+  started_ = {next};
+  reconciler_->ReplaceClaims(started_);
+
+  ASSERT_TRUE(placement_.AwaitState(next.consumer, InstanceState::kRunning));
+  reconciler_.reset();  // ends its thread
+  placement_.on_report = nullptr;
+  EXPECT_EQ(vlans, std::vector<uint16_t>{7});
+  EXPECT_EQ(bus.Vlan(), 9);
+  EXPECT_NE(::kill(pid, 0), 0);
+  EXPECT_FALSE(std::filesystem::exists(FolderOf(first)));
+  TearDown();
+  started_.clear();
+  reconciler_.reset();
 }
 
 TEST_F(LifecycleTest, ADiskIsCopiedFromItsImageOnceAndLeavesWithItsInstance) {

@@ -72,6 +72,10 @@ class FakePlacement : public ClaimReporter {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPatience, [&] { return dropped_.contains(device); });
   }
+  bool IsDropped(const PciAddress& device) {
+    std::lock_guard lock(mutex_);
+    return dropped_.contains(device);
+  }
   bool AwaitDetail(const Uuid& consumer, const std::string& part) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPatience,

@@ -346,6 +346,35 @@ TEST_F(ReconcilerTest, AnUnreadableRecordIsShownAndNeverActedUpon) {
   EXPECT_TRUE(std::filesystem::exists(FolderOf(claim)));
 }
 
+TEST_F(ReconcilerTest, WithoutItsRecordAVmThatRunsIsNotStartedASecondTime) {
+  Claim claim = With("");
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+  const pid_t pid = PidOf(claim);
+  reconciler_.reset();
+  for (const char* end : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(options_.state_dir + "/agent.db" + end);
+  }
+
+  Open();
+
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kFailed));
+  EXPECT_EQ(
+      placement_.Detail(claim.consumer),
+      "its VMM runs as process " + std::to_string(pid) +
+          ", but the agent has no record of it and leaves it alone: shut the guest down, then start the "
+          "agent again");
+  EXPECT_EQ(*FindByArgument("--api-socket=" + (FolderOf(claim) / "api.sock").string()), pid);
+  EXPECT_EQ(VmmClient(FolderOf(claim) / "api.sock").Ping(), OkStatus());
+
+  // Once it has ended, it starts as it is claimed.
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  reconciler_.reset();
+  Open();
+  EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
+}
+
 TEST_F(ReconcilerTest, AnInstanceWithAnUnreadableRecordCanBeDeletedOnceItsFolderIsRemoved) {
   Claim claim = With("");
   std::filesystem::create_directories(FolderOf(claim));

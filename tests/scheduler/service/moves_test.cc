@@ -72,15 +72,19 @@ class MovesTest : public ::testing::Test {
     scheduler_ =
         std::make_unique<Scheduler>(std::make_shared<const Catalogue>(*ParseCatalogue(kCatalogue, "test")),
                                     placement_, metrics_, [] { return uint64_t{1}; });
+    instance_ = Create("vm", {});
+  }
+  Uuid Create(const std::string& name, std::vector<std::string> disks) {
     InstanceRequest request;
-    request.name = "vm";
+    request.name = name;
     request.flavor = "small";
     request.host = "h1";
     request.boot.kernel = "/k";
+    request.boot.disks = std::move(disks);
     InstanceAnswer answer = scheduler_->Create(request);
     EXPECT_TRUE(answer.status.ok()) << answer.status.ToString();
-    instance_ = answer.claim->consumer;
-    placement_.ReportStatus(instance_, InstanceState::kRunning);
+    placement_.ReportStatus(answer.claim->consumer, InstanceState::kRunning);
+    return answer.claim->consumer;
   }
   Claim Instance() { return *placement_.GetClaim(instance_.ToString()); }
   std::optional<Claim> Reserved() {
@@ -296,6 +300,40 @@ TEST_F(MovesTest, AResizeMayStayOnItsHostAndHoldsBothSets) {
   EXPECT_EQ(Instance().spec.flavor, "large");
   EXPECT_EQ(Instance().spec.kernel, "/k");
   EXPECT_EQ(Reserved()->spec.vcpus, 1U);
+}
+
+// The copy of the image lies in the instance's folder: another host would begin with a fresh one.
+TEST_F(MovesTest, AnInstanceWithADiskFromAnImageStaysOnItsHost) {
+  instance_ = Create("copied", {"path=/san/a,id=image=1", "id=root,image=/images/a,sha256=0"});
+  for (const auto& [flavor, host] : {std::pair("", ""), std::pair("", "h2"), std::pair("large", "h2")}) {
+    for (bool dry_run : {true, false}) {
+      auto moved = scheduler_->Move({"copied", flavor, {}, {}, host, false, dry_run}, agents_);
+      ASSERT_FALSE(moved.has_value());
+      EXPECT_EQ(moved.error().code(), StatusCode::kFailedPrecondition);
+      EXPECT_EQ(moved.error().message(),
+                "instance \"copied\" has a disk that was made from an image on its host, which would be left "
+                "behind and lost");
+    }
+  }
+  EXPECT_FALSE(Reserved().has_value());
+  EXPECT_TRUE(agents_.stopped.empty());
+
+  auto resized = scheduler_->Move({"copied", "large", {}, {}, "", false}, agents_);
+  ASSERT_TRUE(resized.has_value()) << resized.error().ToString();
+  EXPECT_EQ(Reserved()->host, HostId("h1"));
+}
+
+// Its disk is lost with its host, and it begins anew.
+TEST_F(MovesTest, AnInstanceWithADiskFromAnImageIsEvacuated) {
+  instance_ = Create("copied", {"image=/images/a,sha256=0"});
+  auto moved = scheduler_->Move({"copied", "", {}, {}, "", true}, agents_);
+  ASSERT_TRUE(moved.has_value()) << moved.error().ToString();
+  EXPECT_EQ(Instance().host, HostId("h2"));
+}
+
+TEST_F(MovesTest, AnImageIsOnlyTheKeyOfThatName) {
+  instance_ = Create("path", {"path=\"/san/a,image=1\",id=image=1", "seed=/seeds/image=1"});
+  EXPECT_TRUE(scheduler_->Move({"path", "", {}, {}, "h2", false}, agents_).has_value());
 }
 
 TEST_F(MovesTest, AnEvacuationAsksNobodyAndGivesTheOldPlaceUpAtOnce) {

@@ -73,16 +73,24 @@ Status RunPower(Context& context, const Power& power, const std::string& name, c
   request.set_action(power.action);
   request.set_dry_run(dry_run);
   const Clock::time_point deadline = waiting.Deadline();
+  const bool waits = waiting.wait && !dry_run && power.until != v1::INSTANCE_STATE_UNSPECIFIED;
+  v1::InstanceStatus before;
+  if (waits) {
+    TRY_ASSIGN(const v1::GetInstanceResponse instance, GetInstance(client, name));
+    before = instance.claim().status();
+  }
   TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::ActOnInstance, request));
   if (dry_run) {
     context.terminal.out << name << ": " << power.verb << " would be accepted\n";
     return OkStatus();
   }
-  while (waiting.wait && power.until != v1::INSTANCE_STATE_UNSPECIFIED) {
+  while (waits) {
     TRY_ASSIGN(v1::GetInstanceResponse instance, GetInstance(client, name));
     const v1::InstanceStatus& status = instance.claim().status();
     if (status.state() == power.until) break;
-    if (status.state() == v1::INSTANCE_STATE_FAILED) {
+    // What it had failed of before is not what comes of this.
+    const bool old = before.state() == status.state() && before.observed_at_ms() == status.observed_at_ms();
+    if (status.state() == v1::INSTANCE_STATE_FAILED && !old) {
       return FailedPrecondition("the instance has failed: " + status.detail());
     }
     if (Clock::now() >= deadline)

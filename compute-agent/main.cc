@@ -81,6 +81,7 @@ int Run(const Flags& flags) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is an error of its call
 
   AgentServer::Options options;
   options.root = flags.root;

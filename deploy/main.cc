@@ -35,6 +35,7 @@ int Run(const berth::AllInOne::Options& options) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is an error of its call
   auto all = berth::AllInOne::Start(options);
   if (!all.has_value()) return Fail(all.error());
   const berth::placement::HostReport& host = (*all)->host();

@@ -34,8 +34,9 @@ constexpr milliseconds kCopyPause{200};
 constexpr milliseconds kDevicePause{1'000};
 constexpr milliseconds kAskPause{2'000};  // after a power button that was not answered
 constexpr milliseconds kExitStatusWait{1'000};
-constexpr int kMaxRestoreFailures = 5;
-constexpr size_t kMaxDetail = 3800;  // a status carries at most 4096 bytes
+constexpr int kMaxTapFailures = 5;
+constexpr milliseconds kRestorePause{500};  // after a driver that does not take its device back
+constexpr size_t kMaxDetail = 3800;         // a status carries at most 4096 bytes
 constexpr size_t kLastLines = 5;
 constexpr size_t kLastBytes = 3000;
 constexpr milliseconds kFirstPatience{20};
@@ -351,6 +352,7 @@ Result<placement::Claim> Instance::Composed(const StartRequest& request) {
                                   [&](const auto& one) { return one.address == device.address; });
     if (held) class_codes.push_back(device.class_code);
   }
+  swiotlb_told_ = 0;
   record_.note = SwiotlbAdvice(cmdline.buffer_bytes, claim.spec.vcpus, class_codes);
   return composed;
 }
@@ -436,6 +438,9 @@ void Instance::WatchConsole() {
   std::optional<uint64_t> slabs = environment_.consoles->TakeSwiotlbFull(record_.consumer);
   if (!slabs.has_value()) return;
   Count(&InstanceEvents::swiotlb_full);
+  // The guest says it, as often as it likes: what is told to placement grows by half at least.
+  if (*slabs / 2 < swiotlb_told_) return;
+  swiotlb_told_ = *slabs;
   std::string advice = LargerSwiotlb(*slabs);
   LOG(kWarning, "guest_swiotlb_full",
       {{"instance", record_.consumer.ToString()}, {"slabs", *slabs}, {"recommended", advice}});
@@ -678,13 +683,18 @@ void Instance::AdvanceStop() {
 
 bool Instance::CleanUp() {
   environment_.consoles->Forget(record_.consumer);
+  if (Clock::now() < next_restore_) return false;
   for (const BoundDevice& device : record_.devices) {
     Status restored = TakeBack(device);
     if (restored.ok()) continue;
     Count(&InstanceEvents::device_faults);
     LOG(kError, "device_not_restored", {{"device", device.address.ToString()}, {"error", restored}});
-    // A driver that does not want its device back must not keep the claim for ever.
-    if (++restore_failures_ < kMaxRestoreFailures) {
+    // A driver may be busy for a while, with the reset of the VF for one; one that does not want its device
+    // back must not keep the claim for ever.
+    const Clock::time_point now = Clock::now();
+    const Clock::time_point first = unrestored_.try_emplace(device.address, now).first->second;
+    if (now - first < environment_.restore_timeout) {
+      next_restore_ = now + std::min(kRestorePause, environment_.restore_timeout / 4);
       stop_ = Stop::kKilled;
       SetStatus(InstanceState::kDeleting, restored.message());
       return false;
@@ -693,7 +703,7 @@ bool Instance::CleanUp() {
   if (Status removed = RemoveTaps(); !removed.ok()) {
     LOG(kError, "tap_not_removed", {{"instance", record_.consumer.ToString()}, {"error", removed}});
     SetStatus(InstanceState::kDeleting, removed.message());
-    if (++restore_failures_ < kMaxRestoreFailures) return false;
+    if (++tap_failures_ < kMaxTapFailures) return false;
   }
   std::error_code error;
   BetweenSteps();

@@ -54,6 +54,7 @@ struct InstanceEnvironment {
       600'000};  // until the API socket answers; memory is filled meanwhile
   std::chrono::milliseconds shutdown_timeout{30'000};  // after the power button, before SIGTERM
   std::chrono::milliseconds terminate_timeout{5'000};  // after SIGTERM, before SIGKILL
+  std::chrono::milliseconds restore_timeout{30'000};   // for a driver to take a device back
 };
 
 // The longest `folder` whose sockets still have valid UNIX socket addresses.
@@ -196,7 +197,10 @@ class Instance {
   Clock::time_point deadline_{};                        // of the present phase
   std::optional<Clock::time_point> exit_status_until_;  // how long to wait for the exit status
   std::optional<std::string> kill_reason_;              // why the agent itself killed the process
-  int restore_failures_ = 0;
+  int tap_failures_ = 0;
+  std::map<PciAddress, Clock::time_point> unrestored_;  // when a driver first did not take its device back
+  Clock::time_point next_restore_{};
+  uint64_t swiotlb_told_ = 0;  // slabs of the full buffer that was told last
   Clock::time_point running_since_{};
   std::optional<Clock::time_point> restart_at_;   // by policy, not before
   bool reset_done_ = false;                       // record_.reset, which only the record does not say yet

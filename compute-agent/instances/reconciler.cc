@@ -48,6 +48,7 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   environment_.start_timeout = options.start_timeout;
   environment_.shutdown_timeout = options.shutdown_timeout;
   environment_.terminate_timeout = options.terminate_timeout;
+  environment_.restore_timeout = options.restore_timeout;
   environment_.root = options.root;
   environment_.policy = options.policy;
   environment_.encode_claim = [this](const placement::Claim& claim) { return reporter_.EncodeClaim(claim); };

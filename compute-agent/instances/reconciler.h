@@ -53,6 +53,7 @@ struct ReconcilerOptions {
   std::chrono::milliseconds start_timeout{600'000};
   std::chrono::milliseconds shutdown_timeout{30'000};
   std::chrono::milliseconds terminate_timeout{5'000};
+  std::chrono::milliseconds restore_timeout{30'000};  // for a driver to take each device back
   InstancePolicy policy = {};
   std::chrono::milliseconds proof_interval{300'000};  // between two comparisons of claims and truth
   Unclaimed unclaimed = Unclaimed::kHeal;

@@ -87,6 +87,11 @@ class FakeServices::SchedulerService final : public v1::Scheduler::Service {
     response->set_host_name(cloud_.host.host().name());
     return grpc::Status::OK;
   }
+  grpc::Status ActOnInstance(grpc::ServerContext*, const v1::ActOnInstanceRequest* request,
+                             v1::ActOnInstanceResponse*) override {
+    cloud_.started.push_back(request->instance());
+    return grpc::Status::OK;
+  }
   grpc::Status ListInstances(grpc::ServerContext*, const v1::ListInstancesRequest*,
                              v1::ListInstancesResponse* response) override {
     for (const v1::Claim& claim : cloud_.host.claims()) {

@@ -27,6 +27,7 @@ struct FakeCloud {
   v1::CreateInstanceRequest created;  // the last request
   v1::ExplainRequest explained;       // likewise
   std::vector<std::string> deleted;
+  std::vector<std::string> started;
 };
 
 // A host with two nodes, an SR-IOV card and two instances: "vm1" is pinned, with 2 guest cells and a VF;

@@ -138,6 +138,14 @@ TEST_F(RemoteCommand, CreateWithWaitFailsWhenTheInstanceFails) {
   EXPECT_NE(outcome.err.find("the instance is FAILED"), std::string::npos) << outcome.err;
 }
 
+TEST_F(RemoteCommand, StartWithWaitTakesNoFailureOfBeforeForItsOwn) {
+  cloud_.states = {v1::INSTANCE_STATE_FAILED, v1::INSTANCE_STATE_FAILED, v1::INSTANCE_STATE_BUILDING,
+                   v1::INSTANCE_STATE_RUNNING};
+  Outcome outcome = Run({"instance", "start", "vm1", "--wait"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(cloud_.started, std::vector<std::string>{"vm1"});
+}
+
 TEST_F(RemoteCommand, ARefusedCreateSaysPerHostWhatIsMissing) {
   Outcome outcome = Run({"instance", "create", "big", "--flavor", "huge"});
   EXPECT_EQ(outcome.status, 1);

@@ -291,9 +291,10 @@ TEST(ReportBuilder, ADeviceWhoseIommuGroupTheHostUsesIsWithheld) {
     EXPECT_FALSE(unbound->report.devices[1].assignable);
   }
   host.pci_devices[0].driver = "vfio-pci";
-  EXPECT_EQ(BuildOn(host, spec)->report.warnings.back(),
-            "devices 0000:41:00.0, 0000:41:00.1 are of one IOMMU group 7: only one guest at a time can have any "
-            "of them");
+  EXPECT_EQ(
+      BuildOn(host, spec)->report.warnings.back(),
+      "devices 0000:41:00.0, 0000:41:00.1 are of one IOMMU group 7: only one guest at a time can have any "
+      "of them");
 }
 
 TEST(ReportBuilder, ADeviceThatFailsIsTakenOutAloneWithItsVfs) {

@@ -333,6 +333,26 @@ TEST_F(LifecycleTest, AStoppedInstanceWhoseClaimIsLostKeepsItsRecordAndGetsItsCl
   ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStart), OkStatus());
 }
 
+// Its firmware is busy with the reset of the VF for a moment.
+TEST_F(LifecycleTest, APortIsCleanedWhenItsDriverHasTimeForIt) {
+  PortOnBus bus(folder_.path());
+  options_.vf_links = &bus.links;
+  const Claim claim = bus.Claim("vm", 7);
+  Put(claim);
+  ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning))
+      << placement_.Detail(claim.consumer);
+  bus.links.refusals = 6;
+
+  Claim released = claim;
+  released.phase = berth::placement::ClaimPhase::kReleasing;
+  reconciler_->PutClaim(released);
+
+  ASSERT_TRUE(placement_.AwaitFinalized(claim.consumer));
+  started_.clear();
+  reconciler_.reset();  // ends its thread
+  EXPECT_EQ(bus.Vlan(), 0);
+}
+
 TEST_F(LifecycleTest, ByPolicyReportAStoppedInstanceWithoutClaimIsLeftAloneAndByPolicyStopRemoved) {
   placement_.on_restore = [](const std::string&) { return Internal("nobody asks"); };
   for (Unclaimed policy : {Unclaimed::kReport, Unclaimed::kStop}) {

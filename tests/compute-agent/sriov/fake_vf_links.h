@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <string>
 #include <utility>
@@ -26,6 +27,10 @@ class FakeVfLinks : public VfLinks {
     if (found == vfs_.end()) return NotFound("VF " + std::to_string(vf) + " of " + netdev);
     VfState& state = found->second;
     const Status refused{StatusCode::kFailedPrecondition, "Operation not supported"};
+    if (refusals > 0) {
+      --refusals;
+      return refused;
+    }
     if (broken || (settings.trusted && !state.trusted) || (settings.spoof_check && !state.spoof_check))
       return refused;
     if (set_vlan && settings.vlan > 4094) return refused;
@@ -40,6 +45,7 @@ class FakeVfLinks : public VfLinks {
 
   static constexpr MacAddress kDrivers = {2, 0, 0, 0, 0, 9};
   int changes = 0;
+  std::atomic<int> refusals = 0;  // changes that fail from now on
   bool broken = false;
 
  private:

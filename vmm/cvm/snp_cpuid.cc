@@ -23,11 +23,8 @@ struct Entry {
 };
 static_assert(sizeof(Header) == 16 && sizeof(Entry) == 48);
 
-// Leaf 0xD tells sizes that depend on what is enabled: the firmware wants the first two sub-leaves only, as
-// they are with x87 alone.
 bool IsLeftOut(const kvm_cpuid_entry2& leaf) {
-  const bool hypervisor = leaf.function >= 0x40000000 && leaf.function <= 0x400000ff;
-  return hypervisor || (leaf.function == 0xd && leaf.index > 1);
+  return leaf.function >= 0x40000000 && leaf.function <= 0x400000ff;
 }
 
 }  // namespace
@@ -47,7 +44,10 @@ Status FillSnpCpuidPage(std::span<const kvm_cpuid_entry2> leaves, std::span<uint
     entry.ebx = leaf.ebx;
     entry.ecx = leaf.ecx;
     entry.edx = leaf.edx;
-    if (leaf.function == 0xd) {
+    // The first two sub-leaves tell sizes that depend on what is enabled: as they are with x87 alone. The
+    // guest makes its own out of the others (Linux, snp_cpuid_calc_xsave_size; QEMU,
+    // sev_snp_cpuid_info_fill).
+    if (leaf.function == 0xd && leaf.index <= 1) {
       constexpr uint32_t kLegacySize = 0x240;
       entry.xcr0 = 1;
       entry.ebx = kLegacySize;

@@ -22,7 +22,8 @@ constexpr uint64_t kMaxFirmware = 16 << 20;
 constexpr uint64_t kSnpActive = 1;  // SEV_FEATURES
 constexpr uint64_t kMaxPieces = uint64_t{512} << 20;
 
-// Error codes of the SEV firmware that an operator can do something about (SEV-SNP Firmware ABI, table 108).
+// Error codes of the SEV firmware that an operator can do something about (linux/psp-sev.h, sev_ret_code;
+// SEV-SNP Firmware ABI, "Status Codes").
 std::string FirmwareError(uint32_t error) {
   struct Known {
     uint32_t code;
@@ -31,12 +32,16 @@ std::string FirmwareError(uint32_t error) {
   constexpr Known kKnown[] = {{0x01, "the platform is not initialised"},
                               {0x02, "the guest is not in the right state"},
                               {0x07, "the policy is not allowed on this platform"},
-                              {0x0d, "the firmware failed on the hardware"},
-                              {0x0e, "the firmware found a hardware that is not safe"},
-                              {0x10, "a page is not assigned to the guest"},
+                              {0x0a, "the signature of the identity block is not right"},
+                              {0x0b, "the identity block does not match the launch digest"},
+                              {0x0d, "the ASID is invalid"},
+                              {0x0e, "the caches must be written back first"},
+                              {0x10, "there is no such guest"},
+                              {0x13, "the firmware failed on the hardware"},
+                              {0x14, "the firmware found a hardware that is not safe"},
                               {0x16, "a parameter is invalid"},
-                              {0x17, "no ASID"},
-                              {0x1a, "the identity block does not match the launch digest or its signature"}};
+                              {0x17, "the firmware has no room for more"},
+                              {0x1a, "a page is not in the right state"}};
   if (error == 0) return "";
   std::string text = "SEV firmware error " + HexNumber(error);
   for (const Known& known : kKnown) {
@@ -202,9 +207,17 @@ Result<std::unique_ptr<SnpLaunch>> SnpLaunch::FromIgvm(std::span<const uint8_t> 
     std::memcpy(launch->id_auth_.data(), keys.data(), 8);
     size_t at = 8;
     for (size_t i = 0; i < std::size(kPlaces); ++i) {
-      const size_t size = i % 2 == 0 ? kSignature : kKey;
-      std::memcpy(launch->id_auth_.data() + kPlaces[i], keys.data() + at, size);
-      at += size;
+      const bool key = i % 2 == 1;
+      uint8_t* place = launch->id_auth_.data() + kPlaces[i];
+      if (key) {
+        // The file has four reserved bytes between the curve and the point, the firmware none.
+        constexpr size_t kCurve = 4, kGap = 4;
+        std::memcpy(place, keys.data() + at, kCurve);
+        std::memcpy(place + kCurve, keys.data() + at + kCurve + kGap, kKey - kCurve - kGap);
+      } else {
+        std::memcpy(place, keys.data() + at, kSignature);
+      }
+      at += key ? kKey : kSignature;
     }
     launch->author_key_ = igvm.id_block->author_key_enabled;
   }

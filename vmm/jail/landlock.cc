@@ -114,6 +114,7 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
       {"/dev/vfio", Use::kReadWrite}, {"/dev/iommu", Use::kReadWrite},
       {"/dev/null", Use::kReadWrite}, {"/proc", Use::kRead},
       {"/sys", Use::kRead},           {"/dev/userfaultfd", Use::kReadWrite},
+      {"/dev/sev", Use::kReadWrite},
   };
   const VmConfig& config = line.config;
   if (line.has_vm || line.restore) {

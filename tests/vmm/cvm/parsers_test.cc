@@ -1,6 +1,8 @@
 // What is read from firmware images and IGVM files, and what is refused with which reason.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tests/vmm/cvm/images.h"
 #include "vmm/cvm/igvm.h"
 #include "vmm/cvm/sev_metadata.h"
@@ -205,6 +207,33 @@ TEST(Igvm, NamesTheHeaderThatIsWrong) {
             "IGVM file: the page at 0x100000 is there twice");
   EXPECT_EQ(refusal([](IgvmBuilder& b) { b.Header(0x307, {1, 0, 0, 0, 0, 0, 0, 0}); }),
             "IGVM file: a parameter goes to area 1, which does not exist");
+}
+
+// Linux adds the sizes of what it enables out of the sub-leaves from 2 on, and ends itself without them.
+TEST(SnpCpuid, TellsTheSizesOfExtendedStates) {
+  std::vector<kvm_cpuid_entry2> leaves(4);
+  for (uint32_t i = 0; i < 3; ++i) {
+    leaves[i].function = 0xd;
+    leaves[i].index = i;
+    leaves[i].ebx = 0x340;
+  }
+  leaves[3].function = 0x40000000;
+  std::vector<uint8_t> page(4096);
+  ASSERT_TRUE(FillSnpCpuidPage(leaves, page).ok());
+
+  struct {
+    uint32_t function, index;
+    uint64_t xcr0, xss;
+    uint32_t eax, ebx, ecx, edx;
+    uint64_t reserved;
+  } entries[3];
+  EXPECT_EQ(page[0], 3) << "the hypervisor's own leaf is not the firmware's business";
+  std::memcpy(entries, page.data() + 16, sizeof entries);
+  for (uint32_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(entries[i].index, i);
+    EXPECT_EQ(entries[i].xcr0, i < 2 ? 1u : 0u);
+    EXPECT_EQ(entries[i].ebx, i < 2 ? 0x240u : 0x340u);
+  }
 }
 
 TEST(SnpCpuid, SaysWhatTheFirmwareRefuses) {

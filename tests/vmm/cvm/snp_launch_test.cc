@@ -165,10 +165,11 @@ INSTANTIATE_TEST_SUITE_P(
                     SnpError{abi::kSnpLaunchUpdate, "LAUNCH_UPDATE", EPERM, 0, "belongs to the guest"},
                     SnpError{abi::kSnpLaunchUpdate, "LAUNCH_UPDATE", ENOMEM, 0, "no memory"},
                     SnpError{abi::kSnpLaunchUpdate, "LAUNCH_UPDATE", EFAULT, 0, "cannot be read"},
-                    SnpError{abi::kSnpLaunchUpdate, "LAUNCH_UPDATE", EIO, 0x10, "not assigned"},
+                    SnpError{abi::kSnpLaunchUpdate, "LAUNCH_UPDATE", EIO, 0x10, "no such guest"},
                     SnpError{abi::kSnpLaunchFinish, "LAUNCH_FINISH", EINVAL, 0, "not started"},
                     SnpError{abi::kSnpLaunchFinish, "LAUNCH_FINISH", EFAULT, 0, "identity block"},
-                    SnpError{abi::kSnpLaunchFinish, "LAUNCH_FINISH", EIO, 0x1a,
+                    SnpError{abi::kSnpLaunchFinish, "LAUNCH_FINISH", EIO, 0x0a, "signature"},
+                    SnpError{abi::kSnpLaunchFinish, "LAUNCH_FINISH", EIO, 0x0b,
                              "identity block does not match"}));
 
 TEST_F(SnpLaunchTest, SaysWhichCpuidTheFirmwareRefuses) {

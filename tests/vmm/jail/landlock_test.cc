@@ -115,6 +115,7 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
   const std::vector<PathRule> rules = LandlockRules(line);
   auto has = [&](const PathRule& rule) { return std::find(rules.begin(), rules.end(), rule) != rules.end(); };
   using Use = PathRule::Use;
+  EXPECT_TRUE(has({"/dev/sev", Use::kReadWrite})) << "what launches SEV-SNP guests";
   EXPECT_TRUE(has({"/boot/k", Use::kRead}));
   EXPECT_TRUE(has({"/d", Use::kRead}));
   EXPECT_TRUE(has({"/e", Use::kReadWrite}));

@@ -352,7 +352,7 @@ Result<placement::Claim> Instance::Composed(const StartRequest& request) {
                                   [&](const auto& one) { return one.address == device.address; });
     if (held) class_codes.push_back(device.class_code);
   }
-  swiotlb_told_ = 0;
+  swiotlb_told_.reset();
   record_.note = SwiotlbAdvice(cmdline.buffer_bytes, claim.spec.vcpus, class_codes);
   return composed;
 }
@@ -438,8 +438,9 @@ void Instance::WatchConsole() {
   std::optional<uint64_t> slabs = environment_.consoles->TakeSwiotlbFull(record_.consumer);
   if (!slabs.has_value()) return;
   Count(&InstanceEvents::swiotlb_full);
-  // The guest says it, as often as it likes: what is told to placement grows by half at least.
-  if (*slabs / 2 < swiotlb_told_) return;
+  // The guest says it, as often as it likes: what is told to placement is twice as much each time. It may
+  // name no size, too (0).
+  if (swiotlb_told_ && *slabs / 2 < std::max<uint64_t>(*swiotlb_told_, 1)) return;
   swiotlb_told_ = *slabs;
   std::string advice = LargerSwiotlb(*slabs);
   LOG(kWarning, "guest_swiotlb_full",

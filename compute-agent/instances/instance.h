@@ -200,7 +200,7 @@ class Instance {
   int tap_failures_ = 0;
   std::map<PciAddress, Clock::time_point> unrestored_;  // when a driver first did not take its device back
   Clock::time_point next_restore_{};
-  uint64_t swiotlb_told_ = 0;  // slabs of the full buffer that was told last
+  std::optional<uint64_t> swiotlb_told_;  // slabs of the full buffer that was told last
   Clock::time_point running_since_{};
   std::optional<Clock::time_point> restart_at_;   // by policy, not before
   bool reset_done_ = false;                       // record_.reset, which only the record does not say yet

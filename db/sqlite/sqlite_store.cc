@@ -3,6 +3,7 @@
 #include "db/record_codec.h"
 #include "db/sqlite/connection.h"
 #include "db/sqlite/migrations.h"
+#include "db/sqlite/opening_turn.h"
 
 namespace berth::db {
 namespace {
@@ -460,6 +461,7 @@ Result<std::vector<AuditRecord>> SqliteStore::ReadAudit(size_t limit) {
 }  // namespace
 
 Result<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path, const SqliteOptions& options) {
+  OpeningTurn turn(path);
   TRY_ASSIGN(std::unique_ptr<Connection> connection, Connection::Open(path));
   TRY(Configure(*connection, options));
   TRY(Migrate(*connection));

@@ -4,7 +4,11 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 
+#include <barrier>
 #include <fstream>
+#include <optional>
+#include <thread>
+#include <vector>
 
 #include "db/record_codec.h"
 #include "tests/fakes/temp_folder.h"
@@ -50,6 +54,35 @@ TEST_F(SqliteStoreTest, RefusesASecondOpening) {
   ASSERT_TRUE(first.has_value());
 
   EXPECT_EQ(OpenError().ToString(), "UNAVAILABLE: store sqlite:" + Path() + " is in use by another process");
+}
+
+// Of openers that meet, whoever is first has the store: they do not keep each other out.
+TEST_F(SqliteStoreTest, OneOfManyThatOpenAtOnceHasIt) {
+  constexpr int kRounds = 100, kOpeners = 6;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string path = Path() + std::to_string(round);
+    std::barrier start(kOpeners);
+    std::vector<std::optional<Result<std::unique_ptr<Store>>>> opened(kOpeners);
+    std::vector<std::thread> openers;
+    for (auto& one : opened) {
+      openers.emplace_back([&] {
+        start.arrive_and_wait();
+        one.emplace(OpenSqliteStore(path));
+      });
+    }
+    for (std::thread& opener : openers) opener.join();
+
+    int have = 0;
+    for (const auto& one : opened) {
+      if (*one) {
+        ++have;
+      } else {
+        EXPECT_EQ(one->error().ToString(),
+                  "UNAVAILABLE: store sqlite:" + path + " is in use by another process");
+      }
+    }
+    ASSERT_EQ(have, 1) << "in round " << round;
+  }
 }
 
 TEST_F(SqliteStoreTest, RefusesANewerSchema) {

@@ -103,11 +103,16 @@ class Rules {
   // The host's kernel may neither read nor move what is private, and gives it from nowhere but guest_memfd.
   void CheckMemory() {
     const std::string of = std::string(" of a confidential guest");
-    auto check = [&](const std::string& option, bool mergeable, const std::optional<std::string>& file,
-                     const std::optional<ByteSize>& hotplug) {
+    auto check = [&](const std::string& option, bool mergeable, bool hugepages,
+                     const std::optional<std::string>& file, const std::optional<ByteSize>& hotplug) {
       if (mergeable) {
         Add("ConfidentialMergeable", option, "mergeable", "on",
             "memory" + of + " cannot be merged with others' (KSM): the host cannot read it", "leave it out");
+      }
+      if (hugepages && kind_ != Kind::kSwProtected) {
+        Add("ConfidentialHugePages", option, "hugepages", "on",
+            "memory" + of + " starts private, and private pages are not taken from the huge page pool",
+            "leave it out");
       }
       if (file) {
         Add("ConfidentialFile", option, "file", *file,
@@ -120,11 +125,12 @@ class Rules {
       }
     };
     if (config_.memory_zones.empty()) {
-      check("memory", config_.memory.mergeable, std::nullopt, config_.memory.hotplug_size);
+      check("memory", config_.memory.mergeable, config_.memory.hugepages, std::nullopt,
+            config_.memory.hotplug_size);
     }
     for (size_t i = 0; i < config_.memory_zones.size(); ++i) {
       const MemoryZoneConfig& zone = config_.memory_zones[i];
-      check(Label("memory-zone", i), zone.mergeable, zone.file, zone.hotplug_size);
+      check(Label("memory-zone", i), zone.mergeable, zone.hugepages, zone.file, zone.hotplug_size);
     }
   }
 

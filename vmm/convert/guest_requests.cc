@@ -3,6 +3,7 @@
 #include <bit>
 #include <cerrno>
 #include <string>
+#include <thread>
 
 #include "common/log.h"
 #include "vmm/dma/dma_text.h"
@@ -23,6 +24,10 @@ std::string_view Wanted(Direction direction) {
   return PageStateName(Target(direction));
 }
 
+bool MayComeLater(const Status& status) {
+  return status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kResourceExhausted;
+}
+
 }  // namespace
 
 GuestRequests::GuestRequests(Converter& converter, uint32_t vcpus, Policy policy)
@@ -35,6 +40,16 @@ void GuestRequests::Vcpu::Note(uint64_t new_gpa, Direction new_direction) {
   direction = new_direction;
 }
 
+Result<uint64_t> GuestRequests::ConvertWithPatience(uint64_t base, uint64_t size, Direction direction) {
+  const auto end = std::chrono::steady_clock::now() + policy_.patience;
+  while (true) {
+    Result<uint64_t> done = converter_.Convert(base, size, direction);
+    if (done.has_value() || !MayComeLater(done.error())) return done;
+    if (std::chrono::steady_clock::now() >= end) return done;
+    std::this_thread::sleep_for(policy_.pause);
+  }
+}
+
 Result<uint64_t> GuestRequests::MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages,
                                             uint64_t attributes) {
   if ((attributes & ~(kPageSizeHint | kEncrypted)) != 0 || pages == 0 || pages > UINT64_MAX / kStatePage) {
@@ -43,16 +58,14 @@ Result<uint64_t> GuestRequests::MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_
   Vcpu& self = vcpus_.at(vcpu);
   const Direction direction = DirectionOf((attributes & kEncrypted) != 0);
   self.Note(gpa, direction);
-  const Result<uint64_t> done = converter_.Convert(gpa, pages * kStatePage, direction);
+  const Result<uint64_t> done = ConvertWithPatience(gpa, pages * kStatePage, direction);
   if (done.has_value()) {
     self = {};
     return uint64_t{0};
   }
   const Status& status = done.error();
   if (status.code() == StatusCode::kDataLoss) return status;
-  const bool may_retry =
-      status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kResourceExhausted;
-  if (may_retry && self.retries++ < policy_.max_retries) return uint64_t{EAGAIN};
+  if (MayComeLater(status) && self.retries++ < policy_.max_retries) return uint64_t{EAGAIN};
   // The guest decides how often this happens: told at the first, second, fourth... time.
   const uint64_t refused = refused_.fetch_add(1) + 1;
   if (!std::has_single_bit(refused)) return uint64_t{EINVAL};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -17,8 +18,14 @@ class GuestRequests {
     // Whether touching memory as the other kind converts it. Guests of KVM_X86_SW_PROTECTED_VM cannot: their
     // accesses are of the kind that the memory has.
     bool implicit = true;
-    // The same request, one after the other, that could not be met now: answered EAGAIN that often, then
-    // EINVAL.
+    // A request that cannot be met now (a device is in the middle of the page, no memory) is tried again for
+    // that long before the guest hears of it: an SNP guest ends itself at anything but success
+    // (arch/x86/coco/sev), and to TDX guests KVM told EAGAIN as an invalid operand until its patch of March
+    // 2026 ("KVM: TDX: Allow userspace to return errors to guest for MAPGPA").
+    std::chrono::milliseconds patience{2000};
+    std::chrono::milliseconds pause{10};  // between two tries
+    // The same request, one after the other, that could not be met with all patience: answered EAGAIN that
+    // often, then EINVAL.
     uint32_t max_retries = 64;
     // The same fault, one after the other, although the memory is what the guest wants: then it cannot run.
     uint32_t max_faults_without_progress = 16;
@@ -30,7 +37,8 @@ class GuestRequests {
   GuestRequests(Converter& converter, uint32_t vcpus, Policy policy);
 
   // KVM_HC_MAP_GPA_RANGE(gpa, pages, attributes). The hypercall's result: 0, EINVAL, or EAGAIN when the guest
-  // may try again. An error (kDataLoss): the guest must not go on.
+  // may try again. Holds the vCPU's thread for as long as the policy's patience, and one try more. An error
+  // (kDataLoss): the guest must not go on.
   Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes);
 
   // KVM_EXIT_MEMORY_FAULT: the guest meant [gpa, gpa + size) to be private, or shared. OK: the vCPU tries
@@ -48,6 +56,8 @@ class GuestRequests {
     // Forgets what it has counted unless this is the same again.
     void Note(uint64_t gpa, Direction direction);
   };
+
+  Result<uint64_t> ConvertWithPatience(uint64_t base, uint64_t size, Direction direction);
 
   Converter& converter_;
   const Policy policy_;

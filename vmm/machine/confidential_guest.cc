@@ -137,6 +137,13 @@ Result<std::unique_ptr<ConfidentialGuest>> ConfidentialGuest::Create(KvmVm& vm, 
   TRY(vm.EnableMapGpaExits());
   TRY(self->MapExtra());
   std::vector<MemoryRegion> regions = memory.regions();
+  if (boot.launch->starts_private()) {
+    // What the guest before has shared is nobody's.
+    for (const MemoryRegion& region : regions) TRY(DiscardPages(region));
+    for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
+      if (zone.prefault) self->prefault_.insert(zone.id);
+    }
+  }
   regions.insert(regions.end(), self->extra_.begin(), self->extra_.end());
   for (const MemoryRegion& area : memory.hotplug_areas()) {
     // A guest that starts has nothing of what an earlier one plugged: its private side has gone with it.
@@ -210,6 +217,9 @@ Status ConfidentialGuest::Start(MemorySlots& slots) {
     if (!slot.has_value()) return std::move(slot).error().WithContext("memory for the firmware");
   }
   TRY(converter_->Start());
+  for (const MemoryRegion& region : memory_.regions()) {
+    if (prefault_.contains(region.zone)) TRY(files_->Populate(region.base, region.size));
+  }
   // From here on device models, too, reach shared pages only.
   memory_.ShowOnly(pages_.get());
   return OkStatus();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,7 @@ class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Side
   const GuestMemory& memory_;
   ConfidentialBoot& boot_;
   uint64_t bounce_bytes_ = 0;
+  std::set<std::string> prefault_;   // zones whose private side gets its pages before the guest starts
   std::vector<MemoryRegion> extra_;  // mapped here
   std::unique_ptr<PrivateMemory> files_;
   std::unique_ptr<GuestPages> pages_;

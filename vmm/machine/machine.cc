@@ -51,14 +51,27 @@ Machine::Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<vo
   }
 }
 
+namespace {
+
+// The zones as the host maps them. What a guest that starts private has there is the little that it will
+// share: it comes page by page, and what the zone asks for holds for the private side.
+std::vector<MemoryZoneConfig> HostZones(const VmConfig& config, const ConfidentialBoot* boot) {
+  std::vector<MemoryZoneConfig> zones = EffectiveZones(config);
+  if (boot == nullptr || !boot->launch->starts_private()) return zones;
+  for (MemoryZoneConfig& zone : zones) zone.prefault = zone.thp = zone.reserve = false;
+  return zones;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, EventLoop& control,
                                                  std::function<void(MachineEnd)> on_end,
                                                  EventMonitor* monitor, const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
-  TRY(ConfidentialBoot::Read(
-      machine->config_));  // images that cannot be launched are found before anything runs
+  // Images that cannot be launched are found before anything runs.
+  TRY_ASSIGN(const std::unique_ptr<ConfidentialBoot> boot, ConfidentialBoot::Read(machine->config_));
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
@@ -77,8 +90,8 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
     machine->config_.console.path = machine->console_->terminal();
   }
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
-  TRY_ASSIGN(machine->memory_,
-             ZonedMemory::Create(EffectiveZones(machine->config_), machine->config_.memory.hotplug_method));
+  TRY_ASSIGN(machine->memory_, ZonedMemory::Create(HostZones(machine->config_, boot.get()),
+                                                   machine->config_.memory.hotplug_method));
   TRY_ASSIGN(machine->assigned_, AssignedDevices::Open(machine->config_, machine->memory_->memory(), vfio));
   machine->performance_ = ReadHostPerformance(machine->config_);
   return machine;

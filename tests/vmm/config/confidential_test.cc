@@ -66,6 +66,10 @@ TEST(Confidential, NeedsTheImagesOfItsPlatform) {
 
 TEST(Confidential, RefusesWhatTheHostCouldReadOrMove) {
   EXPECT_EQ(Codes(Protected({"--memory", "size=64M,mergeable=on"})), "ConfidentialMergeable ");
+  EXPECT_EQ(
+      Codes({"--firmware", "/f", "--memory", "size=64M,hugepages=on,shared=on", "--platform", "tdx=on"}),
+      "ConfidentialHugePages ");
+  EXPECT_EQ(Codes(Protected({"--memory", "size=64M,hugepages=on,shared=on"})), "");
   EXPECT_EQ(Codes(Protected({"--memory", "size=0", "--memory-zone", "id=m,size=64M,file=/dev/shm/x"})),
             "ConfidentialFile ");
   EXPECT_EQ(Codes(Protected({"--memory", "size=128M,hotplug_size=128M"})), "ConfidentialHotplug ");

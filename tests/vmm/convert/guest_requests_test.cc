@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <memory>
+#include <thread>
 
 #include "tests/vmm/convert/fake_guest.h"
 
@@ -47,12 +51,33 @@ TEST(GuestRequests, AnswersWrongHypercallsWithEinval) {
 
 TEST(GuestRequests, LetsTheGuestRetryButNotForEver) {
   FakeGuest guest(SmallGuest());
-  GuestRequests requests(guest.converter, 1, {.max_retries = 3});
+  GuestRequests requests(guest.converter, 1, {.patience = {}, .max_retries = 3});
   ASSERT_EQ(*requests.MapGpaRange(0, 0, 1, 0), 0u);
   const MemoryUse use(&guest.pages);
 
   for (int i = 0; i < 3; ++i) EXPECT_EQ(*requests.MapGpaRange(0, 0, 1, kEncrypted), uint64_t{EAGAIN});
   EXPECT_EQ(*requests.MapGpaRange(0, 0, 1, kEncrypted), uint64_t{EINVAL});
+}
+
+// Not every guest may hear that it shall try again: SNP guests end themselves then.
+TEST(GuestRequests, WaitsForADeviceThatIsInTheMiddleOfThePage) {
+  FakeGuest guest(SmallGuest());
+  GuestRequests requests(guest.converter, 1, {.patience = std::chrono::minutes(5)});
+  ASSERT_EQ(*requests.MapGpaRange(0, 0, 1, 0), 0u);
+  auto use = std::make_unique<MemoryUse>(&guest.pages);
+
+  std::atomic<bool> answered = false;
+  std::thread vcpu([&] {
+    EXPECT_EQ(*requests.MapGpaRange(0, 0, 1, kEncrypted), 0u);
+    answered = true;
+  });
+  const auto tries = [&] { return guest.converter.counters().undone; };
+  const uint64_t before = tries();
+  while (tries() < before + 3) std::this_thread::yield();
+  EXPECT_FALSE(answered);
+  use.reset();
+  vcpu.join();
+  EXPECT_EQ(guest.StateOf(0), PageState::kPrivate);
 }
 
 TEST(GuestRequests, ConvertsWhatTheGuestTouches) {

@@ -1,6 +1,9 @@
 // Confidential guests on the machine: FakeKvm with private memory, and with TDX behind it.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -158,6 +161,36 @@ TEST_F(ConfidentialMachine, ATdxGuestComesUpFromItsFirmware) {
   ASSERT_TRUE(facts.confidential.has_value());
   EXPECT_EQ(facts.confidential->measurement, "mrtd");
   EXPECT_EQ(facts.confidential->digest.size(), 96u);
+}
+
+// Its memory is the private side: the other one is empty until the guest shares something, and again when it
+// starts anew.
+TEST_F(ConfidentialMachine, AGuestThatStartsPrivateTakesItsMemoryOnce) {
+  const auto tdx = UseTdx(kvm_, config_, directory_ + "/tdvf");
+  config_.memory.prefault = true;
+  kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, false)});
+  ASSERT_TRUE(Boot().ok());
+  WaitForResults(1);
+
+  const auto resident = [this] {
+    const MemorySlot ram = kvm_.vm().slots.at(0);
+    std::vector<unsigned char> there(ram.size / 4096);
+    EXPECT_EQ(::mincore(ram.host, ram.size, there.data()), 0);
+    return std::count_if(there.begin(), there.end(), [](unsigned char page) { return (page & 1) != 0; });
+  };
+  EXPECT_EQ(resident(), 0);
+  uint8_t* const host = kvm_.vm().slots.at(0).host;
+  host[0x1000000] = 7;  // as the guest would, in what it has shared
+  EXPECT_EQ(resident(), 1);
+  struct stat file{};
+  ASSERT_EQ(::fstat(kvm_.vm().slots.at(0).guest_memfd, &file), 0);
+  EXPECT_EQ(file.st_blocks * 512, 62 << 20) << "all that is private, before the guest has touched it";
+
+  kvm_.AddPlatform(std::make_shared<FakeTdx>());  // each TD has its own
+  kvm_.Script(0, {PowerOff()});
+  ASSERT_TRUE(machine_->Perform(VmAction::kReboot).ok());
+  EXPECT_EQ(RunToEnd().kind, MachineEnd::Kind::kPoweredOff) << end_.message;
+  EXPECT_EQ(host[0x1000000], 0) << "nothing of the guest before";
 }
 
 TEST_F(ConfidentialMachine, PreflightNamesWhatTheHostLacks) {

@@ -27,6 +27,13 @@ struct MsiMessage {
   friend bool operator==(const MsiMessage&, const MsiMessage&) = default;
 };
 
+// To one processor, physically addressed. What 8 bits of destination cannot hold is where KVM wants it
+// (KVM_X2APIC_API_USE_32BIT_IDS, Documentation/virt/kvm/api.rst). `data`: vector and delivery mode.
+constexpr MsiMessage MessageTo(uint32_t apic_id, uint32_t data) {
+  const uint64_t id = apic_id;
+  return {0xfee00000 | (id & 0xff) << 12 | (id >> 8) << 40, data};
+}
+
 // One interrupt source with its own GSI route and irqfd. Thread-safe. Destroying it frees the route.
 class MsiRoute {
  public:

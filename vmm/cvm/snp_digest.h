@@ -32,14 +32,4 @@ class SnpDigest {
   Sha384Digest value_{};
 };
 
-// A vCPU's state at reset, as KVM hands it to the firmware: the parts that are not zero.
-struct SnpVcpuState {
-  uint32_t reset_eip =
-      0xfffffff0;             // the first instruction: the other processors start where the firmware says
-  uint32_t signature = 0;     // family, model and stepping, as CPUID leaf 1 tells them; in RDX
-  uint64_t sev_features = 1;  // bit 0: SNP is active
-};
-// The page of the state (AMD64 Architecture Programmer's Manual, volume 2, table B-4).
-std::array<uint8_t, 4096> BuildVmsa(const SnpVcpuState& state);
-
 }  // namespace berth::vmm

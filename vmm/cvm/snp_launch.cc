@@ -11,6 +11,7 @@
 #include "vmm/cvm/command_error.h"
 #include "vmm/cvm/launch_pages.h"
 #include "vmm/cvm/snp_cpuid.h"
+#include "vmm/cvm/snp_vmsa.h"
 #include "vmm/kvm/confidential_abi.h"
 
 namespace berth::vmm {
@@ -19,7 +20,6 @@ namespace {
 constexpr uint64_t kPage = LaunchPages::kPage;
 constexpr uint64_t kFourGiB = uint64_t{4} << 30;
 constexpr uint64_t kMaxFirmware = 16 << 20;
-constexpr uint64_t kSnpActive = 1;  // SEV_FEATURES
 constexpr uint64_t kMaxPieces = uint64_t{512} << 20;
 
 // Error codes of the SEV firmware that an operator can do something about (linux/psp-sev.h, sev_ret_code;
@@ -48,65 +48,6 @@ std::string FirmwareError(uint32_t error) {
     if (known.code == error) text += ": " + std::string(known.meaning);
   }
   return text;
-}
-
-uint64_t Field(std::span<const uint8_t> page, size_t offset, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = size; i-- > 0;) value = value << 8 | page[offset + i];
-  return value;
-}
-
-// A segment of a VMSA as KVM takes it.
-kvm_segment SegmentOf(std::span<const uint8_t> vmsa, size_t index) {
-  const size_t at = 16 * index;
-  const uint64_t attributes = Field(vmsa, at + 2, 2);
-  kvm_segment segment{};
-  segment.selector = static_cast<uint16_t>(Field(vmsa, at, 2));
-  segment.limit = static_cast<uint32_t>(Field(vmsa, at + 4, 4));
-  segment.base = Field(vmsa, at + 8, 8);
-  segment.type = attributes & 0xf;
-  segment.s = attributes >> 4 & 1;
-  segment.dpl = attributes >> 5 & 3;
-  segment.present = attributes >> 7 & 1;
-  segment.avl = attributes >> 8 & 1;
-  segment.l = attributes >> 9 & 1;
-  segment.db = attributes >> 10 & 1;
-  segment.g = attributes >> 11 & 1;
-  segment.unusable = segment.present == 0;
-  return segment;
-}
-
-// What KVM builds the VMSA from again: registers, segments, control registers.
-VcpuState StateOf(std::span<const uint8_t> vmsa, VcpuState state) {
-  kvm_sregs& s = state.sregs;
-  kvm_segment* const segments[] = {&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs};
-  for (size_t i = 0; i < std::size(segments); ++i) *segments[i] = SegmentOf(vmsa, i);
-  s.gdt.base = Field(vmsa, 16 * 6 + 8, 8);
-  s.gdt.limit = static_cast<uint16_t>(Field(vmsa, 16 * 6 + 4, 4));
-  s.ldt = SegmentOf(vmsa, 7);
-  s.idt.base = Field(vmsa, 16 * 8 + 8, 8);
-  s.idt.limit = static_cast<uint16_t>(Field(vmsa, 16 * 8 + 4, 4));
-  s.tr = SegmentOf(vmsa, 9);
-  s.efer = Field(vmsa, 0xd0, 8) & ~uint64_t{0x1000};  // SVME is KVM's own doing
-  s.cr4 = Field(vmsa, 0x148, 8);
-  s.cr3 = Field(vmsa, 0x150, 8);
-  s.cr0 = Field(vmsa, 0x158, 8);
-  kvm_regs& r = state.regs;
-  r.rflags = Field(vmsa, 0x170, 8);
-  r.rip = Field(vmsa, 0x178, 8);
-  r.rsp = Field(vmsa, 0x1d8, 8);
-  r.rax = Field(vmsa, 0x1f8, 8);
-  r.rcx = Field(vmsa, 0x308, 8);
-  r.rdx = Field(vmsa, 0x310, 8);
-  r.rbx = Field(vmsa, 0x318, 8);
-  r.rbp = Field(vmsa, 0x328, 8);
-  r.rsi = Field(vmsa, 0x330, 8);
-  r.rdi = Field(vmsa, 0x338, 8);
-  __u64* const rest[] = {&r.r8, &r.r9, &r.r10, &r.r11, &r.r12, &r.r13, &r.r14, &r.r15};
-  for (size_t i = 0; i < std::size(rest); ++i) *rest[i] = Field(vmsa, 0x340 + 8 * i, 8);
-  state.fpu.fcw = static_cast<uint16_t>(Field(vmsa, 0x410, 2));
-  state.fpu.mxcsr = static_cast<uint32_t>(Field(vmsa, 0x408, 4));
-  return state;
 }
 
 }  // namespace
@@ -170,6 +111,8 @@ Result<std::unique_ptr<SnpLaunch>> SnpLaunch::FromIgvm(std::span<const uint8_t> 
         const IgvmFile::VpContext& vp = igvm.vp_contexts[step.index];
         if (vp.data.size() < kPage) return InvalidArgument("the IGVM file has a vCPU state that is cut off");
         if (vp.index >= own.vcpus) continue;  // a vCPU that this guest does not have
+        TRY(CheckVmsa(vp.data.first(kPage))
+                .WithContext("the IGVM file's state of vCPU " + std::to_string(vp.index)));
         if (launch->vmsas_.size() <= vp.index) launch->vmsas_.resize(size_t{vp.index} + 1);
         launch->vmsas_[vp.index].assign(vp.data.begin(), vp.data.end());
         continue;
@@ -186,6 +129,13 @@ Result<std::unique_ptr<SnpLaunch>> SnpLaunch::FromIgvm(std::span<const uint8_t> 
     if (id < launch->vmsas_.size() && !launch->vmsas_[id].empty()) continue;
     return InvalidArgument("the IGVM file has no state of vCPU " + std::to_string(id) + ", the guest has " +
                            std::to_string(own.vcpus));
+  }
+  launch->sev_features_ = SevFeaturesOf(launch->vmsas_[0]);
+  for (uint32_t id = 1; id < own.vcpus; ++id) {
+    if (SevFeaturesOf(launch->vmsas_[id]) == launch->sev_features_) continue;
+    return InvalidArgument("the IGVM file gives vCPU " + std::to_string(id) + " the SEV features " +
+                           HexNumber(SevFeaturesOf(launch->vmsas_[id])) + ", vCPU 0 has " +
+                           HexNumber(launch->sev_features_) + ": KVM knows those of a guest only");
   }
   if (igvm.id_block) {
     // The firmware's own layout: digest, ids, version, SVN and policy; and, apart, the keys.
@@ -239,19 +189,22 @@ Status SnpLaunch::InitVm(KvmVm& vm, std::span<const kvm_cpuid_entry2> cpuid) {
         .WithHint("load ccp and kvm_amd with sev_snp=1; the firmware must have SNP enabled");
   }
   abi::SevInit init{};
+  init.vmsa_features = sev_features_ & ~kSevSnpActive;  // KVM adds that one itself
   uint32_t firmware = 0;
   const int error = SevCommand(vm, abi::kSevInit2, &init, firmware);
   if (error == 0) return OkStatus();
-  return CommandError("KVM_SEV_INIT2", error,
-                      {{EINVAL,
-                        "the VM has vCPUs or is initialised already, or the kernel does not know SNP's "
-                        "features"},
-                       {EBUSY,
-                        "all ASIDs for SEV-ES and SEV-SNP guests are in use: raise their number in the "
-                        "firmware's setup, or run fewer guests"},
-                       {ENOTTY, "this VM is no SNP VM"},
-                       {EIO, "the SEV firmware failed"}},
-                      FirmwareError(firmware));
+  return CommandError(
+      "KVM_SEV_INIT2", error,
+      {{EINVAL,
+        "the VM has vCPUs or is initialised already, or the kernel does not know the guest's SEV "
+        "features (" +
+            HexNumber(sev_features_) + ")"},
+       {EBUSY,
+        "all ASIDs for SEV-ES and SEV-SNP guests are in use: raise their number in the "
+        "firmware's setup, or run fewer guests"},
+       {ENOTTY, "this VM is no SNP VM"},
+       {EIO, "the SEV firmware failed"}},
+      FirmwareError(firmware));
 }
 
 std::array<uint8_t, 4096> SnpLaunch::VmsaOf(uint32_t vcpu) const {
@@ -262,7 +215,7 @@ std::array<uint8_t, 4096> SnpLaunch::VmsaOf(uint32_t vcpu) const {
   }
   SnpVcpuState state;
   if (vcpu > 0) state.reset_eip = application_eip_;
-  state.sev_features = kSnpActive;
+  state.sev_features = sev_features_;
   for (const kvm_cpuid_entry2& leaf : cpuid_) {
     if (leaf.function == 1) state.signature = leaf.eax;
   }
@@ -271,7 +224,7 @@ std::array<uint8_t, 4096> SnpLaunch::VmsaOf(uint32_t vcpu) const {
 
 Status SnpLaunch::InitVcpu(KvmVcpu& vcpu, uint32_t id) {
   TRY_ASSIGN(VcpuState reset, vcpu.GetState());
-  return vcpu.SetState(StateOf(VmsaOf(id), reset));
+  return vcpu.SetState(StateFromVmsa(VmsaOf(id), std::move(reset)));
 }
 
 Status SnpLaunch::Update(KvmVm& vm, const Piece& piece) {

@@ -11,6 +11,7 @@
 #include "vmm/cvm/launch.h"
 #include "vmm/cvm/sev_metadata.h"
 #include "vmm/cvm/snp_digest.h"
+#include "vmm/cvm/snp_vmsa.h"
 
 namespace berth::vmm {
 
@@ -62,6 +63,7 @@ class SnpLaunch final : public Launch {
   std::vector<LaunchRange> extra_;
   std::vector<std::vector<uint8_t>> vmsas_;  // from an IGVM file, by vCPU; else made here
   uint32_t application_eip_ = 0xfffffff0;
+  uint64_t sev_features_ = kSevSnpActive;    // of all vCPUs
   std::vector<uint8_t> id_block_, id_auth_;  // as the firmware wants them; empty: none
   bool author_key_ = false;
   std::vector<kvm_cpuid_entry2> cpuid_;

@@ -48,7 +48,7 @@ TdCalls::~TdCalls() {
   thread_.join();
 }
 
-void TdCalls::Serve(const TdxExit& call) {
+void TdCalls::Serve(uint32_t apic_id, const TdxExit& call) {
   uint64_t status = abi::kTdVmCallUnsupported;
   if (call.number == abi::kTdVmCallGetInfo && call.data.size() >= 5) {
     // Leaf 1: which optional calls there are; bits as of GHCI 1.5. KVM adds its own.
@@ -65,7 +65,7 @@ void TdCalls::Serve(const TdxExit& call) {
       status = abi::kTdVmCallInvalidOperand;
     } else {
       std::lock_guard lock(mutex_);
-      vector_ = static_cast<uint8_t>(vector);
+      notify_ = MessageTo(apic_id, static_cast<uint32_t>(vector));
       status = abi::kTdVmCallSuccess;
     }
   }
@@ -118,11 +118,10 @@ void TdCalls::Main() {
     lock.unlock();
     Answer(request);
     lock.lock();
-    const std::optional<uint8_t> vector = vector_;
-    if (!vector) continue;
+    const std::optional<MsiMessage> notify = notify_;
+    if (!notify) continue;
     lock.unlock();
-    // Physical destination 0: the boot processor.
-    static_cast<void>(interrupt_({0xfee00000, *vector}));
+    static_cast<void>(interrupt_(*notify));
     lock.lock();
   }
 }

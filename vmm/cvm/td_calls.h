@@ -33,8 +33,9 @@ class TdCalls {
   TdCalls(const TdCalls&) = delete;
   TdCalls& operator=(const TdCalls&) = delete;
 
-  // Leaves the status in the exit.
-  void Serve(const TdxExit& call);
+  // Leaves the status in the exit. `apic_id`: of the vCPU that calls; the interrupt of finished quotes goes
+  // to the one that asked for it (GHCI, TDG.VP.VMCALL<SetupEventNotifyInterrupt>).
+  void Serve(uint32_t apic_id, const TdxExit& call);
 
  private:
   struct Request {
@@ -57,7 +58,7 @@ class TdCalls {
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::deque<Request> waiting_;
-  std::optional<uint8_t> vector_;  // of the interrupt that the guest wants
+  std::optional<MsiMessage> notify_;  // the interrupt that the guest wants
   bool stop_ = false;
   std::thread thread_;
 };

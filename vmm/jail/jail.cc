@@ -1,10 +1,12 @@
 #include "vmm/jail/jail.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -45,6 +47,18 @@ Status Limit(decltype(RLIMIT_NOFILE) what, uint64_t value, const char* name) {
   return ErrnoStatus(std::string("limit ") + name + " to " + std::to_string(value), errno);
 }
 
+// A user that is not root has none any more, root has none either: files of its own are what it can open.
+Status DropCapabilities() {
+  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
+    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+      return ErrnoStatus("drop capability " + std::to_string(capability), errno);
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capset, &header, none) != 0) return ErrnoStatus("drop all capabilities", errno);
+  return OkStatus();
+}
+
 Status DropPrivileges(const JailConfig& config) {
   if (config.gid || config.uid) {
     if (::setgroups(0, nullptr) != 0) return ErrnoStatus("drop supplementary groups", errno);
@@ -52,6 +66,7 @@ Status DropPrivileges(const JailConfig& config) {
   if (config.gid && ::setresgid(*config.gid, *config.gid, *config.gid) != 0) {
     return ErrnoStatus("become group " + std::to_string(*config.gid), errno);
   }
+  if (config.uid.value_or(0) == 0) TRY(DropCapabilities());
   if (config.uid && ::setresuid(*config.uid, *config.uid, *config.uid) != 0) {
     return ErrnoStatus("become user " + std::to_string(*config.uid), errno);
   }

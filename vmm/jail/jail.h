@@ -24,7 +24,7 @@ struct JailConfig {
 // Confines this process, which has one thread and runs as root, before it opens anything: closes what it
 // inherited but standard streams and `kept`, enters the control group, leaves the mount, IPC and UTS
 // namespaces of the host, limits open files and core dumps, and becomes the user and the group that are
-// given, which takes supplementary groups and all capabilities away; without a user they stay. What the VMM
+// given, without supplementary groups. Nobody keeps capabilities, root (without a user) neither. What the VMM
 // opens later (/dev/kvm, TAPs, images) must be open to that user. Errors say which step failed; the process
 // must end then.
 Status EnterJail(const JailConfig& config, const std::set<int>& kept,

@@ -259,12 +259,10 @@ Result<PciPlace> AssignedDevices::PlugInto(const AssignedDeviceSlots& board, con
   const auto failed = [&id](Status status) { return std::move(status).WithField("device " + id); };
   // Behind the IOMMU others reach a device by what the guest maps, and it maps RAM only.
   const std::shared_ptr<MsiController> interrupts = board.interrupts(found->segment);
-  VfioParts parts{board.vm,
-                  interrupts.get(),
-                  board.memory_slots,
-                  board.loop,
-                  found->own != nullptr ? nullptr : host_->dma(),
-                  found->own != nullptr ? nullptr : &gate_};
+  VfioParts parts{board.vm, interrupts.get(), board.memory_slots, board.loop,
+                  found->own != nullptr ? nullptr : host_->dma(), found->own != nullptr ? nullptr : &gate_,
+                  // The TDX module keeps the ends of interrupts to itself (KVM: no EOI exits, no resampling).
+                  confidential_ != ConfidentialKind::kTdx};
   Result<std::shared_ptr<VfioFunction>> function = VfioFunction::Create(found->device, id, parts);
   if (!function.has_value()) return failed(function.error());
   Result<PciPlace> place = board.add(*function, id, found->segment, interrupts);

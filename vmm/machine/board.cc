@@ -145,8 +145,8 @@ Status Board::CreateVm() {
   if (capabilities_.x2apic_api) TRY(vm_->EnableX2apicIds());
   slots_ = std::make_unique<MemorySlots>(*vm_, capabilities_.max_memory_slots);
   if (parts_.confidential != nullptr) {
-    TRY_ASSIGN(confidential_,
-               ConfidentialGuest::Create(*vm_, *parts_.memory, *parts_.confidential, *parts_.config));
+    TRY_ASSIGN(confidential_, ConfidentialGuest::Create(*vm_, *parts_.memory, *parts_.confidential,
+                                                        *parts_.config, topology_.apic_ids()));
   }
   ram_ = std::make_unique<RamMap>(*parts_.memory, *slots_, confidential_.get());
   TRY(ram_->MapAll());

@@ -97,12 +97,10 @@ Status Board::GrowDisk(const std::string& id, uint64_t bytes) {
 
 Status Board::SendNmi() {
   // Delivery mode "NMI" to each local APIC; the vector means nothing.
-  constexpr uint64_t kMsiBase = 0xfee00000;
   constexpr uint32_t kDeliverNmi = 4 << 8;
   for (const auto& vcpu : vcpus_) {
     if (!cpu_hotplug_->enabled(vcpu->id())) continue;
-    const uint64_t apic_id = topology_.vcpus[vcpu->id()].apic_id;
-    TRY(vm_->SignalMsi({kMsiBase | apic_id << 12, kDeliverNmi}));
+    TRY(vm_->SignalMsi(MessageTo(topology_.vcpus[vcpu->id()].apic_id, kDeliverNmi)));
   }
   return OkStatus();
 }

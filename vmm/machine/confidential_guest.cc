@@ -132,8 +132,10 @@ ConfidentialGuest::ConfidentialGuest(const GuestMemory& memory, ConfidentialBoot
 
 Result<std::unique_ptr<ConfidentialGuest>> ConfidentialGuest::Create(KvmVm& vm, const GuestMemory& memory,
                                                                      ConfidentialBoot& boot,
-                                                                     const VmConfig& config) {
+                                                                     const VmConfig& config,
+                                                                     std::vector<uint32_t> apic_ids) {
   std::unique_ptr<ConfidentialGuest> self(new ConfidentialGuest(memory, boot));
+  self->apic_ids_ = std::move(apic_ids);
   TRY(vm.EnableMapGpaExits());
   TRY(self->MapExtra());
   std::vector<MemoryRegion> regions = memory.regions();
@@ -255,12 +257,12 @@ Status ConfidentialGuest::MemoryFault(uint32_t vcpu, const MemoryFaultExit& faul
   return requests_->MemoryFault(vcpu, fault.gpa, fault.size, fault.is_private);
 }
 
-void ConfidentialGuest::TdVmCall(uint32_t, const TdxExit& call) {
+void ConfidentialGuest::TdVmCall(uint32_t vcpu, const TdxExit& call) {
   if (td_calls_ == nullptr) {
     *call.result = abi::kTdVmCallUnsupported;
     return;
   }
-  td_calls_->Serve(call);
+  td_calls_->Serve(apic_ids_.at(vcpu), call);
 }
 
 ConfidentialFacts ConfidentialGuest::Facts() const {

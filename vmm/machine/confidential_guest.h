@@ -38,8 +38,10 @@ struct ConfidentialBoot {
 // `boot` outlive it. Requests come from vCPUs' threads.
 class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Sides {
  public:
+  // `apic_ids`: of all vCPUs that there may be, by their numbers.
   static Result<std::unique_ptr<ConfidentialGuest>> Create(KvmVm& vm, const GuestMemory& memory,
-                                                           ConfidentialBoot& boot, const VmConfig& config);
+                                                           ConfidentialBoot& boot, const VmConfig& config,
+                                                           std::vector<uint32_t> apic_ids);
   ~ConfidentialGuest() override;
   ConfidentialGuest(const ConfidentialGuest&) = delete;
   ConfidentialGuest& operator=(const ConfidentialGuest&) = delete;
@@ -80,6 +82,7 @@ class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Side
 
   const GuestMemory& memory_;
   ConfidentialBoot& boot_;
+  std::vector<uint32_t> apic_ids_;
   uint64_t bounce_bytes_ = 0;
   std::set<std::string> prefault_;   // zones whose private side gets its pages before the guest starts
   std::vector<MemoryRegion> extra_;  // mapped here

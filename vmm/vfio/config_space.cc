@@ -62,7 +62,7 @@ PciIdentity IdentityOf(const std::array<uint8_t, AssignedConfig::kSize>& bytes) 
 
 AssignedConfig::AssignedConfig(VfioDevice& device) : device_(device), header_(PciIdentity()) {}
 
-Result<std::unique_ptr<AssignedConfig>> AssignedConfig::Create(VfioDevice& device) {
+Result<std::unique_ptr<AssignedConfig>> AssignedConfig::Create(VfioDevice& device, bool lines) {
   const uint64_t size = device.info().regions[kConfig].size;
   if (size < kConventional) {
     return FailedPrecondition(device.address() + " has a configuration space of " + std::to_string(size) +
@@ -84,8 +84,14 @@ Result<std::unique_ptr<AssignedConfig>> AssignedConfig::Create(VfioDevice& devic
   config->Own(kInterruptLine, std::array<uint8_t, 1>{0}, std::array<uint8_t, 1>{0xff});
   // The one function of a slot has INTA.
   const bool intx = device.info().irqs[VFIO_PCI_INTX_IRQ_INDEX].count > 0 && config->initial_[kInterruptPin];
-  config->Own(kInterruptPin, std::array<uint8_t, 1>{static_cast<uint8_t>(intx ? 1 : 0)});
+  config->Own(kInterruptPin, std::array<uint8_t, 1>{static_cast<uint8_t>(intx && lines ? 1 : 0)});
   TRY(config->AddCapabilities());
+  if (intx && !lines && !config->msi_ && !config->msix_) {
+    return FailedPrecondition(
+        device.address() +
+        " has neither MSI nor MSI-X, and KVM does not tell when this guest has served an "
+        "interrupt line");
+  }
   config->AddExtendedCapabilities();
   config->power_on_ = config->shadow_;
   return config;

@@ -43,8 +43,10 @@ class AssignedConfig {
  public:
   static constexpr uint32_t kSize = 4096;
 
-  // `device` must outlive it. kFailedPrecondition: not an ordinary function, or nonsense in its registers.
-  static Result<std::unique_ptr<AssignedConfig>> Create(VfioDevice& device);
+  // `device` must outlive it. `lines`: the machine can tell when the guest has served an interrupt line; else
+  // the device shows none. kFailedPrecondition: not an ordinary function, nonsense in its registers, or no
+  // other interrupts than the line that cannot be had.
+  static Result<std::unique_ptr<AssignedConfig>> Create(VfioDevice& device, bool lines = true);
 
   // BARs and command register.
   PciConfigSpace& header() { return header_; }

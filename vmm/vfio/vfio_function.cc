@@ -22,7 +22,7 @@ bool Touches(uint32_t offset, size_t size, uint32_t at, uint32_t length) {
 Result<std::shared_ptr<VfioFunction>> VfioFunction::Create(std::shared_ptr<VfioDevice> device, std::string id,
                                                            const VfioParts& parts) {
   std::shared_ptr<VfioFunction> function(new VfioFunction(std::move(device), std::move(id), parts));
-  TRY_ASSIGN(function->config_, AssignedConfig::Create(*function->device_));
+  TRY_ASSIGN(function->config_, AssignedConfig::Create(*function->device_, parts.lines));
   Status restarted;
   function->ThroughGate([&] { restarted = function->config_->Restart(); });
   TRY(std::move(restarted));

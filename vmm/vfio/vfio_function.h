@@ -29,6 +29,7 @@ struct VfioParts {
   EventLoop* loop = nullptr;
   DmaEngine* peers = nullptr;  // null: other devices cannot reach its BARs
   DmaGate* gate = nullptr;     // of its I/O address space; null: nobody asks whether it does DMA
+  bool lines = true;           // interrupt lines work (AssignedConfig)
 };
 
 // What happens to the device outside of the guest. Called on the event loop's thread.

@@ -31,6 +31,8 @@ class FakeSnp final : public FakePlatform {
 
   bool initialised = false, started = false, finished = false;
   uint64_t policy = 0;
+  static constexpr uint64_t kDebugSwap = 1 << 5;  // the feature that this kernel knows
+  uint64_t features = 0;
   struct Page {
     uint8_t type = 0;
     std::vector<uint8_t> content;
@@ -38,7 +40,8 @@ class FakeSnp final : public FakePlatform {
   std::map<uint64_t, Page> pages;
   std::vector<std::pair<uint64_t, uint8_t>> order;  // address, type
   std::array<uint8_t, 32> host_data{};
-  std::vector<uint8_t> id_block;
+  std::vector<uint8_t> id_block, id_auth;
+  bool author_key = false;
 
   VmType type() const override { return VmType::kSevSnp; }
 
@@ -55,10 +58,11 @@ class FakeSnp final : public FakePlatform {
     switch (command.id) {
       case abi::kSevInit2: {
         const auto& init = *reinterpret_cast<abi::SevInit*>(command.data);
-        if (initialised || !vm.vcpus.empty() || init.flags != 0 || init.vmsa_features != 0 ||
+        if (initialised || !vm.vcpus.empty() || init.flags != 0 || (init.vmsa_features & ~kDebugSwap) != 0 ||
             init.ghcb_version > 2) {
           return EINVAL;
         }
+        features = init.vmsa_features | 1;
         initialised = true;
         return 0;
       }
@@ -84,6 +88,9 @@ class FakeSnp final : public FakePlatform {
           if (finish.id_block_uaddr == 0 || finish.id_auth_uaddr == 0) return EFAULT;
           const auto* block = reinterpret_cast<const uint8_t*>(finish.id_block_uaddr);
           id_block.assign(block, block + 96);
+          const auto* auth = reinterpret_cast<const uint8_t*>(finish.id_auth_uaddr);
+          id_auth.assign(auth, auth + 4096);
+          author_key = finish.auth_key_en != 0;
         }
         std::memcpy(host_data.data(), finish.host_data, host_data.size());
         finished = true;

@@ -6,6 +6,7 @@
 #include "vmm/cvm/mrtd.h"
 #include "vmm/cvm/sha384.h"
 #include "vmm/cvm/snp_digest.h"
+#include "vmm/cvm/snp_vmsa.h"
 
 namespace berth::vmm {
 namespace {

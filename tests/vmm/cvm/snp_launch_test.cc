@@ -113,6 +113,130 @@ TEST_F(SnpLaunchTest, StartsFromAnIgvmFile) {
   EXPECT_EQ(kvm_.vm().vcpus.at(0).state.sregs.cs.base, 0x100000u);
 }
 
+TEST_F(SnpLaunchTest, TellsKvmTheSevFeaturesOfTheIgvmFile) {
+  const uint64_t features = kSevSnpActive | FakeSnp::kDebugSwap;
+  IgvmBuilder builder;
+  builder.Platform();
+  const auto vmsa = BuildVmsa({0x100010, 0, features});
+  for (uint16_t vcpu : {0, 1}) builder.Vp(0, builder.Data({vmsa.begin(), vmsa.end()}), vcpu);
+  const std::vector<uint8_t> file = builder.Build();
+
+  auto launch = SnpLaunch::FromIgvm(file, options_);
+  ASSERT_TRUE(launch.has_value()) << launch.error().ToString();
+  Status status = Launch(**launch);
+
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(snp_->features, features);
+  SnpDigest expected;
+  for (int vcpu = 0; vcpu < 2; ++vcpu) expected.AddVmsa(vmsa);
+  EXPECT_EQ((*launch)->measurement()->digest,
+            std::vector<uint8_t>(expected.value().begin(), expected.value().end()));
+}
+
+TEST_F(SnpLaunchTest, RefusesSevFeaturesThatKvmDoesNotGive) {
+  IgvmBuilder builder;
+  builder.Platform();
+  const auto vmsa = BuildVmsa({0x100010, 0, kSevSnpActive | 1 << 3});  // restricted injection
+  for (uint16_t vcpu : {0, 1}) builder.Vp(0, builder.Data({vmsa.begin(), vmsa.end()}), vcpu);
+  const std::vector<uint8_t> file = builder.Build();
+
+  const Status status = Launch(**SnpLaunch::FromIgvm(file, options_));
+
+  EXPECT_NE(status.message().find("the kernel does not know the guest's SEV features (0x9)"),
+            std::string::npos)
+      << status.message();
+}
+
+TEST_F(SnpLaunchTest, RefusesAStateThatKvmWouldNotBuild) {
+  struct Case {
+    size_t offset;
+    uint8_t value;
+    std::string_view message;
+  };
+  constexpr Case kCases[] = {
+      {0x268, 7, "has 0x7040600070407 at offset 0x268 of its VMSA, where KVM would put 0x7040600070406"},
+      {0x3f0, 1, "has 0x1 at offset 0x3f0 of its VMSA, where KVM would put 0"},
+      {0xd1, 0, "has 0 at offset 0xd0 of its VMSA, where KVM would put 0x1000"},
+      {0x3b0, 0, "has 0 at offset 0x3b0 of its VMSA, where KVM would put 0x1"}};
+  for (const Case& one : kCases) {
+    auto vmsa = BuildVmsa({0x100010, 0, 1});
+    vmsa[one.offset] = one.value;
+    IgvmBuilder builder;
+    builder.Platform();
+    for (uint16_t vcpu : {0, 1}) builder.Vp(0, builder.Data({vmsa.begin(), vmsa.end()}), vcpu);
+    const std::vector<uint8_t> file = builder.Build();
+
+    auto launch = SnpLaunch::FromIgvm(file, options_);
+
+    ASSERT_FALSE(launch.has_value()) << one.message;
+    EXPECT_EQ(launch.error().code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(launch.error().message(), "the IGVM file's state of vCPU 0: " + std::string(one.message) +
+                                            ": the guest would not be the one that was measured");
+  }
+}
+
+TEST_F(SnpLaunchTest, HandsTheSignedIdentityToTheFirmware) {
+  IgvmBuilder builder;
+  builder.Platform();
+  builder.Policy(0xb0000);
+  const auto vmsa = BuildVmsa({0x100010, 0, 1});
+  builder.Vp(0, builder.Data({vmsa.begin(), vmsa.end()}), 0);
+  // IGVM_VHS_SNP_ID_BLOCK (the igvm crate's igvm_defs): identity, algorithms, then signatures of 144 bytes
+  // and keys of 152, whose curve is followed by four bytes that are reserved.
+  std::vector<uint8_t> body;
+  IgvmBuilder::Append(body, uint32_t{1});
+  IgvmBuilder::Append(body, uint32_t{1});  // an author key
+  auto fill = [&body](size_t size, uint8_t value) { body.insert(body.end(), size, value); };
+  fill(48, 0xd1);                          // digest
+  fill(16, 0xfa);                          // family
+  fill(16, 0x1a);                          // image
+  IgvmBuilder::Append(body, uint32_t{1});  // version
+  IgvmBuilder::Append(body, uint32_t{9});  // SVN
+  IgvmBuilder::Append(body, uint32_t{1});  // ECDSA P-384, twice
+  IgvmBuilder::Append(body, uint32_t{1});
+  for (uint8_t of : {0x10, 0x20}) {
+    fill(144, of | 1);
+    IgvmBuilder::Append(body, uint32_t{2});  // the curve
+    fill(4, 0);
+    fill(144, of | 2);
+  }
+  builder.Header(0x30b, body);
+  const std::vector<uint8_t> file = builder.Build();
+  options_.vcpus = 1;
+  auto launch = SnpLaunch::FromIgvm(file, options_);
+  ASSERT_TRUE(launch.has_value()) << launch.error().ToString();
+
+  Status status = Launch(**launch, {}, 1);
+
+  // SEV-SNP Firmware ABI: ID_BLOCK (table 74) and ID_AUTH_INFO (table 75).
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  auto word = [](const std::vector<uint8_t>& bytes, size_t at, size_t size) {
+    uint64_t value = 0;
+    std::memcpy(&value, bytes.data() + at, size);
+    return value;
+  };
+  const std::vector<uint8_t>& block = snp_->id_block;
+  EXPECT_EQ(std::vector<uint8_t>(block.begin(), block.begin() + 48), std::vector<uint8_t>(48, 0xd1));
+  EXPECT_EQ(std::vector<uint8_t>(block.begin() + 48, block.begin() + 64), std::vector<uint8_t>(16, 0xfa));
+  EXPECT_EQ(std::vector<uint8_t>(block.begin() + 64, block.begin() + 80), std::vector<uint8_t>(16, 0x1a));
+  EXPECT_EQ(word(block, 80, 4), 1u);
+  EXPECT_EQ(word(block, 84, 4), 9u);
+  EXPECT_EQ(word(block, 88, 8), 0xb0000u);
+  EXPECT_TRUE(snp_->author_key);
+  const std::vector<uint8_t>& auth = snp_->id_auth;
+  ASSERT_EQ(auth.size(), 4096u);
+  EXPECT_EQ(word(auth, 0, 8), 0x100000001u);
+  struct Place {
+    size_t signature, key;
+    uint8_t of;
+  };
+  for (const Place& place : {Place{0x40, 0x240, 0x10}, Place{0x680, 0x880, 0x20}}) {
+    for (size_t i = 0; i < 512; ++i) EXPECT_EQ(auth[place.signature + i], i < 144 ? place.of | 1 : 0) << i;
+    EXPECT_EQ(word(auth, place.key, 4), 2u);
+    for (size_t i = 4; i < 1028; ++i) EXPECT_EQ(auth[place.key + i], i < 148 ? place.of | 2 : 0) << i;
+  }
+}
+
 TEST_F(SnpLaunchTest, RefusesAnIgvmFileWithoutTheStatesOfAllVcpus) {
   IgvmBuilder builder;
   builder.Platform();

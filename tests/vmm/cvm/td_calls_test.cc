@@ -88,14 +88,15 @@ class TdCallsTest : public testing::Test {
   void Make(std::optional<std::string> socket) {
     calls_ = std::make_unique<TdCalls>(ram_.memory(), pages_, std::move(socket),
                                        [this](const MsiMessage& message) {
+                                         destination_ = message.address;
                                          interrupt_.store(message.data);
                                          return OkStatus();
                                        });
   }
-  uint64_t Call(uint64_t number, std::vector<uint64_t> data) {
+  uint64_t Call(uint64_t number, std::vector<uint64_t> data, uint32_t apic_id = 0) {
     data.resize(5);
     uint64_t result = 0;
-    calls_->Serve({number, data, &result});
+    calls_->Serve(apic_id, {number, data, &result});
     last_ = data;
     return result;
   }
@@ -114,6 +115,7 @@ class TdCallsTest : public testing::Test {
   GuestRam ram_;
   GuestPages pages_;
   std::atomic<uint32_t> interrupt_{0};
+  uint64_t destination_ = 0;  // written before interrupt_
   std::vector<uint64_t> last_;
   std::unique_ptr<TdCalls> calls_;
 };
@@ -121,7 +123,7 @@ class TdCallsTest : public testing::Test {
 TEST_F(TdCallsTest, HaveAQuoteSignedByTheService) {
   QuoteService service(QuoteAnswerOf("signed quote"));
   Make(service.path());
-  EXPECT_EQ(Call(abi::kTdVmCallSetupEventNotify, {0x40}), abi::kTdVmCallSuccess);
+  EXPECT_EQ(Call(abi::kTdVmCallSetupEventNotify, {0x40}, 0x103), abi::kTdVmCallSuccess);
   PutReport(1024);
 
   EXPECT_EQ(Call(abi::kTdVmCallGetQuote, {kBuffer, 8192}), abi::kTdVmCallSuccess);
@@ -136,6 +138,7 @@ TEST_F(TdCallsTest, HaveAQuoteSignedByTheService) {
   EXPECT_EQ(service.request[24], 0x5a);
   for (int i = 0; i < 2000 && interrupt_.load() == 0; ++i) ::usleep(5000);
   EXPECT_EQ(interrupt_.load(), 0x40u);
+  EXPECT_EQ(destination_, 0xfee03000u | uint64_t{1} << 40) << "the vCPU that has asked for it";
 }
 
 TEST_F(TdCallsTest, SayWhenTheServiceFails) {

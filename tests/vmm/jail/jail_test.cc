@@ -121,6 +121,25 @@ TEST_F(JailTest, DropsEverythingThatIsNotNeeded) {
   close(kept);
 }
 
+TEST_F(JailTest, RootWithoutAUserKeepsNoCapability) {
+  const std::string theirs = root_ + "/theirs";
+  std::ofstream(theirs) << "";
+  ASSERT_EQ(chown(theirs.c_str(), 65534, 65534), 0);
+  ASSERT_EQ(chmod(theirs.c_str(), 0600), 0);
+  EXPECT_EQ(InChild([&] {
+              if (!EnterJail({}, {}, root_).ok()) return 1;
+              if (geteuid() != 0) return 2;
+              const std::string status = *ReadFile("/proc/thread-self/status");
+              for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+                if (status.find(std::string(set) + ":\t0000000000000000") == std::string::npos) return 3;
+              }
+              if (open(theirs.c_str(), O_RDONLY) >= 0) return 4;
+              if (open("/dev/null", O_RDWR) < 0) return 5;
+              return 0;
+            }),
+            0);
+}
+
 TEST_F(JailTest, AStepThatFailsIsNamed) {
   JailConfig config;
   config.cgroup = "/absent/vm1";

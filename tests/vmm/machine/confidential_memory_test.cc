@@ -77,7 +77,7 @@ class ConfidentialMemory : public ::testing::TestWithParam<bool> {
   void Begin() {
     vm_ = *kvm_.CreateVm(VmType::kSwProtected);
     slots_.emplace(*vm_, 8);
-    guest_ = *ConfidentialGuest::Create(*vm_, memory_->memory(), boot_, {});
+    guest_ = *ConfidentialGuest::Create(*vm_, memory_->memory(), boot_, {}, {0});
     ram_.emplace(memory_->memory(), *slots_, guest_.get());
     ASSERT_TRUE(ram_->MapAll().ok());
     ASSERT_TRUE(guest_->Start(*slots_).ok());

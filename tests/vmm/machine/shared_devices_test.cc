@@ -58,7 +58,7 @@ class SharedDevicesTest : public testing::TestWithParam<FakeIommu::Interface> {
       EXPECT_TRUE(by_parts);
       if (opened_++ > 0) iommu_ = NewIommu();  // what was mapped went with the host before
       auto host = std::make_unique<FakeVfioHost>(iommu_);
-      host->Add({});
+      host->Add(device_);
       return std::unique_ptr<VfioHost>(std::move(host));
     };
     TRY_ASSIGN(machine_, Machine::Create(
@@ -121,6 +121,7 @@ class SharedDevicesTest : public testing::TestWithParam<FakeIommu::Interface> {
 
   std::string directory_;
   VmConfig config_;
+  FakeVfioDevice::Options device_;
   FakeKvm kvm_;
   FakeIommu iommu_;
   int opened_ = 0;
@@ -234,6 +235,17 @@ TEST_P(SharedDevicesTest, NothingIsMappedForTheFirstTimeWhileMemoryIsPrivate) {
   ExpectMappedIsShared();
   Convert({ScriptedExit::MapGpa(0x1008000, 1, true)});
   ExpectMappedIsShared();
+}
+
+TEST_P(SharedDevicesTest, ADeviceWithAnInterruptLineOnlyIsNoneForATdxGuest) {
+  const auto tdx = UseTdx(kvm_, config_, directory_ + "/tdvf");
+  device_.intx = true;
+  device_.msix_vectors = 0;
+
+  const Status refused = Boot();
+
+  EXPECT_EQ(refused.field(), "device vf");
+  EXPECT_NE(refused.message().find("neither MSI nor MSI-X"), std::string::npos) << refused.ToString();
 }
 
 // Where the kernel cannot cut and has too few mappings for single pages: the guest takes back a part of what

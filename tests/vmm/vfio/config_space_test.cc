@@ -79,6 +79,25 @@ TEST_F(ConfigSpaceTest, ShowsNoInterruptsThatTheHostCannotGive) {
   EXPECT_FALSE(config_->msix().has_value());
 }
 
+TEST_F(ConfigSpaceTest, ShowsNoInterruptLineWhereItsEndIsNotHeardOf) {
+  FakeVfioDevice both({.intx = true});
+  EXPECT_TRUE((*AssignedConfig::Create(both))->has_intx());
+  auto shown = AssignedConfig::Create(both, /*lines=*/false);
+  ASSERT_TRUE(shown.has_value()) << shown.status().ToString();
+  EXPECT_FALSE((*shown)->has_intx());
+  EXPECT_TRUE((*shown)->msix().has_value());
+
+  FakeVfioDevice line_only({.intx = true, .msix_vectors = 0});
+  EXPECT_TRUE(AssignedConfig::Create(line_only).has_value());
+  auto refused = AssignedConfig::Create(line_only, /*lines=*/false);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.error().message().find("0000:21:10.0 has neither MSI nor MSI-X"), std::string::npos);
+
+  FakeVfioDevice silent({.msix_vectors = 0});  // nothing is lost with it
+  EXPECT_TRUE(AssignedConfig::Create(silent, /*lines=*/false).has_value());
+}
+
 TEST_F(ConfigSpaceTest, KeepsThePowerStateFromTheDevice) {
   Make({});
   const uint32_t power = OffsetOf(0x01);

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -85,7 +87,7 @@ Status CheckHeader(int fd, uint64_t size) {
 
 // Copies and sums in one pass, so that what was summed is what was written. Blocks of zeros become holes.
 Status CopyChecked(const std::string& from, const std::string& to, const std::string& sum, uint64_t size,
-                   mode_t mode) {
+                   mode_t mode, const std::function<bool()>& wanted) {
   uint64_t image_size = 0;
   TRY_ASSIGN(UniqueFd in, OpenImage(from, image_size));
   if (size != 0 && size < image_size) {
@@ -101,6 +103,10 @@ Status CopyChecked(const std::string& from, const std::string& to, const std::st
   std::string buffer(kBlock, '\0');
   uint64_t offset = 0;
   while (true) {
+    if (!wanted()) {
+      ::unlink(temporary.c_str());
+      return Status(StatusCode::kCancelled, "the copy to " + to + " was called off");
+    }
     TRY_ASSIGN(std::string_view block, ReadBlock(in.get(), buffer, offset));
     if (block.empty()) break;
     hash.Add(block);
@@ -141,39 +147,63 @@ Result<std::string> Sha256OfFile(const std::string& path) {
   }
 }
 
+ImageStore::~ImageStore() {
+  ending_ = true;
+  queue_.Stop();
+}
+
 Result<bool> ImageStore::Copy(const DiskSource& source, const std::string& disk) {
   std::lock_guard lock(mutex_);
-  auto job = jobs_.find(disk);
-  if (job != jobs_.end()) {
-    if (!job->second.has_value()) return false;
-    const Status done = *job->second;
-    jobs_.erase(job);
-    if (!done.ok()) return done;
-    return true;
-  }
   std::error_code error;
+  if (auto known = jobs_.find(disk); known != jobs_.end()) {
+    Job& job = known->second;
+    const bool same = job.source == source;
+    if (!same) *job.called_off = true;
+    if (!job.result.has_value()) return false;
+    const Status result = *std::move(job.result);
+    jobs_.erase(known);
+    if (same && !result.ok()) return result;
+  }
   if (std::filesystem::exists(disk, error)) return true;
-  jobs_[disk] = std::nullopt;
-  bool accepted = queue_.Push([this, source, disk] {
-    Status made = Make(source, disk);
+  Job job;
+  job.source = source;
+  const Wanted wanted = [this, called_off = job.called_off] { return !ending_ && !*called_off; };
+  jobs_.emplace(disk, std::move(job));
+  const bool accepted = queue_.Push([this, source, disk, wanted] {
+    Status made = Make(source, disk, wanted);
     std::lock_guard done(mutex_);
-    jobs_[disk] = std::move(made);
+    jobs_.at(disk).result = std::move(made);
   });
   if (accepted) return false;
   jobs_.erase(disk);
   return Status{StatusCode::kUnavailable, "too many images are being copied"};
 }
 
-Status ImageStore::Make(const DiskSource& source, const std::string& disk) {
+bool ImageStore::Forget(const std::string& folder) {
+  std::lock_guard lock(mutex_);
+  const std::string within = folder + "/";
+  bool none = true;
+  for (auto job = jobs_.lower_bound(within); job != jobs_.end() && job->first.starts_with(within);) {
+    *job->second.called_off = true;
+    none = none && job->second.result.has_value();
+    job = job->second.result.has_value() ? jobs_.erase(job) : std::next(job);
+  }
+  return none;
+}
+
+Status ImageStore::Make(const DiskSource& source, const std::string& disk, const Wanted& wanted) {
+  if (!wanted()) return Status(StatusCode::kCancelled, "the copy to " + disk + " was called off");
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
   if (error) return ErrnoStatus("make " + folder_, error.value());
   const std::string kept = folder_ + "/" + source.sha256;
   if (!std::filesystem::exists(kept, error)) {
-    TRY(CopyChecked(source.from, kept, source.sha256, 0, 0400));
+    TRY(CopyChecked(source.from, kept, source.sha256, 0, 0400, wanted));
     LOG(kInfo, "image_cached", {{"image", source.from}, {"sha256", source.sha256}});
   }
-  return CopyChecked(kept, disk, source.sha256, source.size, 0600);
+  Status copied = CopyChecked(kept, disk, source.sha256, source.size, 0600, wanted);
+  if (copied.code() == StatusCode::kDataLoss) ::unlink(kept.c_str());
+  return copied;
 }
 
 }  // namespace berth::agent

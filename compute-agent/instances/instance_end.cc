@@ -123,6 +123,7 @@ bool Instance::CleanUp() {
     SetStatus(InstanceState::kDeleting, removed.message());
     if (++tap_failures_ < kMaxTapFailures) return false;
   }
+  if (!environment_.images->Forget(folder())) return false;
   std::error_code error;
   BetweenSteps();
   std::filesystem::remove_all(folder(), error);

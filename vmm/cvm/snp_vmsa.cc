@@ -14,8 +14,8 @@ constexpr uint64_t kSvme = 0x1000, kMce = 0x40;  // KVM sets them whatever it is
 struct Part {
   size_t offset, size;
 };
-constexpr Part kTaken[] = {{0, 0xa0},       {kEfer, 8},     {kCr4, 24},     {0x170, 16}, {0x1d8, 8},  {0x1f8, 8},
-                           {0x308, 24},     {0x328, 24},    {0x340, 64},    {kFeatures, 8}, {0x408, 4}, {0x410, 2}};
+constexpr Part kTaken[] = {{0, 0xa0},   {kEfer, 8},  {kCr4, 24},  {0x170, 16},    {0x1d8, 8}, {0x1f8, 8},
+                           {0x308, 24}, {0x328, 24}, {0x340, 64}, {kFeatures, 8}, {0x408, 4}, {0x410, 2}};
 
 uint64_t Field(std::span<const uint8_t> page, size_t offset, size_t size) {
   uint64_t value = 0;

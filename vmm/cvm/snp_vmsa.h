@@ -15,13 +15,12 @@ inline constexpr uint64_t kSevSnpActive = 1;
 // A vCPU's state at reset, as KVM hands it to the firmware: the parts that are not zero.
 struct SnpVcpuState {
   uint32_t reset_eip =
-      0xfffffff0;             // the first instruction: the other processors start where the firmware says
-  uint32_t signature = 0;     // family, model and stepping, as CPUID leaf 1 tells them; in RDX
+      0xfffffff0;          // the first instruction: the other processors start where the firmware says
+  uint32_t signature = 0;  // family, model and stepping, as CPUID leaf 1 tells them; in RDX
   uint64_t sev_features = kSevSnpActive;
 };
 // The page of the state (AMD64 Architecture Programmer's Manual, volume 2, table B-4).
 std::array<uint8_t, 4096> BuildVmsa(const SnpVcpuState& state);
-
 
 // Of a page of 4 KiB.
 uint64_t SevFeaturesOf(std::span<const uint8_t> vmsa);

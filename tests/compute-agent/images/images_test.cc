@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "common/file.h"
@@ -73,7 +74,7 @@ class ImageStoreTest : public testing::Test {
   }
   Result<bool> Await(const DiskSource& source, const std::string& disk) {
     while (true) {
-      Result<bool> done = store_.Copy(source, disk);
+      Result<bool> done = store_->Copy(source, disk);
       if (!done.has_value() || *done) return done;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the store's own thread works
     }
@@ -81,7 +82,7 @@ class ImageStoreTest : public testing::Test {
   fakes::TempFolder folder_;
   std::string path_ = folder_.path() / "image.raw";
   std::string disk_ = folder_.path() / "disk0.raw";
-  ImageStore store_{folder_.path() / "images"};
+  std::optional<ImageStore> store_{folder_.path() / "images"};
 };
 
 TEST_F(ImageStoreTest, AnImageIsKeptByItsSumAndCopiedAndItsSourceIsNotNeededAgain) {
@@ -126,6 +127,51 @@ TEST_F(ImageStoreTest, AKeptImageThatHasRottenIsNotCopied) {
   EXPECT_EQ(Await({DiskSource::Kind::kImage, path_, sum, 0, ""}, disk_).error().code(),
             StatusCode::kDataLoss);
   EXPECT_FALSE(std::filesystem::exists(disk_));
+  ASSERT_EQ(Await({DiskSource::Kind::kImage, path_, sum, 0, ""}, disk_).value_or(false), true);
+  EXPECT_EQ(*ReadFile(disk_), "image") << "from where it came";
+}
+
+// A FIFO would stand still for ever; a sparse file of a terabyte takes long enough.
+class LongCopyTest : public ImageStoreTest {
+ protected:
+  void SetUp() override {
+    std::ofstream(path_) << "";
+    std::filesystem::resize_file(path_, uintmax_t{1} << 40);
+    ASSERT_FALSE(*store_->Copy(long_, disk_));
+    while (!std::filesystem::exists(kept_ + ".part")) std::this_thread::yield();
+  }
+  const DiskSource long_{DiskSource::Kind::kImage, path_, std::string(64, 'a'), 0, ""};
+  const std::string kept_ = folder_.path() / "images" / std::string(64, 'a');
+};
+
+TEST_F(LongCopyTest, EndsWithTheStore) {
+  ASSERT_FALSE(*store_->Copy(long_, folder_.path() / "disk1.raw"));  // waits behind it
+  store_.reset();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "images"));
+  EXPECT_FALSE(std::filesystem::exists(disk_));
+}
+
+TEST_F(LongCopyTest, EndsWithTheInstance) {
+  while (!store_->Forget(folder_.path())) std::this_thread::yield();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "images"));
+  EXPECT_TRUE(store_->Forget(folder_.path()));
+
+  const std::string sum = Image("short");  // another instance with this disk hears nothing of the first
+  Result<bool> done = false;
+  while (done.has_value() && !*done)
+    done = store_->Copy({DiskSource::Kind::kImage, path_, sum, 0, ""}, disk_);
+  ASSERT_TRUE(done.has_value()) << done.status().ToString();
+  EXPECT_EQ(*ReadFile(disk_), "short");
+}
+
+TEST_F(LongCopyTest, GivesWayToAnotherImageOfTheSameDisk) {
+  const std::string other = folder_.path() / "other.raw";
+  std::ofstream(other) << "other";
+  const DiskSource source{DiskSource::Kind::kImage, other, *Sha256OfFile(other), 0, ""};
+  Result<bool> done = false;
+  while (done.has_value() && !*done) done = store_->Copy(source, disk_);
+  ASSERT_TRUE(done.has_value()) << done.status().ToString();
+  EXPECT_EQ(*ReadFile(disk_), "other");
 }
 
 TEST(Sha256, IsThatOfTheStandard) {

@@ -25,7 +25,7 @@ void SetDeadline(grpc::ClientContext& context) {
 }  // namespace
 
 PlacementClient::PlacementClient(std::shared_ptr<grpc::Channel> channel, const Uuid& host)
-    : stub_(v1::Placement::NewStub(std::move(channel))), watch_(*stub_, host.ToString()) {}
+    : stub_(v1::Placement::NewStub(std::move(channel))), host_(host), watch_(*stub_, host.ToString()) {}
 
 PlacementClient::~PlacementClient() {
   watch_.Stop();
@@ -47,6 +47,7 @@ Status PlacementClient::ReportStatus(const Uuid& consumer, const placement::Inst
   v1::ReportStatusRequest request;
   request.set_consumer(consumer.ToString());
   wire::InstanceStatusToProto(status, request.mutable_status());
+  request.set_host(host_.ToString());
   v1::ReportStatusResponse response;
   return wire::FromGrpc(stub_->ReportStatus(&context, request, &response), context);
 }
@@ -56,6 +57,7 @@ Status PlacementClient::FinalizeClaim(const Uuid& consumer) {
   SetDeadline(context);
   v1::FinalizeClaimRequest request;
   request.set_consumer(consumer.ToString());
+  request.set_host(host_.ToString());
   v1::FinalizeClaimResponse response;
   return wire::FromGrpc(stub_->FinalizeClaim(&context, request, &response), context);
 }

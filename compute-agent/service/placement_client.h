@@ -55,6 +55,7 @@ class PlacementClient final : public ClaimReporter, private placement::EventSink
   Status OnEvent(const v1::Event& event) override;
 
   std::unique_ptr<v1::Placement::Stub> stub_;
+  const Uuid host_;
 
   // Of the watch's thread.
   ClaimSink* sink_ = nullptr;

@@ -45,6 +45,7 @@ struct ReleaseClaim {
 };
 struct FinalizeClaim {
   Uuid consumer;
+  std::optional<Uuid> host = {};  // whose agent speaks; kNotFound when the claim is on another one
 };
 // Adds a device to an active claim, asks one back (it stays held), or drops one that was asked back.
 struct ChangeDevice {
@@ -64,6 +65,7 @@ struct SwapClaims {
 struct ReportStatus {
   Uuid consumer;
   InstanceStatus status;
+  std::optional<Uuid> host = {};  // as in FinalizeClaim
 };
 
 // All that changes the state. Time (and every id) comes with the command, so that the same commands always

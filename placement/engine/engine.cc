@@ -29,6 +29,11 @@ Status NoClaim(const std::string& consumer) {
   return NotFound("no claim of " + Quoted(consumer), "consumer");
 }
 
+// An agent speaks of what was moved away from it.
+Status OnAnotherHost(const Claim& claim) {
+  return NotFound("claim " + Quoted(claim.name) + " is on another host", "host");
+}
+
 // What is kept counts more than what the agent had to say.
 void AppendBounded(const std::vector<std::string>& kept, std::vector<std::string>& warnings) {
   size_t taken = std::min(kept.size(), kMaxReportWarnings);
@@ -463,6 +468,7 @@ Result<Outcome> Engine::Do(const ReleaseClaim& command, uint64_t at_ms) {
 Result<Outcome> Engine::Do(const FinalizeClaim& command, uint64_t at_ms) {
   const Claim* known = FindClaim(command.consumer);
   if (known == nullptr) return Outcome{};  // done before
+  if (command.host && *command.host != known->host) return OnAnotherHost(*known);
   if (known->phase != ClaimPhase::kReleasing) {
     return FailedPrecondition("claim " + Quoted(known->name) + " is active", "consumer", "release it first");
   }
@@ -507,6 +513,7 @@ void Engine::RenewAfterDrop(const Uuid& uuid, uint64_t at_ms, Outcome& outcome) 
 Result<Outcome> Engine::Do(const ReportStatus& command, uint64_t at_ms) {
   const Claim* known = FindClaim(command.consumer);
   if (known == nullptr) return NoClaim(command.consumer.ToString());
+  if (command.host && *command.host != known->host) return OnAnotherHost(*known);
   Outcome outcome;
   outcome.generation = FindHost(known->host)->generation;
   // A report that says nothing new is not written: observed_at_ms is when the state was first seen.

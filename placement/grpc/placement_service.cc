@@ -98,9 +98,16 @@ Result<placement::ReleaseClaim> ReadRelease(const v1::ReleaseClaimRequest& reque
   return placement::ReleaseClaim{std::move(consumer)};
 }
 
+Result<std::optional<Uuid>> ReadHost(const std::string& host) {
+  if (host.empty()) return std::optional<Uuid>();
+  TRY_ASSIGN(Uuid uuid, wire::ReadUuid(host, "host"));
+  return std::optional<Uuid>(uuid);
+}
+
 Result<placement::FinalizeClaim> ReadFinalize(const v1::FinalizeClaimRequest& request) {
   TRY_ASSIGN(Uuid consumer, wire::ReadUuid(request.consumer(), "consumer"));
-  return placement::FinalizeClaim{consumer};
+  TRY_ASSIGN(std::optional<Uuid> host, ReadHost(request.host()));
+  return placement::FinalizeClaim{consumer, host};
 }
 
 Result<placement::ChangeDevice> ReadDeviceChange(const v1::ChangeDeviceRequest& request) {
@@ -135,7 +142,8 @@ Result<placement::SwapClaims> ReadSwap(const v1::SwapClaimsRequest& request) {
 Result<placement::ReportStatus> ReadStatus(const v1::ReportStatusRequest& request) {
   TRY_ASSIGN(Uuid consumer, wire::ReadUuid(request.consumer(), "consumer"));
   TRY_ASSIGN(InstanceStatus status, wire::InstanceStatusFromProto(request.status(), "status"));
-  return placement::ReportStatus{.consumer = consumer, .status = std::move(status)};
+  TRY_ASSIGN(std::optional<Uuid> host, ReadHost(request.host()));
+  return placement::ReportStatus{.consumer = consumer, .status = std::move(status), .host = host};
 }
 
 }  // namespace

@@ -191,6 +191,26 @@ TEST_F(EngineTest, StatusIsKeptAndRepetitionIsNotWritten) {
   EXPECT_EQ(Apply(ReportStatus{Id(77), running}).status().code(), StatusCode::kNotFound);
 }
 
+TEST_F(EngineTest, TheAgentOfAnotherHostHasNoSayInAClaim) {
+  ASSERT_TRUE(Report(MakeHost()).has_value());
+  ASSERT_TRUE(Create(FloatingClaim(1, 1, 64)).has_value());
+  const Uuid consumer = FloatingClaim(1, 1, 64).consumer;
+  const InstanceStatus failed{
+      .state = InstanceState::kFailed, .detail = "the VMM ended", .observed_at_ms = 5};
+
+  EXPECT_EQ(Apply(ReportStatus{consumer, failed, Id(2)}).status().ToString(),
+            "NOT_FOUND: host: claim \"vm1\" is on another host");
+  EXPECT_NE(Host(1)->claims[0]->status.state, InstanceState::kFailed);
+  EXPECT_TRUE(Apply(ReportStatus{consumer, failed, Id(1)}).has_value());
+  EXPECT_EQ(Host(1)->claims[0]->status.state, InstanceState::kFailed);
+
+  ASSERT_TRUE(Apply(ReleaseClaim{"vm1"}).has_value());
+  EXPECT_EQ(Apply(FinalizeClaim{consumer, Id(2)}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(Host(1)->claims.size(), 1U);
+  EXPECT_TRUE(Apply(FinalizeClaim{consumer, Id(1)}).has_value());
+  EXPECT_TRUE(Host(1)->claims.empty());
+}
+
 TEST_F(EngineTest, AClaimedDeviceThatIsNoLongerReportedIsKeptUntilItIsFree) {
   ASSERT_TRUE(Report(MakeHost()).has_value());
   Claim claim = FloatingClaim(1, 1, 64);

@@ -7,6 +7,7 @@
 
 #include "vmm/api/request_body.h"
 #include "vmm/config/json_config.h"
+#include "vmm/config/validate.h"
 #include "vmm/config/version.h"
 
 namespace berth::vmm {
@@ -69,6 +70,9 @@ HttpResponse Info(VmControl& control, const std::string&) {
          {"host_address", region.host_address},
          {"host_numa_node", region.host_numa_node ? Json(*region.host_numa_node) : Json()}});
   }
+  if (facts.memory_regions.empty()) {  // of a VM that has not booted
+    for (const MemoryZoneConfig& zone : EffectiveZones(control.config())) memory += zone.size.bytes();
+  }
   runtime["hotplug"] = Json::array();
   for (const HotplugFacts& hotplug : facts.hotplug)
     runtime["hotplug"].push_back({{"subject", hotplug.subject},
@@ -112,6 +116,23 @@ HttpResponse Outcome(const Status& status) {
           {}};
 }
 
+// Of calls that open files of the host: one that is missing, or not this program's to open, is the fault of
+// the configuration; 404 says that there is no VM, or none of its parts has the id.
+HttpResponse OutcomeOnHost(const Status& status) {
+  HttpResponse response = Outcome(status);
+  const bool file = status.code() == StatusCode::kNotFound || status.code() == StatusCode::kPermissionDenied;
+  if (file && status.field() != "id") response.status = 400;
+  return response;
+}
+
+// All that is wrong with a configuration, an object for each; a name that is taken is a conflict.
+HttpResponse Refused(const ConfigErrors& errors) {
+  const bool taken = std::all_of(errors.begin(), errors.end(), [](const ConfigError& error) {
+    return error.code == "IdentifierNotUnique";
+  });
+  return {taken ? 409 : 400, ToJson(errors), {}};
+}
+
 template <VmAction action>
 HttpResponse Act(VmControl& control, const std::string&) {
   return Outcome(control.Perform(action));
@@ -150,19 +171,23 @@ HttpResponse ResizeZone(VmControl& control, const std::string& body) {
   return Outcome(status);
 }
 
-HttpResponse Added(const Result<AddedDevice>& added) {
-  if (!added.has_value()) return Outcome(added.error());
+HttpResponse AddTo(VmControl& control, std::string_view option, const std::string& body,
+                   std::vector<UniqueFd> fds) {
+  ConfigErrors errors;
+  const Result<AddedDevice> added = control.AddDevice(option, body, std::move(fds), errors);
+  if (!errors.empty()) return Refused(errors);
+  if (!added.has_value()) return OutcomeOnHost(added.error());
   if (!added->place) return {204, {}, {}};
   return Answer({{"id", added->id}, {"bdf", *added->place}});
 }
 
 template <const char* option>
 HttpResponse Add(VmControl& control, const std::string& body) {
-  return Added(control.AddDevice(option, body, {}));
+  return AddTo(control, option, body, {});
 }
 
 HttpResponse AddNet(VmControl& control, const std::string& body, std::vector<UniqueFd> fds) {
-  return Added(control.AddDevice("net", body, std::move(fds)));
+  return AddTo(control, "net", body, std::move(fds));
 }
 constexpr char kDisk[] = "disk";
 constexpr char kHostDevice[] = "device";
@@ -179,11 +204,13 @@ HttpResponse Remove(VmControl& control, const std::string& body) {
 }
 
 HttpResponse Create(VmControl& control, const std::string& body) {
-  return Outcome(control.Create(body));
+  ConfigErrors errors;
+  const Status status = control.Create(body, errors);
+  return errors.empty() ? Outcome(status) : Refused(errors);
 }
 
 HttpResponse Boot(VmControl& control, const std::string&) {
-  return Outcome(control.Boot());
+  return OutcomeOnHost(control.Boot());
 }
 
 HttpResponse Delete(VmControl& control, const std::string&) {
@@ -216,7 +243,7 @@ HttpResponse Snapshot(VmControl& control, const std::string& body) {
   Result<RequestBody> fields = RequestBody::Parse(body, {"destination_url"});
   if (!fields.has_value()) return Outcome(fields.error());
   Result<std::string> path = PathOf(*fields, "destination_url");
-  return Outcome(path.has_value() ? control.Snapshot(*path) : path.error());
+  return OutcomeOnHost(path.has_value() ? control.Snapshot(*path) : path.error());
 }
 
 HttpResponse Restore(VmControl& control, const std::string& body) {
@@ -242,18 +269,20 @@ HttpResponse Restore(VmControl& control, const std::string& body) {
     }
     return control.Restore(request);
   }();
-  return Outcome(status);
+  return OutcomeOnHost(status);
 }
 
 HttpResponse CoreDump(VmControl& control, const std::string& body) {
   Result<RequestBody> fields = RequestBody::Parse(body, {"destination_url"});
   if (!fields.has_value()) return Outcome(fields.error());
   Result<std::string> path = PathOf(*fields, "destination_url");
-  return Outcome(path.has_value() ? control.CoreDump(*path) : path.error());
+  return OutcomeOnHost(path.has_value() ? control.CoreDump(*path) : path.error());
 }
 
 HttpResponse Preflight(VmControl& control, const std::string& body) {
-  Result<std::string> findings = control.Preflight(body);
+  ConfigErrors errors;
+  Result<std::string> findings = control.Preflight(body, errors);
+  if (!errors.empty()) return Refused(errors);
   if (!findings.has_value()) return Outcome(findings.error());
   return {200, *std::move(findings), {}};
 }
@@ -270,7 +299,7 @@ const Handler kHandlers[] = {
     {{"vmm.ping", "GET", "version and process id"}, Ping, false, false},
     {{"vm.create", "PUT", "make a VM of a configuration"}, Create, true, false},
     {{"vm.boot", "PUT", "power it on"}, Boot},
-    {{"vm.delete", "PUT", "stop it and let go of everything"}, Delete},
+    {{"vm.delete", "PUT", "stop it and let go of everything"}, Delete, false, false},
     {{"vm.preflight", "PUT", "what this host lacks for a configuration, or for this VM"},
      Preflight,
      true,

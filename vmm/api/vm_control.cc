@@ -16,6 +16,12 @@ std::string_view VmStateName(VmState state) {
   CHECK(false);
 }
 
+std::string_view VmActionName(VmAction action) {
+  constexpr std::string_view kNames[] = {"power-button", "nmi",      "pause",       "resume",
+                                         "reboot",       "shutdown", "vmm.shutdown"};
+  return kNames[static_cast<size_t>(action)];
+}
+
 std::string_view HotplugStateName(HotplugState state) {
   switch (state) {
     case HotplugState::kPending:

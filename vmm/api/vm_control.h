@@ -13,6 +13,7 @@
 #include "common/cpu_set.h"
 #include "common/status.h"
 #include "common/unique_fd.h"
+#include "vmm/config/config_error.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -98,6 +99,8 @@ enum class VmAction {
   kExit,      // stop everything and end the process
 };
 
+std::string_view VmActionName(VmAction action);  // the verb: "power-button"
+
 // Sizes that the guest shall have. It does its part in its own time: VmFacts::hotplug tells how far it is.
 struct ResizeRequest {
   std::optional<uint32_t> vcpus;
@@ -125,10 +128,10 @@ class VmControl {
   virtual ~VmControl() = default;
   // Whether there is a VM: nothing below that concerns one is called without.
   virtual bool exists() = 0;
-  // `json`: as of vm.create. kInvalidArgument with all errors, kAlreadyExists.
-  virtual Status Create(std::string_view json) = 0;
+  // `json`: as of vm.create. kInvalidArgument, with all that is wrong in `errors` as well; kAlreadyExists.
+  virtual Status Create(std::string_view json, ConfigErrors& errors) = 0;
   virtual Status Boot() = 0;
-  // Stops it, and lets go of everything.
+  // Stops it, and lets go of everything. OK when there is none.
   virtual Status Delete() = 0;
   // As it is now, with what was added and resized.
   virtual VmConfig config() = 0;
@@ -150,15 +153,16 @@ class VmControl {
   virtual Status Restore(const RestoreRequest& request) = 0;
   // Writes a core file of the paused guest; the file must not exist.
   virtual Status CoreDump(const std::string& path) = 0;
-  // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON.
-  virtual Result<std::string> Preflight(std::string_view json) = 0;
+  // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON. `errors` as of
+  // Create.
+  virtual Result<std::string> Preflight(std::string_view json, ConfigErrors& errors) = 0;
   // Bytes on each node of the host, and whether everything is where it was to be; as JSON.
   virtual std::string Accounting() = 0;
   virtual std::string Placement() = 0;
   // `option`: "disk", "net" or "device"; `json`: the device as vm.create has it; `fds`: what came with it,
-  // for a network device the descriptors of its TAP.
+  // for a network device the descriptors of its TAP; `errors` as of Create.
   virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
-                                        std::vector<UniqueFd> fds) = 0;
+                                        std::vector<UniqueFd> fds, ConfigErrors& errors) = 0;
   // Asks the guest to let go of a device.
   virtual Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) = 0;
 };

@@ -120,6 +120,16 @@ uint32_t NetQueues(const NetConfig& net) {
   return net.num_queues.value_or(2 * std::max<uint32_t>(1, static_cast<uint32_t>(net.fds.size())));
 }
 
+bool DropDevice(VmConfig& config, const std::string& id) {
+  auto named = [&id](const auto& device) { return device.id == id; };
+  const size_t dropped = std::erase_if(config.disks, named) + std::erase_if(config.nets, named) +
+                         std::erase_if(config.devices, named);
+  for (NumaConfig& node : config.numa) {
+    if (node.device_id == id) node.device_id.reset();
+  }
+  return dropped > 0;
+}
+
 std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   std::vector<std::string> ids;
   for (const DiskConfig& disk : config.disks) ids.push_back(disk.id);

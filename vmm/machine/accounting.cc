@@ -181,7 +181,9 @@ std::string PlacementJson(const VmConfig& config, const VmFacts& facts, const Me
   if (account.confidential && facts.confidential) {
     json["private"] = PrivateJson(*account.confidential, *facts.confidential, mismatches);
   }
-  json["placed"] = mismatches.empty();
+  // Nothing of a VM that has not booted is anywhere.
+  const bool booted = !facts.memory_regions.empty() || facts.confidential.has_value();
+  json["placed"] = booted ? Json(mismatches.empty()) : Json();
   json["mismatches"] = mismatches;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -43,20 +43,6 @@ RateLimitSettings SettingsOf(const RateLimits& limits) {
   return {bucket(limits.bandwidth), bucket(limits.operations)};
 }
 
-// CPUs of the host node that the memory of a PCI segment's guest node lies on; empty when that is not known.
-CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
-  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
-  if (segment >= segments.size() || !segments[segment].guest_numa_id) return {};
-  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
-  for (const MemoryZoneConfig& zone : config.memory_zones) {
-    auto node = nodes.find(zone.id);
-    if (node == nodes.end() || node->second != *segments[segment].guest_numa_id || !zone.host_numa_node)
-      continue;
-    return CpusOfHostNode(*zone.host_numa_node);
-  }
-  return {};
-}
-
 // The number of an endpoint behind the IOMMU, as the VIOT tells it to the guest.
 uint32_t EndpointAt(const PciPlace& place) {
   return place.segment << 16 | place.function();
@@ -79,6 +65,19 @@ class BackendSink final : public ConsoleSink {
 };
 
 }  // namespace
+
+CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
+  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
+  if (segment >= segments.size() || !segments[segment].guest_numa_id) return {};
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
+  for (const MemoryZoneConfig& zone : config.memory_zones) {
+    auto node = nodes.find(zone.id);
+    if (node == nodes.end() || node->second != *segments[segment].guest_numa_id || !zone.host_numa_node)
+      continue;
+    return CpusOfHostNode(*zone.host_numa_node);
+  }
+  return {};
+}
 
 Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvents events) {
   std::unique_ptr<Board> board(new Board(parts, std::move(events)));

@@ -82,6 +82,9 @@ struct BoardEvents {
   std::function<void(const std::string& id)> on_device_wanted;
 };
 
+// CPUs of the host node that the memory of a PCI segment's guest node lies on; empty when that is not known.
+CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment);
+
 // The machine from power-on to power-off or reset: a KVM VM with its memory, interrupt controllers, devices
 // and vCPUs, and the kernel loaded. A reset is a new board on the same memory. Calls come from one thread at
 // a time, which is neither a vCPU's nor the device loop's.

@@ -10,6 +10,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/validate.h"
 #include "vmm/jail/thread_filter.h"
 #include "vmm/machine/acpi_input.h"
@@ -184,7 +185,9 @@ VmFacts Machine::Facts() {
   std::lock_guard lock(mutex_);
   VmFacts facts;
   facts.state = state_;
-  for (uint32_t id = 0; id < config_.cpus.boot; id++) {
+  // Those that are there: a guest may take its time with what is asked back.
+  const uint32_t present = board_ == nullptr ? config_.cpus.boot : board_->vcpus_present();
+  for (uint32_t id = 0; id < present; id++) {
     VcpuFacts vcpu;
     vcpu.id = id;
     if (board_ != nullptr && id < board_->vcpus().size()) vcpu.tid = board_->vcpus()[id]->thread_id();
@@ -284,6 +287,7 @@ void Machine::StartDevices() {
     EnterThread(ThreadKind::kDevices);
     if (Status status = loop->Run(); !status.ok()) LOG(kError, "device_loop_failed", {{"error", status}});
   });
+  KeepOn(device_thread_, CpusNearSegment(config_, 0));
 }
 
 void Machine::StopDevices() {
@@ -295,6 +299,7 @@ Status Machine::StartBoard() {
   Tell("vm", "booting");
   TRY(BuildBoard(nullptr));
   StartDevices();
+  BeginMemoryRequests();
   board_->Run();
   state_ = VmState::kRunning;
   LOG(kInfo, "vm_booted", {{"boot", boots_}, {"vcpus", config_.cpus.boot}});

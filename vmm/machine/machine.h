@@ -78,7 +78,7 @@ class Machine {
   Status Snapshot(const std::string& directory);
   Status CoreDump(const std::string& path);
   Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
-                                std::vector<UniqueFd> fds = {});
+                                std::vector<UniqueFd> fds = {}, ConfigErrors* errors = nullptr);
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 
  private:
@@ -117,6 +117,8 @@ class Machine {
   Status ResizeMemory(uint64_t ram, std::chrono::milliseconds timeout);
   Status AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout);
   Status RequestMemory(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout);
+  void BeginMemoryRequests();
+  std::string MemorySubject(const std::string& zone) const;  // of a request about it
   // Bytes of a zone that are there at boot.
   uint64_t BootRam(const std::string& zone) const;
   const MemoryRegion* FindArea(const std::string& zone) const;

@@ -119,17 +119,35 @@ Status Machine::AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted,
   return OkStatus();
 }
 
+std::string Machine::MemorySubject(const std::string& zone) const {
+  return config_.memory_zones.empty() ? std::string(kMemory) : std::string(kZone) + zone;
+}
+
 Status Machine::RequestMemory(const MemoryRegion& area, uint64_t wanted, std::chrono::milliseconds timeout) {
   if (board_ != nullptr) {
     VirtioMem* device = board_->FindMemoryDevice(area.zone);
     CHECK(device != nullptr);
     TRY(device->Request(wanted));
-    const std::string subject =
-        config_.memory_zones.empty() ? std::string(kMemory) : std::string(kZone) + area.zone;
-    requests_.Begin(subject, BootRam(area.zone) + wanted, timeout, HotplugRequests::Clock::now());
+    requests_.Begin(MemorySubject(area.zone), BootRam(area.zone) + wanted, timeout,
+                    HotplugRequests::Clock::now());
   }
   requested_memory_[area.zone] = wanted;
+  const std::optional<ByteSize> added = wanted == 0 ? std::nullopt : std::optional(ByteSize(wanted));
+  if (config_.memory_zones.empty()) config_.memory.hotplugged_size = added;
+  for (MemoryZoneConfig& zone : config_.memory_zones) {
+    if (zone.id == area.zone) zone.hotplugged_size = added;
+  }
   return OkStatus();
+}
+
+// A guest that starts has nothing yet of what it is asked to plug.
+void Machine::BeginMemoryRequests() {
+  constexpr std::chrono::seconds kPatience{60};
+  for (const auto& [zone, wanted] : requested_memory_) {
+    const MemoryRegion* area = FindArea(zone);
+    if (area == nullptr || wanted == area->plug->plugged()) continue;
+    requests_.Begin(MemorySubject(zone), BootRam(zone) + wanted, kPatience, HotplugRequests::Clock::now());
+  }
 }
 
 Status Machine::CheckBalloon(uint64_t bytes, std::optional<uint64_t> ram) const {
@@ -223,7 +241,7 @@ Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
 }
 
 Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view json,
-                                       std::vector<UniqueFd> fds) {
+                                       std::vector<UniqueFd> fds, ConfigErrors* errors) {
   std::lock_guard lock(mutex_);
   std::vector<int> numbers;
   for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
@@ -231,7 +249,9 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
   if (!with.has_value()) {
     std::string text = ToText(with.error());
     while (text.ends_with('\n')) text.pop_back();
-    return InvalidArgument(text, with.error()[0].key);
+    const std::string key = with.error()[0].key;
+    if (errors != nullptr) *errors = std::move(with).error();
+    return InvalidArgument(text, key);
   }
   // From here on they are the configuration's, whose network device takes them over.
   for (UniqueFd& fd : fds) fd.release();
@@ -307,17 +327,13 @@ void Machine::RemoveAssigned(const std::string& id) {
 }
 
 void Machine::ForgetDevice(const std::string& id) {
-  auto named = [&id](const auto& device) { return device.id == id; };
-  std::erase_if(config_.disks, named);
-  std::erase_if(config_.nets, named);
-  std::erase_if(config_.devices, named);
-  RemoveAssigned(id);
-  std::erase_if(nets_, named);
-  for (NumaConfig& node : config_.numa) {
+  for (const NumaConfig& node : config_.numa) {
     if (node.device_id != id) continue;
-    node.device_id.reset();
     LOG(kWarning, "numa_node_without_device", {{"guest_numa_id", node.guest_numa_id}, {"device", id}});
   }
+  DropDevice(config_, id);
+  RemoveAssigned(id);
+  std::erase_if(nets_, [&id](const NetPort& port) { return port.id == id; });
 }
 
 }  // namespace berth::vmm

@@ -179,6 +179,7 @@ Status Machine::RestoreFrom(SnapshotContent snapshot, const RestoreOptions& opti
   TRY(RestoreMemory(snapshot, options, memory));
   TRY(BuildBoard(&in));
   StartDevices();
+  BeginMemoryRequests();
   board_->Resume();
   state_ = VmState::kPaused;
   LOG(kInfo, "vm_restored", {{"on_demand", pager_ != nullptr}});

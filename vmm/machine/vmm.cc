@@ -26,6 +26,11 @@ Status AsStatus(const ConfigErrors& errors) {
   return InvalidArgument(text, errors[0].key);
 }
 
+Status Told(ConfigErrors found, ConfigErrors& errors) {
+  errors = std::move(found);
+  return AsStatus(errors);
+}
+
 CpuSet AllowedCpus(pid_t tid) {
   cpu_set_t mask;
   CPU_ZERO(&mask);
@@ -85,9 +90,9 @@ Status Vmm::CreateVm(VmConfig config) {
   return OkStatus();
 }
 
-Status Vmm::Create(std::string_view json) {
+Status Vmm::Create(std::string_view json, ConfigErrors& errors) {
   ConfigResult<VmConfig> config = ConfigFromJson(json);
-  if (!config.has_value()) return AsStatus(config.error());
+  if (!config.has_value()) return Told(std::move(config).error(), errors);
   return CreateVm(*std::move(config));
 }
 
@@ -126,7 +131,7 @@ Status Vmm::Delete() {
   std::shared_ptr<Machine> gone;
   {
     std::lock_guard lock(mutex_);
-    if (!config_ && machine_ == nullptr) return NotFound(kNone);
+    if (!config_ && machine_ == nullptr) return OkStatus();
     config_.reset();
     gone = std::move(machine_);
   }
@@ -168,16 +173,49 @@ Status Vmm::Perform(VmAction action) {
     control_.Post([this] { on_end_({MachineEnd::Kind::kPoweredOff, {}}); });
     return OkStatus();
   }
-  TRY_ASSIGN(auto machine, Booted("action"));
+  TRY_ASSIGN(auto machine, Booted(VmActionName(action)));
   return machine->Perform(action);
 }
 
+Status Vmm::Change(const std::function<Status(VmConfig&)>& change) {
+  std::lock_guard lock(mutex_);
+  if (!config_) return NotFound(kNone);
+  VmConfig changed = *config_;
+  TRY(change(changed));
+  if (ConfigErrors errors = ValidateConfig(changed); !errors.empty()) return AsStatus(errors);
+  config_ = std::move(changed);
+  return OkStatus();
+}
+
 Status Vmm::Resize(const ResizeRequest& request) {
-  TRY_ASSIGN(auto machine, Booted("resize"));
-  return machine->Resize(request);
+  if (auto machine = this->machine()) return machine->Resize(request);
+  return Change([&request](VmConfig& config) -> Status {
+    if (request.ram && !config.memory_zones.empty()) {
+      return InvalidArgument("the memory of this VM is described by zones", "desired_ram",
+                             "resize one of them by vm.resize-zone");
+    }
+    if (request.balloon && !config.balloon) {
+      return InvalidArgument("this VM has no balloon", "desired_balloon", "give one when the VM is created");
+    }
+    // No --cpus max means as many as there are at boot.
+    if (request.vcpus) config.cpus.boot = *request.vcpus;
+    if (request.ram) config.memory.size = ByteSize(*request.ram);
+    if (request.balloon) config.balloon->size = ByteSize(*request.balloon);
+    return OkStatus();
+  });
 }
 
 Status Vmm::ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) {
+  if (machine() == nullptr) {
+    return Change([&](VmConfig& config) -> Status {
+      for (MemoryZoneConfig& one : config.memory_zones) {
+        if (one.id != zone) continue;
+        one.size = ByteSize(ram);
+        return OkStatus();
+      }
+      return NotFound("no memory zone " + zone, "id");
+    });
+  }
   TRY_ASSIGN(auto machine, Booted("resize-zone"));
   return machine->ResizeZone(zone, ram, timeout);
 }
@@ -192,27 +230,31 @@ Status Vmm::CoreDump(const std::string& path) {
   return machine->CoreDump(path);
 }
 
-Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json,
-                                   std::vector<UniqueFd> fds) {
+Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view json, std::vector<UniqueFd> fds,
+                                   ConfigErrors& errors) {
   {
     std::lock_guard lock(mutex_);
     if (machine_ == nullptr && config_) {
       ConfigResult<VmConfig> with = ConfigWithDevice(*config_, option, json);
-      if (!with.has_value()) return AsStatus(with.error());
+      if (!with.has_value()) return Told(std::move(with).error(), errors);
       config_ = *std::move(with);
       return AddedDevice{LastDeviceId(*config_, option), std::nullopt};
     }
   }
   TRY_ASSIGN(auto machine, Booted("add a device"));
-  return machine->AddDevice(option, json, std::move(fds));
+  return machine->AddDevice(option, json, std::move(fds), &errors);
 }
 
 Status Vmm::RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) {
-  TRY_ASSIGN(auto machine, Booted("remove-device"));
-  return machine->RemoveDevice(id, timeout);
+  if (auto machine = this->machine()) return machine->RemoveDevice(id, timeout);
+  return Change([&id](VmConfig& config) {
+    if (DropDevice(config, id)) return OkStatus();
+    return NotFound("no disk, network device or host device " + id, "id")
+        .WithHint("vm.info lists what there is");
+  });
 }
 
-Result<std::string> Vmm::Preflight(std::string_view json) {
+Result<std::string> Vmm::Preflight(std::string_view json, ConfigErrors& errors) {
   if (json.empty()) {
     if (!exists())
       return NotFound(kNone, "body").WithHint("give the configuration to look at, as of vm.create");
@@ -224,7 +266,7 @@ Result<std::string> Vmm::Preflight(std::string_view json) {
     return ToJson(vmm::Preflight(own, &kvm_));
   }
   ConfigResult<VmConfig> config = ConfigFromJson(json);
-  if (!config.has_value()) return AsStatus(config.error());
+  if (!config.has_value()) return Told(std::move(config).error(), errors);
   return ToJson(vmm::Preflight(*config, &kvm_));
 }
 

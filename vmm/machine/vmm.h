@@ -28,7 +28,7 @@ class Vmm final : public VmControl {
   Status RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, bool resume);
 
   bool exists() override;
-  Status Create(std::string_view json) override;
+  Status Create(std::string_view json, ConfigErrors& errors) override;
   Status Boot() override;
   Status Delete() override;
   VmConfig config() override;
@@ -41,16 +41,18 @@ class Vmm final : public VmControl {
   Status Snapshot(const std::string& directory) override;
   Status Restore(const RestoreRequest& request) override;
   Status CoreDump(const std::string& path) override;
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
-                                std::vector<UniqueFd> fds) override;
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json, std::vector<UniqueFd> fds,
+                                ConfigErrors& errors) override;
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) override;
-  Result<std::string> Preflight(std::string_view json) override;
+  Result<std::string> Preflight(std::string_view json, ConfigErrors& errors) override;
   std::string Accounting() override;
   std::string Placement() override;
 
  private:
   // The machine if there is one already: it is made at the first boot.
   std::shared_ptr<Machine> machine();
+  // A change of what has not booted: `change` is made to a copy, which must be valid.
+  Status Change(const std::function<Status(VmConfig&)>& change);
   // kNotFound without a VM, kFailedPrecondition before its first boot.
   Result<std::shared_ptr<Machine>> Booted(std::string_view action);
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 #include "common/cpu_set.h"
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/jail/thread_filter.h"
 
 namespace berth::vmm {
@@ -42,13 +42,7 @@ class WorkerLoop {
           EnterThread(kind);
           CHECK(loop_->Run().ok());
         }) {
-    if (cpus.empty()) return;
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    for (uint32_t cpu = cpus.First(); cpu != CpuSet::kNone && cpu < CPU_SETSIZE; cpu = cpus.NextAfter(cpu)) {
-      CPU_SET(cpu, &mask);
-    }
-    pthread_setaffinity_np(thread_.native_handle(), sizeof mask, &mask);
+    KeepOn(thread_, cpus);
   }
 
   std::unique_ptr<EventLoop> loop_;

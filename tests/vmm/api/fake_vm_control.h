@@ -14,8 +14,14 @@ class FakeVmControl : public VmControl {
   FakeVmControl() { config_.kernel = "vmlinuz"; }
 
   bool exists() override { return present; }
-  Status Create(std::string_view json) override { return Note("create " + std::string(json)); }
-  Status Boot() override { return Note("boot"); }
+  Status Create(std::string_view json, ConfigErrors& errors) override {
+    TRY(Refuse(errors));
+    return Note("create " + std::string(json));
+  }
+  Status Boot() override {
+    TRY(boot_fails);
+    return Note("boot");
+  }
   Status Delete() override { return Note("delete"); }
   Status ResizeDisk(const std::string& id, uint64_t bytes) override {
     return Note("disk " + id + " " + std::to_string(bytes));
@@ -27,7 +33,8 @@ class FakeVmControl : public VmControl {
                 (request.resume ? " resume" : ""));
   }
   Status CoreDump(const std::string& path) override { return Note("core " + path); }
-  Result<std::string> Preflight(std::string_view json) override {
+  Result<std::string> Preflight(std::string_view json, ConfigErrors& errors) override {
+    TRY(Refuse(errors));
     if (json == "bad") return InvalidArgument("bad");
     return std::string("[]");
   }
@@ -72,8 +79,9 @@ class FakeVmControl : public VmControl {
     calls_.push_back("zone " + zone + " " + std::to_string(ram) + " " + std::to_string(timeout.count()));
     return OkStatus();
   }
-  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
-                                std::vector<UniqueFd> fds) override {
+  Result<AddedDevice> AddDevice(std::string_view option, std::string_view json, std::vector<UniqueFd> fds,
+                                ConfigErrors& errors) override {
+    TRY(Refuse(errors));
     std::lock_guard lock(mutex_);
     const std::string with = fds.empty() ? "" : " with " + std::to_string(fds.size()) + " descriptors";
     calls_.push_back("add " + std::string(option) + " " + std::string(json) + with);
@@ -103,10 +111,16 @@ class FakeVmControl : public VmControl {
     actions_.clear();
   }
 
+  ConfigErrors wrong;  // of the next configuration or device
+  Status boot_fails;
   bool fail_reboot = false;
   bool present = true;
 
  private:
+  Status Refuse(ConfigErrors& errors) const {
+    errors = wrong;
+    return wrong.empty() ? OkStatus() : InvalidArgument("the configuration is wrong");
+  }
   Status Note(std::string call) {
     std::lock_guard lock(mutex_);
     calls_.push_back(std::move(call));

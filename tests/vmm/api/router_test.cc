@@ -142,12 +142,42 @@ TEST(Router, WithoutAVmOnlyWhatNeedsNoneIsServed) {
   vm.present = false;
   for (const char* verb : {"vm.info", "vm.counters", "vm.accounting", "vm.placement"})
     EXPECT_EQ(Called(vm, "GET", verb).status, 404) << verb;
-  for (const char* verb : {"vm.boot", "vm.delete", "vm.pause", "vm.reboot"})
+  EXPECT_EQ(Called(vm, "PUT", "vm.delete").status, 204) << "it is gone";
+  for (const char* verb : {"vm.boot", "vm.pause", "vm.reboot"})
     EXPECT_EQ(Called(vm, "PUT", verb).status, 404) << verb;
   EXPECT_EQ(Called(vm, "GET", "vmm.ping").status, 200);
   EXPECT_EQ(Called(vm, "PUT", "vm.preflight", "{}").body, "[]");
   EXPECT_EQ(Called(vm, "PUT", "vm.preflight", "bad").status, 400);
   EXPECT_EQ(Called(vm, "PUT", "vmm.shutdown").status, 204);
+}
+
+TEST(Router, AllErrorsOfAConfigurationAreObjectsOfTheirOwn) {
+  FakeVmControl vm;
+  vm.wrong = {{"InvalidValue", "cpus", "boot", "0", "no vCPU", "1 to 254", ""},
+              {"KernelMissing", "kernel", "", "", "nothing to boot", "", "give --kernel"}};
+  const std::string body =
+      R"([{"code":"InvalidValue","option":"cpus","key":"boot","value":"0","message":"no vCPU",)"
+      R"("allowed":"1 to 254","hint":""},{"code":"KernelMissing","option":"kernel","key":"","value":"",)"
+      R"("message":"nothing to boot","allowed":"","hint":"give --kernel"}])";
+  for (const char* verb : {"vm.create", "vm.preflight", "vm.add-disk", "vm.add-net", "vm.add-device"}) {
+    HttpResponse response = Called(vm, "PUT", verb, "{}");
+    EXPECT_EQ(response.status, 400) << verb;
+    EXPECT_EQ(response.body, body) << verb;
+  }
+  EXPECT_TRUE(vm.calls().empty());
+
+  vm.wrong = {{"IdentifierNotUnique", "disk[1]", "id", "d0", "stands for another device", "", ""}};
+  EXPECT_EQ(Called(vm, "PUT", "vm.add-disk", "{}").status, 409);
+}
+
+TEST(Router, AFileThatIsMissingIsNoMissingVm) {
+  FakeVmControl vm;
+  for (StatusCode code : {StatusCode::kNotFound, StatusCode::kPermissionDenied}) {
+    vm.boot_fails = Status(code, "open /x", "disk disk0");
+    EXPECT_EQ(Called(vm, "PUT", "vm.boot").status, 400);
+  }
+  vm.boot_fails = NotFound("no VM", "id");
+  EXPECT_EQ(Called(vm, "PUT", "vm.boot").status, 404);
 }
 
 TEST(Router, AWrongStateIsAConflictThatSaysWhy) {

@@ -187,9 +187,14 @@ TEST_F(ConfidentialMachine, AGuestThatStartsPrivateTakesItsMemoryOnce) {
   EXPECT_EQ(file.st_blocks * 512, 62 << 20) << "all that is private, before the guest has touched it";
 
   kvm_.AddPlatform(std::make_shared<FakeTdx>());  // each TD has its own
-  kvm_.Script(0, {PowerOff()});
   ASSERT_TRUE(machine_->Perform(VmAction::kReboot).ok());
+  // The reset happens on the loop: until then the guest before would take what the next one shall do.
+  std::thread guest([this] {
+    while (kvm_.vms_created() < 2) std::this_thread::yield();
+    kvm_.Script(0, {PowerOff()});
+  });
   EXPECT_EQ(RunToEnd().kind, MachineEnd::Kind::kPoweredOff) << end_.message;
+  guest.join();
   EXPECT_EQ(host[0x1000000], 0) << "nothing of the guest before";
 }
 

@@ -324,6 +324,7 @@ TEST_F(HotplugTest, VcpusComeAndGo) {
   ASSERT_TRUE(Resize(1, std::nullopt).ok());
   EXPECT_EQ(Request("vcpus").state, HotplugState::kPending);
   EXPECT_EQ(Request("vcpus").actual, 3u);
+  EXPECT_EQ(machine_->Facts().vcpus.size(), 3u) << "those that are still there";
   // The guest gives back 2, then 1: selects each and ejects it.
   for (uint32_t vcpu : {2u, 1u}) {
     Guest({ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset, Bytes(vcpu)),
@@ -425,9 +426,16 @@ TEST_F(HotplugTest, ZonesAreResizedByTheirMemoryDevices) {
   config_.memory_zones = {zone};
   Start();
   EXPECT_EQ(machine_->Facts().devices.back().id, "rng0");
+  EXPECT_EQ(Request("zone m0").wanted, Bytes64(64 + 128)) << "from the configuration";
   ASSERT_TRUE(machine_->ResizeZone("m0", Bytes64(64 + 32), std::chrono::milliseconds(0)).ok());
   EXPECT_EQ(Request("zone m0").wanted, Bytes64(96));
   EXPECT_EQ(Request("zone m0").state, HotplugState::kTimedOut) << "there is no guest that would plug";
+  EXPECT_EQ(machine_->config().memory_zones[0].hotplugged_size, MiB(32));
+  ASSERT_TRUE(machine_->Perform(VmAction::kShutdown).ok());
+  ASSERT_TRUE(machine_->Boot().ok());
+  EXPECT_EQ(Request("zone m0").wanted, Bytes64(96)) << "the next guest is asked for the same";
+  ASSERT_TRUE(machine_->ResizeZone("m0", Bytes64(64), {}).ok());
+  EXPECT_EQ(machine_->config().memory_zones[0].hotplugged_size, std::nullopt);
   EXPECT_EQ(machine_->ResizeZone("m0", Bytes64(63), {}).message(),
             "zone m0 can have 64M to 320M in steps of 2M, not 63M");
   EXPECT_EQ(machine_->ResizeZone("m1", Bytes64(64), {}).code(), StatusCode::kNotFound);

@@ -32,6 +32,7 @@ class VmmTest : public ::testing::Test {
   }
 
   std::string kernel_;
+  ConfigErrors errors_;
   FakeKvm kvm_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   std::thread thread_;
@@ -41,8 +42,8 @@ class VmmTest : public ::testing::Test {
 TEST_F(VmmTest, AVmIsCreatedBootedShutDownBootedAndDeleted) {
   EXPECT_FALSE(vmm_.exists());
   EXPECT_EQ(vmm_.Boot().code(), StatusCode::kNotFound);
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
-  EXPECT_EQ(vmm_.Create(Config()).code(), StatusCode::kAlreadyExists);
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  EXPECT_EQ(vmm_.Create(Config(), errors_).code(), StatusCode::kAlreadyExists);
   EXPECT_EQ(vmm_.Facts().state, VmState::kCreated);
   EXPECT_EQ(vmm_.config().memory.size, MiB(64));
   EXPECT_EQ(vmm_.Perform(VmAction::kPause).code(), StatusCode::kFailedPrecondition);
@@ -55,15 +56,15 @@ TEST_F(VmmTest, AVmIsCreatedBootedShutDownBootedAndDeleted) {
 
   ASSERT_TRUE(vmm_.Delete().ok());
   EXPECT_FALSE(vmm_.exists());
-  EXPECT_EQ(vmm_.Delete().code(), StatusCode::kNotFound);
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
+  EXPECT_TRUE(vmm_.Delete().ok()) << "there is none already";
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
   ASSERT_TRUE(vmm_.Boot().ok());
   EXPECT_EQ(vmm_.Counters()["vm"]["boots"], 1u);
   ASSERT_TRUE(vmm_.Delete().ok());
 }
 
 TEST_F(VmmTest, ConfigurationsAreValidatedWithAllErrors) {
-  Status status = vmm_.Create(R"({"payload":{},"memory":{"size":5000},"cpus":{"boot_vcpus":0}})");
+  Status status = vmm_.Create(R"({"payload":{},"memory":{"size":5000},"cpus":{"boot_vcpus":0}})", errors_);
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   for (const char* code : {"KernelMissing", "MisalignedMemorySize", "[InvalidValue]"})
     EXPECT_NE(status.message().find(code), std::string::npos) << status.message();
@@ -71,8 +72,9 @@ TEST_F(VmmTest, ConfigurationsAreValidatedWithAllErrors) {
 }
 
 TEST_F(VmmTest, DevicesAreAddedBeforeTheFirstBoot) {
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
-  Result<AddedDevice> added = vmm_.AddDevice("disk", R"({"path":")" + kernel_ + R"(","readonly":true})", {});
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  Result<AddedDevice> added =
+      vmm_.AddDevice("disk", R"({"path":")" + kernel_ + R"(","readonly":true})", {}, errors_);
   ASSERT_TRUE(added.has_value()) << added.status().ToString();
   EXPECT_EQ(added->id, "disk0");
   EXPECT_FALSE(added->place);
@@ -82,9 +84,48 @@ TEST_F(VmmTest, DevicesAreAddedBeforeTheFirstBoot) {
   ASSERT_TRUE(vmm_.Delete().ok());
 }
 
+TEST_F(VmmTest, AllErrorsAreToldOneByOne) {
+  EXPECT_FALSE(vmm_.Create(R"({"payload":{},"memory":{"size":5000},"cpus":{"boot_vcpus":0}})", errors_).ok());
+  EXPECT_GE(errors_.size(), 3u);
+  EXPECT_FALSE(vmm_.Preflight("{", errors_).has_value());
+  EXPECT_EQ(errors_.size(), 1u);
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  EXPECT_FALSE(vmm_.AddDevice("disk", R"({"path":""})", {}, errors_).has_value());
+  EXPECT_FALSE(errors_.empty());
+  ASSERT_TRUE(vmm_.Boot().ok());
+  errors_.clear();
+  EXPECT_FALSE(vmm_.AddDevice("disk", R"({"path":""})", {}, errors_).has_value());
+  EXPECT_FALSE(errors_.empty());
+}
+
+TEST_F(VmmTest, WhatHasNotBootedIsResizedAndLosesDevices) {
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  ASSERT_TRUE(vmm_.AddDevice("disk", R"({"path":")" + kernel_ + R"(","readonly":true})", {}, errors_));
+  ResizeRequest request;
+  request.vcpus = 3;
+  request.ram = uint64_t{128} << 20;
+  ASSERT_TRUE(vmm_.Resize(request).ok());
+  EXPECT_EQ(vmm_.config().cpus.boot, 3u);
+  EXPECT_EQ(vmm_.config().memory.size, MiB(128));
+  request.ram = 4097;
+  EXPECT_EQ(vmm_.Resize(request).code(), StatusCode::kInvalidArgument);
+  request = {};
+  request.balloon = 4096;
+  EXPECT_EQ(vmm_.Resize(request).field(), "desired_balloon");
+  EXPECT_EQ(vmm_.ResizeZone("m0", 4096, {}).field(), "id");
+  EXPECT_EQ(vmm_.config().memory.size, MiB(128));
+
+  EXPECT_EQ(vmm_.RemoveDevice("disk1", {}).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(vmm_.RemoveDevice("disk0", {}).ok());
+  EXPECT_TRUE(vmm_.config().disks.empty());
+  ASSERT_TRUE(vmm_.Boot().ok());
+  EXPECT_EQ(vmm_.Facts().vcpus.size(), 3u);
+}
+
 TEST_F(VmmTest, ADeviceOfTheHostIsAddedBeforeTheFirstBoot) {
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
-  Result<AddedDevice> added = vmm_.AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})", {});
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  Result<AddedDevice> added =
+      vmm_.AddDevice("device", R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})", {}, errors_);
   ASSERT_TRUE(added.has_value()) << added.status().ToString();
   EXPECT_EQ(added->id, "device0");
   EXPECT_FALSE(added->place);
@@ -93,7 +134,7 @@ TEST_F(VmmTest, ADeviceOfTheHostIsAddedBeforeTheFirstBoot) {
 }
 
 TEST_F(VmmTest, ABootThatFailsCanBeTriedAgain) {
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
   kvm_.FailCall(KvmCall::kCreateVm, ENOMEM);
   EXPECT_FALSE(vmm_.Boot().ok());
   EXPECT_TRUE(vmm_.Boot().ok());
@@ -101,14 +142,14 @@ TEST_F(VmmTest, ABootThatFailsCanBeTriedAgain) {
 }
 
 TEST_F(VmmTest, LooksAtAHostWithoutAVm) {
-  EXPECT_EQ(vmm_.Preflight("").status().code(), StatusCode::kNotFound);
-  EXPECT_EQ(vmm_.Preflight("{").status().code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(*vmm_.Preflight(Config()), "[]");
+  EXPECT_EQ(vmm_.Preflight("", errors_).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(vmm_.Preflight("{", errors_).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(*vmm_.Preflight(Config(), errors_), "[]");
   EXPECT_NE(vmm_.Accounting().find("\"total\""), std::string::npos);
 }
 
 TEST_F(VmmTest, SendsNmisToEveryVcpu) {
-  ASSERT_TRUE(vmm_.Create(Config()).ok());
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
   ASSERT_TRUE(vmm_.Boot().ok());
   ASSERT_TRUE(vmm_.Perform(VmAction::kNmi).ok());
   EXPECT_EQ(kvm_.vm().signalled, (std::vector<MsiMessage>{{0xfee00000, 0x400}}));

@@ -68,8 +68,14 @@ void ConnectionGuard::Run() {
 
 void ConnectionGuard::Look(Time now) {
   ++round_;
+  const std::vector<int> files = OpenFiles();
+  // Whoever is known has come before the others, whatever its number is.
   size_t open = 0;
-  for (int fd : OpenFiles()) LookAt(fd, now, &open);
+  for (int fd : files) {
+    struct stat file{};
+    if (fstat(fd, &file) == 0 && seen_.contains(file.st_ino) && LocalPort(fd) == port_) ++open;
+  }
+  for (int fd : files) LookAt(fd, now, &open);
   std::erase_if(seen_, [this](const auto& entry) { return entry.second.round != round_; });
   counters_.open.store(open, std::memory_order_relaxed);
 }
@@ -106,7 +112,7 @@ void ConnectionGuard::LookAt(int fd, Time now, size_t* open) {
   if (pending && !seen.pending) seen.pending_since = now;
   seen.pending = pending;
 
-  ++*open;
+  if (first) ++*open;
   std::atomic<uint64_t>* reason = nullptr;
   const char* text = "";
   if (received > limits_.request_bytes) {

@@ -61,8 +61,9 @@ cmdline="console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_
     --disk "path=$work/disk,pci_segment=1" --serial "file=$serial" --log-file "$log" --api-socket "$work/api" \
     --cmdline "$cmdline berth.cmd=$(base64 -w0 "$work/guest.sh")" &
 pid=$!
+# A line that is finished: the terminal ends it by CR LF.
 # shellcheck disable=SC2317  # called by wait_for
-said() { grep -q "guest: $1" "$serial" 2> /dev/null || ! kill -0 "$pid" 2> /dev/null; }
+said() { grep -q "guest: $1.*"$'\r' "$serial" 2> /dev/null || ! kill -0 "$pid" 2> /dev/null; }
 put() { curl -s -o "$work/reply" -w '%{http_code}' --unix-socket "$work/api" -X PUT -d "${2:-}" "http://localhost/api/v1/$1"; }
 state() { curl -s --unix-socket "$work/api" http://localhost/api/v1/vm.info | tr '{' '\n' | grep "\"subject\":\"$1\"" | sed 's/.*"state":"\([A-Za-z]*\)".*/\1/'; }
 # shellcheck disable=SC2317

@@ -1,11 +1,13 @@
 #include "common/http/server.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
+#include "common/unique_fd.h"
 #include "tests/common/http/raw_client.h"
 
 namespace berth::http {
@@ -197,6 +199,21 @@ TEST_P(HttpServer, ClosesConnectionsBeyondTheLimit) {
 
   EXPECT_TRUE(third.Closed() || first.Closed() || second.Closed());
   EXPECT_EQ(server_->counters().closed_excess, 1u);
+}
+
+// Descriptors' numbers are used again: who comes late may have a lower one than those who were there.
+TEST_P(HttpServer, ClosesTheNewcomerWhateverItsNumberIs) {
+  Start({.max_connections = 2});
+  std::vector<UniqueFd> low;
+  for (int i = 0; i < 8; ++i) low.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  RawClient first = Connect(), second = Connect();
+  while (server_->counters().connections < 2) std::this_thread::sleep_for(milliseconds(1));
+  low.clear();
+  RawClient third = Connect();
+
+  EXPECT_TRUE(third.Closed());
+  EXPECT_EQ(server_->counters().closed_excess, 1u);
+  EXPECT_TRUE(first.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n") && StatusOf(first.Answer()) != 0);
 }
 
 TEST_P(HttpServer, FinishesWhatIsInWorkWhenItStops) {

@@ -255,8 +255,8 @@ TEST_F(KilledAgentTest, HowAnAdoptedVmEndsIsKnownWhereTheKernelTells) {
   StartAgent();
   ASSERT_TRUE(Await([&] { return placement_.StatusOf("vm").starts_with("RUNNING"); }));
   Kill();
-  StartAgent();
   std::filesystem::remove(folder_.path() / "placement" / "status" / "vm");
+  StartAgent();
   ASSERT_TRUE(Await([&] { return placement_.StatusOf("vm").starts_with("RUNNING"); }));
   ASSERT_EQ(Vms().size(), 1u);
 

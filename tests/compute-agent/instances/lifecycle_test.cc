@@ -52,7 +52,7 @@ class LifecycleTest : public ReconcilerTest {
     Open();
   }
   VmmInfo InfoOf(const Claim& claim) const {
-    Result<VmmInfo> info = VmmClient(FolderOf(claim) / "api.sock").Info();
+    Result<VmmInfo> info = VmmClient(FolderOf(claim) / "api.sock", kPatience).Info();
     EXPECT_TRUE(info.has_value()) << info.error().ToString();
     return info.value_or(VmmInfo{});
   }

@@ -25,7 +25,7 @@ namespace berth::agent {
 // Asks again until it is so: what clients of an asynchronous system do.
 template <class Condition>
 bool Await(Condition condition) {
-  auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (std::chrono::steady_clock::now() < end) {
     if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -70,7 +70,7 @@ class ConfidentialMachine : public testing::Test {
   }
 
   void WaitForResults(size_t count) {
-    for (int i = 0; i < 5000 && Results().size() < count; ++i)
+    for (int i = 0; i < 60'000 && Results().size() < count; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ASSERT_EQ(Results().size(), count);
   }
@@ -105,8 +105,7 @@ TEST_F(ConfidentialMachine, ConvertsWhatTheGuestAsksFor) {
 TEST_F(ConfidentialMachine, TellsWhatIsPrivateAndDumpsNothing) {
   kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, true)});
   ASSERT_TRUE(Boot().ok());
-  for (int i = 0; i < 1000 && kvm_.vm().private_ranges.empty(); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  WaitForResults(1);
   ASSERT_TRUE(machine_->Perform(VmAction::kPause).ok());
 
   const VmFacts facts = machine_->Facts();

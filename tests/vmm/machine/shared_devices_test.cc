@@ -85,7 +85,7 @@ class SharedDevicesTest : public testing::TestWithParam<FakeIommu::Interface> {
     WaitFor([&] { return served() >= wanted; });
   }
   static void WaitFor(const std::function<bool()>& done) {
-    for (int i = 0; i < 5000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int i = 0; i < 60'000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ASSERT_TRUE(done());
   }
   // Results of the guest's calls so far.

@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "compute-agent/preflight/preflight_json.h"
+#include "compute-agent/service/agent_check.h"
 #include "compute-agent/service/placement_client.h"
 #include "compute-agent/service/server.h"
 #include "placement/client/channel.h"
@@ -57,8 +58,8 @@ void PrintReport(const berth::placement::HostReport& report) {
 }
 
 // What would be reported, and the findings, for programs. The keys are stable.
-void PrintJson(const AgentServer& server) {
-  const berth::placement::HostReport& report = server.report();
+void PrintJson(const berth::agent::BuiltReport& built) {
+  const berth::placement::HostReport& report = built.report;
   nlohmann::ordered_json json = {
       {"host", report.name}, {"cells", report.cells.size()}, {"kvm_usable", report.can_run_guests}};
   json["devices"] = nlohmann::ordered_json::array();
@@ -70,7 +71,7 @@ void PrintJson(const AgentServer& server) {
                                {"assignable", device.assignable}});
   }
   json["warnings"] = report.warnings;
-  json.update(berth::agent::ToJson(server.preflight()));
+  json.update(berth::agent::ToJson(built.preflight));
   std::printf("%s\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
 
@@ -97,17 +98,19 @@ int Run(const Flags& flags) {
     refused = status;
     ::kill(::getpid(), SIGTERM);
   };
-  auto server = AgentServer::Create(options);
-  if (!server.has_value()) return Fail(server.error());
   if (flags.check) {
+    auto built = berth::agent::CheckAgent(options.config, options.root);
+    if (!built.has_value()) return Fail(built.error());
     if (flags.json) {
-      PrintJson(**server);
+      PrintJson(*built);
     } else {
-      PrintReport((*server)->report());
-      PrintFindings((*server)->preflight());
+      PrintReport(built->report);
+      PrintFindings(built->preflight);
     }
     return 0;
   }
+  auto server = AgentServer::Create(options);
+  if (!server.has_value()) return Fail(server.error());
   if (berth::Status listening = (*server)->Listen(flags.listen); !listening.ok()) return Fail(listening);
   if (berth::Status serving = (*server)->ServeMetrics(); !serving.ok()) return Fail(serving);
   std::string host = flags.listen.substr(0, flags.listen.rfind(':'));

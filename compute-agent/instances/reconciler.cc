@@ -62,22 +62,27 @@ Reconciler::Reconciler(const ReconcilerOptions& options, ClaimReporter& reporter
   unclaimed_grace_ = options.unclaimed_grace;
 }
 
-Result<std::unique_ptr<Reconciler>> Reconciler::Open(const ReconcilerOptions& options,
-                                                     ClaimReporter& reporter, ConsoleHub& consoles) {
-  std::unique_ptr<Reconciler> reconciler(new Reconciler(options, reporter, consoles));
-  const std::string& folder = reconciler->environment_.folder;
-  if (!folder.starts_with('/'))
-    return InvalidArgument("\"" + options.state_dir + "\" is not absolute", "state_dir");
-  if (folder.size() > kMaxInstancesFolder) {
-    return InvalidArgument("\"" + options.state_dir + "\" has " + std::to_string(options.state_dir.size()) +
-                               " characters, at most " +
-                               std::to_string(kMaxInstancesFolder - std::string("/instances").size()) +
+Status CheckStateDir(const std::string& state_dir) {
+  if (!state_dir.starts_with('/'))
+    return InvalidArgument("\"" + state_dir + "\" is not absolute", "state_dir");
+  constexpr size_t kLongest = kMaxInstancesFolder - std::string_view("/instances").size();
+  if (state_dir.size() > kLongest) {
+    return InvalidArgument("\"" + state_dir + "\" has " + std::to_string(state_dir.size()) +
+                               " characters, at most " + std::to_string(kLongest) +
                                " are allowed: UNIX sockets live below it",
                            "state_dir");
   }
-  if (folder.find_first_of(",[]\"") != std::string::npos) {
-    return InvalidArgument("\"" + options.state_dir + "\" has one of the characters ,[]\"", "state_dir");
+  if (state_dir.find_first_of(",[]\"") != std::string::npos) {
+    return InvalidArgument("\"" + state_dir + "\" has one of the characters ,[]\"", "state_dir");
   }
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Reconciler>> Reconciler::Open(const ReconcilerOptions& options,
+                                                     ClaimReporter& reporter, ConsoleHub& consoles) {
+  TRY(CheckStateDir(options.state_dir));
+  std::unique_ptr<Reconciler> reconciler(new Reconciler(options, reporter, consoles));
+  const std::string& folder = reconciler->environment_.folder;
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return ErrnoStatus("make " + folder, error.value());

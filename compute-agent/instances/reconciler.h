@@ -89,6 +89,10 @@ struct InstanceSummary {
   std::set<PciAddress> held;  // devices that are theirs, by claim or record
 };
 
+// kInvalidArgument, field "state_dir": not absolute, too long for the sockets below it, or with a character
+// that the VMM's options give a meaning.
+Status CheckStateDir(const std::string& state_dir);
+
 // Makes the VMM processes of this host what its claims ask for. Level-triggered: compares what should be (the
 // claims) with what is (records and processes) and closes the difference, again and again. Claims may be
 // repeated, lost and given anew. Ending the reconciler, or killing the agent, leaves the VMs running; the

@@ -11,7 +11,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "compute-agent/inventory/available_memory.h"
-#include "compute-agent/inventory/discover.h"
+#include "compute-agent/service/agent_check.h"
 #include "compute-agent/service/endpoint.h"
 #include "placement/model/held_families.h"
 
@@ -141,6 +141,7 @@ Result<std::unique_ptr<AgentServer>> AgentServer::Create(const Options& options)
   TRY_ASSIGN(Root root, Root::Open(options.root));
   std::unique_ptr<AgentServer> server(new AgentServer(options, std::move(root)));
   const AgentConfig& config = server->options_.config;
+  TRY(CheckStateDir(config.state_dir));  // before anything is made there
   TRY_ASSIGN(server->identity_.uuid, HostUuid(config.state_dir));
 
   ReconcilerOptions reconciler;
@@ -287,10 +288,7 @@ void AgentServer::Stop() {
 }
 
 HostInventory AgentServer::ReadHost() const {
-  HostInventory inventory = Discover(root_);
-  // Whether KVM can be used is only tried on the machine itself; another tree is taken at its word.
-  if (!root_.is_live()) inventory.facts.kvm.usable = inventory.facts.kvm.present;
-  return inventory;
+  return ReadInventory(root_);
 }
 
 PreflightReport AgentServer::CheckNow() const {
@@ -309,6 +307,8 @@ Result<BuiltReport> AgentServer::BuildNow(const HostInventory& inventory) const 
   warnings.insert(warnings.begin(), vf_warnings_.begin(), vf_warnings_.end());
   const std::vector<std::string> low = memory_watch_.Warnings();
   warnings.insert(warnings.begin(), low.begin(), low.end());
+  const std::string& vmm = options_.config.vmm;
+  JudgeVmm(vmm.empty() ? DefaultVmmPath() : vmm, built.report);
   return built;
 }
 

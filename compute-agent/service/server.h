@@ -47,9 +47,8 @@ class AgentServer {
   static Result<std::unique_ptr<AgentServer>> Create(const Options& options);
   ~AgentServer();  // stops
 
-  // What would be reported, for --check.
+  // What is reported.
   const placement::HostReport& report() const { return built_.report; }
-  const PreflightReport& preflight() const { return built_.preflight; }
   // To be registered with the owner's gRPC server before Begin, unless Listen is used.
   grpc::Service& service() { return *service_; }
   // Serves on "host:port" of its own (port 0: any). kUnavailable: the address cannot be listened on.

@@ -23,6 +23,13 @@ bool Names(const placement::Claim& claim, const PciAddress& address) {
   });
 }
 
+constexpr std::string_view kNotAttached = " was not attached: ";
+constexpr std::string_view kNotLetGo = "the guest has not let go of ";
+
+bool IsPlugNote(std::string_view note) {
+  return note.find(kNotAttached) != std::string_view::npos || note.starts_with(kNotLetGo);
+}
+
 }  // namespace
 
 Status Instance::AttachDisk(DiskAttachment disk, bool dry_run) {
@@ -104,6 +111,7 @@ void Instance::Plug(const StartRequest& request) {
     return;
   }
   plugged_ = std::move(info->devices);
+  const std::string told = record_.note;
   bool settled = PlugDisks(vmm);
   settled = PlugDevices(vmm, request) && settled;
   if (settled && wanted != given_) {
@@ -111,6 +119,8 @@ void Instance::Plug(const StartRequest& request) {
     next.claim = environment_.encode_claim(request.claim);
     settled = Keep(std::move(next));
   }
+  // What an earlier wish came to is past when a later one is met.
+  if (settled && record_.note == told && IsPlugNote(told)) Note("");
   if (settled) {
     given_ = std::move(wanted);
     plug_ = false;
@@ -132,7 +142,7 @@ bool Instance::PlugDisks(const VmmClient& vmm) {
       auto [at, fresh] = asked_back_.try_emplace(id, Clock::now() + kAskAgain);
       if (!fresh && Clock::now() < at->second) continue;
       at->second = Clock::now() + kAskAgain;
-      if (!fresh) Note("the guest has not let go of disk \"" + disk.id + "\" yet");
+      if (!fresh) Note(std::string(kNotLetGo) + "disk \"" + disk.id + "\" yet");
       BetweenSteps();
       Status asked = vmm.RemoveDevice(id);
       if (!asked.ok()) LOG(kWarning, "disk_not_removed", {{"disk", disk.id}, {"error", asked}});
@@ -146,7 +156,7 @@ bool Instance::PlugDisks(const VmmClient& vmm) {
         plugged_->insert(id);
       } else if (added.code() == StatusCode::kFailedPrecondition) {
         // The VMM's answer will not change: the wish is taken back, and says why.
-        Note("disk \"" + disk.id + "\" was not attached: " + added.message());
+        Note("disk \"" + disk.id + "\"" + std::string(kNotAttached) + added.message());
         gone.push_back(disk.id);
       } else {
         settled = false;
@@ -171,7 +181,7 @@ bool Instance::PlugDevices(const VmmClient& vmm, const StartRequest& request) {
     if (given.ok()) continue;
     settled = false;
     next_call_ = Clock::now() + kCallPause;
-    Note("device " + device.address.ToString() + " was not attached: " + given.message());
+    Note("device " + device.address.ToString() + std::string(kNotAttached) + given.message());
   }
   std::set<PciAddress> leaving;
   for (const placement::DeviceBinding& device : request.claim.devices) {
@@ -187,7 +197,7 @@ bool Instance::PlugDevices(const VmmClient& vmm, const StartRequest& request) {
       auto [at, fresh] = asked_back_.try_emplace(id, Clock::now() + kAskAgain);
       if (!fresh && Clock::now() < at->second) continue;
       at->second = Clock::now() + kAskAgain;
-      if (!fresh) Note("the guest has not let go of device " + address.ToString() + " yet");
+      if (!fresh) Note(std::string(kNotLetGo) + "device " + address.ToString() + " yet");
       BetweenSteps();
       Status asked = vmm.RemoveDevice(id);
       if (!asked.ok()) LOG(kWarning, "device_not_removed", {{"device", id}, {"error", asked}});

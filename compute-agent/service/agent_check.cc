@@ -56,8 +56,9 @@ HostInventory ReadInventory(const Root& root) {
 void JudgeVmm(const std::string& vmm, placement::HostReport& report) {
   if (::access(vmm.c_str(), X_OK) == 0) return;
   report.can_run_guests = false;
-  report.warnings.insert(report.warnings.begin(),
-                         ErrnoStatus("vmm: no guest can run: " + vmm + " cannot be executed", errno).message());
+  report.warnings.insert(
+      report.warnings.begin(),
+      ErrnoStatus("vmm: no guest can run: " + vmm + " cannot be executed", errno).message());
 }
 
 Result<BuiltReport> CheckAgent(const AgentConfig& config, const std::string& root_path) {

@@ -278,6 +278,10 @@ TEST_F(LifecycleTest, ADiskThatTheVmmRefusesIsToldAndNotKept) {
             OkStatus());
   EXPECT_TRUE(placement_.AwaitDetail(claim.consumer, "disk \"gone\" was not attached: vm.add-disk: 400"));
   EXPECT_TRUE(RecordOf(claim).disks.empty());
+
+  ASSERT_EQ(reconciler_->AttachDisk(claim.consumer, {"d", Image("d"), false, false, "", false}), OkStatus());
+  EXPECT_TRUE(Await([&] { return RecordOf(claim).note.empty(); }))
+      << "that is past: " << RecordOf(claim).note;
 }
 
 TEST_F(LifecycleTest, ADiskThatTheGuestKeepsIsLeavingUntilTheMachineEnds) {

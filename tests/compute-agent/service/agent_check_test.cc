@@ -47,7 +47,8 @@ TEST_F(AgentCheck, AVmmThatCannotBeExecutedIsTold) {
 }
 
 TEST_F(AgentCheck, RefusesAsTheStartDoes) {
-  EXPECT_EQ(Check("{sriov: [{address: \"0000:99:00.0\", vfs: 8}]}").status(), OkStatus()) << "not there: told";
+  EXPECT_EQ(Check("{sriov: [{address: \"0000:99:00.0\", vfs: 8}]}").status(), OkStatus())
+      << "not there: told";
   AgentConfig config;
   config.state_dir = "relative";
   EXPECT_EQ(CheckAgent(config, host_.path()).error().field(), "state_dir");

@@ -164,6 +164,21 @@ Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim)
                  " decisions in a row: try again");
 }
 
+// While one move waits, nobody asks for another.
+Status Scheduler::CheckSameWish(const MoveRequest& request, const Claim& claim, const Claim& reserved) const {
+  const Claim& place = reserved.swapped ? claim : reserved;
+  const std::string host = NameOf(place.host);
+  auto other = [&](const std::string& field) {
+    return FailedPrecondition("instance \"" + claim.name + "\" is being moved to host " + host +
+                                  " with flavor " + place.spec.flavor,
+                              field, "confirm or revert that move first");
+  };
+  if (!request.flavor.empty() && request.flavor != place.spec.flavor) return other("wish.flavor");
+  if (!request.host.empty() && request.host != host && request.host != place.host.ToString())
+    return other("host");
+  return OkStatus();
+}
+
 // Disks that were attached later are known to the agent of the old host only, which keeps its record until
 // the move is decided. Of an evacuated host nobody can be asked. False: the new host has not heard of the
 // instance.
@@ -210,6 +225,9 @@ Result<MoveAnswer> Scheduler::Foresee(const MoveRequest& request, Claim claim,
 Result<MoveAnswer> Scheduler::Move(const MoveRequest& request, AgentControl& agents) {
   TRY_ASSIGN(Claim claim, Movable(request.instance));
   TRY_ASSIGN(std::optional<Claim> reserved, Reservation(claim.consumer));
+  if (reserved.has_value() && reserved->phase != ClaimPhase::kReleasing) {
+    TRY(CheckSameWish(request, claim, *reserved));
+  }
   if (request.dry_run) return Foresee(request, std::move(claim), reserved);
   if (!reserved.has_value()) {
     TRY_ASSIGN(reserved, Reserve(request, claim));

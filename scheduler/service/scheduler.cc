@@ -227,6 +227,10 @@ Result<placement::Claim> Scheduler::Delete(const std::string& instance) {
   if (instance.empty()) return InvalidArgument("must name an instance", "instance");
   // What is held for its move goes first: nobody would ask for it afterwards.
   auto found = mirror_.FindClaim(instance);
+  if (found && !found->claim->reserved_for.is_nil()) {
+    return FailedPrecondition("\"" + instance + "\" is a reservation for the move of another instance",
+                              "instance", "confirm or revert that move");
+  }
   if (found && mirror_.FindClaim(ReservationOf(found->claim->consumer).ToString())) {
     auto released = client_.ReleaseClaim(ReservationOf(found->claim->consumer).ToString());
     if (!released.has_value() && released.error().code() != StatusCode::kNotFound) return released.error();

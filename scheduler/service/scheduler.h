@@ -186,6 +186,8 @@ class Scheduler {
   Result<placement::Claim> Reserve(const MoveRequest& request, const placement::Claim& claim);
   Result<MoveAnswer> Foresee(const MoveRequest& request, placement::Claim claim,
                              const std::optional<placement::Claim>& reserved);
+  Status CheckSameWish(const MoveRequest& request, const placement::Claim& claim,
+                       const placement::Claim& reserved) const;
   Result<bool> CarryDisks(const placement::Claim& claim, const placement::Claim& reserved,
                           AgentControl& agents);
   Result<RequestSpec> DeviceRequest(const std::string& alias, const placement::Claim& claim) const;

@@ -358,6 +358,30 @@ TEST_F(MovesTest, WhatCannotMoveIsRefusedAndHoldsNothing) {
   EXPECT_EQ(Instance().host, HostId("h1"));
 }
 
+TEST_F(MovesTest, AnotherMoveWaitsForTheDecisionOfTheFirst) {
+  EXPECT_EQ(Move("", "h2"), MovePhase::kStopping);
+  for (const bool moved : {false, true}) {
+    auto other = scheduler_->Move({"vm", "large", {}, {}, "", false}, agents_);
+    ASSERT_FALSE(other.has_value()) << moved;
+    EXPECT_EQ(other.error().ToString(),
+              "FAILED_PRECONDITION: wish.flavor: instance \"vm\" is being moved to host h2 with flavor small "
+              "(confirm or revert that move first)");
+    EXPECT_EQ(scheduler_->Move({"vm", "", {}, {}, "h1", false}, agents_).error().field(), "host");
+    if (!moved) {
+      EXPECT_EQ(Move("small", "h2"), MovePhase::kStarting);
+    }
+  }
+  EXPECT_EQ(Move("small"), MovePhase::kDecide);
+}
+
+TEST_F(MovesTest, WhatIsHeldForAMoveCannotBeDeletedAlone) {
+  Move();
+  auto refused = scheduler_->Delete("move of " + instance_.ToString());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Reserved()->phase, placement::ClaimPhase::kActive);
+}
+
 TEST_F(MovesTest, DeletingAnInstanceThatMovesGivesUpBothPlaces) {
   Move();
   ASSERT_TRUE(scheduler_->Delete("vm").has_value());

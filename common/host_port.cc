@@ -15,9 +15,9 @@ constexpr size_t kMaxHost = 253;  // of a DNS name
 constexpr size_t kMaxShown = 300;
 
 bool IsName(std::string_view host) {
-  return !host.empty() && host.size() <= kMaxHost && std::all_of(host.begin(), host.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '.' || c == '_';
-  });
+  return !host.empty() && host.size() <= kMaxHost &&
+         std::all_of(host.begin(), host.end(),
+                     [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '.' || c == '_'; });
 }
 
 // With or without a zone ("fe80::1%eth0").
@@ -44,7 +44,8 @@ Result<HostPort> Parse(std::string_view text, std::string field, int least) {
   if (brackets) host = host.substr(1, host.size() - 2);
   if (colon != std::string_view::npos) out.port = ParsePort(text.substr(colon + 1));
   if (colon == std::string_view::npos || out.port < least || !(brackets ? IsIpv6(host) : IsName(host))) {
-    return InvalidArgument("\"" + std::string(text.substr(0, kMaxShown)) + "\" is no address", std::move(field),
+    return InvalidArgument("\"" + std::string(text.substr(0, kMaxShown)) + "\" is no address",
+                           std::move(field),
                            "expected HOST:PORT or [IPv6]:PORT, port " + std::to_string(least) + " to " +
                                std::to_string(kMaxPort));
   }

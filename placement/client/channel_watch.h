@@ -18,7 +18,8 @@ class ChannelWatch {
   // Called from the watch's thread only.
   using Tell = std::function<void(bool reachable)>;
 
-  // `patience`: an outage that is over sooner is not told; nor is the first connection, if it is made by then.
+  // `patience`: an outage that is over sooner is not told; nor is the first connection, if it is made by
+  // then.
   ChannelWatch(std::shared_ptr<grpc::Channel> channel, std::chrono::milliseconds patience, Tell tell);
   ~ChannelWatch();  // `tell` is not called any more
   ChannelWatch(const ChannelWatch&) = delete;

@@ -20,23 +20,43 @@ TEST(HostPort, ReadsNamesAndAddresses) {
 }
 
 TEST(HostPort, RefusesWhatGrpcWouldTakeAsSomethingElse) {
-  for (const char* text : {"127.0.0.1:70000", "127.0.0.1:65536", "127.0.0.1", "bad:xx", "bad", "", ":1", "a:",
-                           "a:-1", "a:+1", "a:1x", "a: 1", "a b:1", "[]:1", "[a]:1", "[::1]", "::1:80", "[::1:80",
-                           "a:99999999999999999999", "unix:/run/berth.sock"}) {
+  for (const char* text : {"127.0.0.1:70000",
+                           "127.0.0.1:65536",
+                           "127.0.0.1",
+                           "bad:xx",
+                           "bad",
+                           "",
+                           ":1",
+                           "a:",
+                           "a:-1",
+                           "a:+1",
+                           "a:1x",
+                           "a: 1",
+                           "a b:1",
+                           "[]:1",
+                           "[a]:1",
+                           "[::1]",
+                           "::1:80",
+                           "[::1:80",
+                           "a:99999999999999999999",
+                           "unix:/run/berth.sock"}) {
     EXPECT_EQ(Shown(text), "refused") << text;
   }
 }
 
 TEST(HostPort, NamesOptionValueAndRange) {
-  EXPECT_EQ(ParseListen("h:70000", "grpc-listen").error().ToString(),
-            "INVALID_ARGUMENT: grpc-listen: \"h:70000\" is no address (expected HOST:PORT or [IPv6]:PORT, port 0 "
-            "to 65535)");
-  EXPECT_EQ(ParsePeer("h:0", "placement").error().hint(), "expected HOST:PORT or [IPv6]:PORT, port 1 to 65535");
+  EXPECT_EQ(
+      ParseListen("h:70000", "grpc-listen").error().ToString(),
+      "INVALID_ARGUMENT: grpc-listen: \"h:70000\" is no address (expected HOST:PORT or [IPv6]:PORT, port 0 "
+      "to 65535)");
+  EXPECT_EQ(ParsePeer("h:0", "placement").error().hint(),
+            "expected HOST:PORT or [IPv6]:PORT, port 1 to 65535");
   EXPECT_EQ(ParsePeer("h:1", "placement")->port, 1);
 }
 
 TEST(HostPort, KnowsLoopbackAddresses) {
-  for (const char* host : {"localhost", "::1", "127.0.0.1", "127.9.9.9"}) EXPECT_TRUE(IsLoopback(host)) << host;
+  for (const char* host : {"localhost", "::1", "127.0.0.1", "127.9.9.9"})
+    EXPECT_TRUE(IsLoopback(host)) << host;
   for (const char* host : {"127.example.com", "0.0.0.0", "::", "10.0.0.1", ""})
     EXPECT_FALSE(IsLoopback(host)) << host;
 }

@@ -1,5 +1,5 @@
-// berth-placement and berth-scheduler as an operator starts them: wrong options end them with one clear error,
-// and before that nothing is made.
+// berth-placement and berth-scheduler as an operator starts them: wrong options end them with one clear
+// error, and before that nothing is made.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -24,7 +24,8 @@ class ProgramsTest : public testing::Test {
  protected:
   // In the test's folder; what should have ended by itself ends after 20 s.
   Ended Run(const std::string& program, const std::string& arguments) {
-    std::string command = "cd " + folder_.path().string() + " && timeout 20 " + program + " " + arguments + " 2>&1";
+    std::string command =
+        "cd " + folder_.path().string() + " && timeout 20 " + program + " " + arguments + " 2>&1";
     std::FILE* out = ::popen(command.c_str(), "r");
     Ended ended;
     for (int c = std::fgetc(out); c != EOF; c = std::fgetc(out)) ended.text += static_cast<char>(c);
@@ -70,13 +71,15 @@ TEST_F(ProgramsTest, AnAddressThatIsNoneIsNamedBeforeTheStoreIsMade) {
   Ended peer = Scheduler("--placement bad:xx");
 
   EXPECT_EQ(placement.code, 1);
-  EXPECT_EQ(placement.text,
-            "berth-placement: INVALID_ARGUMENT: grpc-listen: \"127.0.0.1:70000\" is no address (expected HOST:PORT "
-            "or [IPv6]:PORT, port 0 to 65535)\n");
+  EXPECT_EQ(
+      placement.text,
+      "berth-placement: INVALID_ARGUMENT: grpc-listen: \"127.0.0.1:70000\" is no address (expected HOST:PORT "
+      "or [IPv6]:PORT, port 0 to 65535)\n");
   EXPECT_FALSE(Made("placement.db"));
   EXPECT_TRUE(Has(listen, "grpc-listen: \"127.0.0.1:70000\" is no address")) << listen.text;
   EXPECT_EQ(peer.code, 1);
-  EXPECT_TRUE(Has(peer, "placement: \"bad:xx\" is no address (expected HOST:PORT or [IPv6]:PORT, port 1 to 65535)"))
+  EXPECT_TRUE(
+      Has(peer, "placement: \"bad:xx\" is no address (expected HOST:PORT or [IPv6]:PORT, port 1 to 65535)"))
       << peer.text;
 }
 
@@ -105,8 +108,9 @@ TEST_F(ProgramsTest, CheckRefusesWhatTheStartRefusesAndMakesNothing) {
   const std::string rest = "--check --rest-listen 127.0.0.1:0 ";
   const std::string tokens = rest + "--auth token-file --token-file ";
   auto keystone = [&](const std::string& keys) {
-    return "--check --config " + Put("placement.yaml", "rest: {listen: '127.0.0.1:0', auth: keystone, keystone: {" +
-                                                            keys + "username: u, password: p}}\n");
+    return "--check --config " +
+           Put("placement.yaml", "rest: {listen: '127.0.0.1:0', auth: keystone, keystone: {" + keys +
+                                     "username: u, password: p}}\n");
   };
 
   auto refuses = [&](const std::string& arguments, const std::string& text) {
@@ -118,8 +122,9 @@ TEST_F(ProgramsTest, CheckRefusesWhatTheStartRefusesAndMakesNothing) {
   refuses("--check --grpc-listen bad", "grpc-listen: \"bad\"");
   refuses("--check --rest-listen bad", "rest-listen: \"bad\"");
   refuses("--check --rest-listen 0.0.0.0:1", "auth: \"none\"");
-  refuses("--check --rest-listen '[::1]:1'", "rest-listen: cpprestsdk cannot listen on the IPv6 address [::1]:1 (use "
-                                             "--rest-listener beast");
+  refuses("--check --rest-listen '[::1]:1'",
+          "rest-listen: cpprestsdk cannot listen on the IPv6 address [::1]:1 (use "
+          "--rest-listener beast");
   refuses(rest + "--rest-prefix x", "rest-prefix: \"x\"");
   refuses(tokens + "/nowhere", "token-file: /nowhere");
   refuses(tokens + open, "token-file: " + open + " can be read by everybody");
@@ -153,7 +158,8 @@ TEST_F(ProgramsTest, AnUnknownVerbOfDbIsNamed) {
 }
 
 TEST_F(ProgramsTest, TheSchedulerTellsThatPlacementIsAway) {
-  Ended ended = Run("timeout 8 " BERTH_SCHEDULER, "--config . --grpc-listen 127.0.0.1:0 --placement 127.0.0.1:1");
+  Ended ended =
+      Run("timeout 8 " BERTH_SCHEDULER, "--config . --grpc-listen 127.0.0.1:0 --placement 127.0.0.1:1");
 
   const std::string line = "placement_unreachable endpoint=127.0.0.1:1";
   const size_t first = ended.text.find(line);

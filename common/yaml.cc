@@ -236,9 +236,10 @@ Result<bool> YamlBool(const YamlNode& node, std::string_view field) {
   return WrongKind(node, field, "true or false");
 }
 
-Status CheckYamlKeys(const YamlNode& map, std::string_view field,
-                     const std::vector<std::string_view>& allowed) {
-  if (!map.is_map()) return WrongKind(map, field, "a map");
+std::vector<Status> UnknownYamlKeys(const YamlNode& map, std::string_view field,
+                                    const std::vector<std::string_view>& allowed) {
+  if (!map.is_map()) return {WrongKind(map, field, "a map")};
+  std::vector<Status> errors;
   for (const auto& [key, value] : map.entries) {
     if (std::find(allowed.begin(), allowed.end(), key) != allowed.end()) continue;
     std::string hint;
@@ -249,9 +250,15 @@ Status CheckYamlKeys(const YamlNode& map, std::string_view field,
       for (std::string_view name : allowed) hint += " " + std::string(name);
     }
     std::string path = field.empty() ? key : std::string(field) + "." + key;
-    return InvalidArgument(WithLine(value, "unknown key \"" + key + "\""), path, hint);
+    errors.push_back(InvalidArgument(WithLine(value, "unknown key \"" + key + "\""), path, hint));
   }
-  return OkStatus();
+  return errors;
+}
+
+Status CheckYamlKeys(const YamlNode& map, std::string_view field,
+                     const std::vector<std::string_view>& allowed) {
+  std::vector<Status> errors = UnknownYamlKeys(map, field, allowed);
+  return errors.empty() ? OkStatus() : std::move(errors.front());
 }
 
 std::string_view NearestName(std::string_view text, const std::vector<std::string_view>& candidates) {

@@ -48,7 +48,10 @@ Result<std::string> YamlString(const YamlNode& node, std::string_view field);
 Result<int64_t> YamlInt(const YamlNode& node, std::string_view field, int64_t min, int64_t max);
 Result<double> YamlDouble(const YamlNode& node, std::string_view field, double min, double max);
 Result<bool> YamlBool(const YamlNode& node, std::string_view field);  // true/false/yes/no/on/off, any case
-// Refuses keys of a map that are not in `allowed`, naming the nearest one.
+// One error for each key of a map that is not in `allowed`, naming the nearest one; or that it is no map.
+std::vector<Status> UnknownYamlKeys(const YamlNode& map, std::string_view field,
+                                    const std::vector<std::string_view>& allowed);
+// The first of them.
 Status CheckYamlKeys(const YamlNode& map, std::string_view field,
                      const std::vector<std::string_view>& allowed);
 // The candidate with the smallest edit distance to `text`, if it is near enough to be a typing error; else

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "common/host_port.h"
 #include "common/log.h"
 #include "placement/client/channel.h"
 
@@ -28,6 +29,21 @@ Status PrepareStateDir(const std::string& state_dir) {
     return ErrnoStatus("write to the state folder " + state_dir, errno).WithField("state-dir");
   }
   return OkStatus();
+}
+
+// By their form, before anything is locked or opened.
+Result<placement::RestFront::Options> CheckAddresses(const AllInOne::Options& options) {
+  TRY(ParseListen(options.listen, "listen").status());
+  placement::RestFront::Options rest{.listen = options.rest_listen};
+  if (rest.listen.empty()) return rest;
+  TRY_ASSIGN(HostPort address, ParseListen(rest.listen, "rest-listen"));
+  if (!IsLoopback(address.host)) {
+    return InvalidArgument(
+        "\"" + rest.listen + "\" is no loopback address, and this API asks nobody who he is", "rest-listen",
+        "use 127.0.0.1:PORT or [::1]:PORT; berth-placement serves others, with tokens");
+  }
+  if (address.is_ipv6()) rest.listener = placement::RestFront::Listener::kBeast;  // cpprestsdk's has no IPv6
+  return rest;
 }
 
 struct ConfigPaths {
@@ -64,6 +80,7 @@ Result<agent::AgentServer::Options> AgentOptions(const AllInOne::Options& option
 }  // namespace
 
 Result<std::unique_ptr<AllInOne>> AllInOne::Start(const Options& options) {
+  TRY_ASSIGN(placement::RestFront::Options rest, CheckAddresses(options));
   TRY(PrepareStateDir(options.state_dir));
   TRY_ASSIGN(ConfigPaths paths, FindConfig(options.config));
   TRY_ASSIGN(agent::AgentServer::Options agent_options, AgentOptions(options, paths));
@@ -78,8 +95,7 @@ Result<std::unique_ptr<AllInOne>> AllInOne::Start(const Options& options) {
                                                                 placement::MakeChannel(socket)));
   TRY(all->Serve(options, socket));
   TRY(all->agent_->ServeMetrics());
-  if (!options.rest_listen.empty()) {
-    placement::RestFront::Options rest{.listen = options.rest_listen};
+  if (!rest.listen.empty()) {
     TRY_ASSIGN(all->rest_, placement::RestFront::Start(rest, *all->placement_));
   }
   all->agent_->Begin(placement::MakeChannel(socket), all->endpoint_);
@@ -103,7 +119,7 @@ Status AllInOne::Serve(const Options& options, const std::string& socket) {
   if (server_ == nullptr || port == 0) {
     server_.reset();
     return {StatusCode::kUnavailable, "cannot listen on \"" + options.listen + "\"", "listen",
-            "is it HOST:PORT, and is the port free?"};
+            "is the port free, and the address one of this machine?"};
   }
   std::string host = options.listen.substr(0, options.listen.rfind(':'));
   endpoint_ = host + ":" + std::to_string(port);

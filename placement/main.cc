@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/log.h"
 #include "placement/placement_config.h"
@@ -53,8 +55,8 @@ int Serve(const PlacementConfig& config, const sigset_t& signals) {
   builder.RegisterService((*placement)->service());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (!server || port == 0) {
-    return Fail(berth::Unavailable("cannot listen on " + config.grpc_listen +
-                                   ": in use, or no address of this machine"));
+    return Fail(Status(berth::StatusCode::kUnavailable, "cannot listen on \"" + config.grpc_listen + "\"",
+                       "grpc-listen", "is the port free, and the address one of this machine?"));
   }
   std::unique_ptr<RestFront> rest;
   if (!config.rest.listen.empty()) {
@@ -129,7 +131,8 @@ void AddOptions(CLI::App& app, PlacementConfig& config, std::string& auth) {
 // `berth-placement db VERB [FILE]`, with --store before or behind it.
 void AddDbCommands(CLI::App& app, std::string& verb, std::string& file) {
   CLI::App* db = app.add_subcommand("db", "Look after a store that no service uses");
-  db->fallthrough()->require_subcommand(1);
+  // A verb that is none is told by RunDbCommand, by its name.
+  db->fallthrough()->require_subcommand(0, 1);
   auto add = [&](const char* name, const char* what) {
     CLI::App* command = db->add_subcommand(name, what)->fallthrough();
     command->callback([&verb, name] { verb = name; });
@@ -144,6 +147,7 @@ void AddDbCommands(CLI::App& app, std::string& verb, std::string& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors come back as statuses
   Result<PlacementConfig> config = ReadConfigOf(argc, argv);
   if (!config) return Fail(config.error());
   CLI::App app("Berth's source of truth: hosts, their devices, and who holds what");
@@ -160,6 +164,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> unknown = app.remaining(true);
+    const bool extras = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError);
+    if (extras && app.got_subcommand("db") && db_verb.empty() && !unknown.empty()) {
+      return berth::placement::RunDbCommand(unknown.front(), config->placement.store, "");
+    }
     return app.exit(error) == 0 ? 0 : 2;  // 0: --help
   }
   if (!auth.empty()) {
@@ -169,13 +178,15 @@ int main(int argc, char** argv) {
   }
   Result<berth::LogLevel> level = berth::ParseLogLevel(config->log_level);
   if (!level) return Fail(std::move(level).error().WithField("--log-level"));
+  if (app.got_subcommand("db")) {
+    berth::InitLogging("berth-placement", berth::LogLevel::kError);
+    return berth::placement::RunDbCommand(db_verb, config->placement.store, db_file);
+  }
+  Status valid = berth::placement::CheckPlacementConfig(*config);
+  if (!valid.ok()) return Fail(valid);
   if (check) {
     std::printf("the configuration is valid\n");
     return 0;
-  }
-  if (!db_verb.empty()) {
-    berth::InitLogging("berth-placement", berth::LogLevel::kError);
-    return berth::placement::RunDbCommand(db_verb, config->placement.store, db_file);
   }
   sigset_t signals = BlockSignals();
   berth::InitLogging("berth-placement", *level);

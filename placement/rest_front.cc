@@ -3,10 +3,11 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <charconv>
-#include <ctime>
+#include <optional>
 
+#include "common/error_list.h"
 #include "common/file.h"
+#include "common/host_port.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/yaml.h"
@@ -26,60 +27,57 @@ uint64_t NowMs() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
-Status ParseListen(const std::string& listen, http::ServerOptions& server) {
-  size_t colon = listen.rfind(':');
-  int port = -1;
-  if (colon != std::string::npos) {
-    const char* end = listen.data() + listen.size();
-    auto [stop, error] = std::from_chars(listen.data() + colon + 1, end, port);
-    if (error != std::errc() || stop != end) port = -1;
-  }
-  if (colon == 0 || port < 0 || port > 65535) {
-    return InvalidArgument("\"" + listen + "\" is no address", "rest-listen",
-                           "expected HOST:PORT, port 0 to 65535");
-  }
-  server.host = listen.substr(0, colon);
-  if (server.host.size() > 2 && server.host.front() == '[' && server.host.back() == ']') {
-    server.host = server.host.substr(1, server.host.size() - 2);
-  }
-  server.port = port;
-  return {};
-}
+using AuthenticatorPtr = std::unique_ptr<rest::Authenticator>;
 
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
-Result<std::unique_ptr<rest::Authenticator>> MakeKeystone(const RestFront::Options& options) {
+AuthenticatorPtr MakeKeystone(const RestFront::Options& options, ErrorList& errors) {
   rest::KeystoneAuthenticator::Options keystone = options.keystone;
   std::string base = keystone.url;
   while (base.ends_with('/')) base.pop_back();
   if (base.ends_with("/v3")) base.resize(base.size() - 3);
-  if (keystone.username.empty() || keystone.password.empty()) {
-    return InvalidArgument("needs a user name and a password", "keystone");
+  auto need = [&](const std::string& value, const char* field, const char* hint) {
+    if (value.empty()) errors.Add(InvalidArgument("is missing", field, hint));
+  };
+  need(keystone.url, "rest.keystone.url", "such as http://keystone:5000");
+  need(keystone.username, "rest.keystone.username", "the service's own user");
+  need(keystone.password, "rest.keystone.password", "or name a file in password_file");
+  if (!options.keystone_ca_file.empty()) {
+    Status file = ReadFile(options.keystone_ca_file).status();
+    if (!file.ok()) errors.Add(std::move(file).WithField("rest.keystone.ca_file"));
   }
-  TRY_ASSIGN(std::unique_ptr<http::Client> client,
-             http::NewClient(base, {.ca_file = options.keystone_ca_file}));
-  return std::unique_ptr<rest::Authenticator>(
-      std::make_unique<rest::KeystoneAuthenticator>(std::move(keystone), std::move(client), NowMs));
+  if (!errors.empty()) return nullptr;
+  auto client = http::NewClient(base, {.ca_file = options.keystone_ca_file});
+  if (!client) {
+    errors.Add(std::move(client).error().WithField("rest.keystone.url"));
+    return nullptr;
+  }
+  return std::make_unique<rest::KeystoneAuthenticator>(std::move(keystone), *std::move(client), NowMs);
 }
 
-Result<std::unique_ptr<rest::Authenticator>> MakeAuthenticator(const RestFront::Options& options,
-                                                               const std::string& host) {
-  switch (options.auth) {
-    case RestFront::Auth::kTokenFile:
-      if (options.token_file.empty()) return InvalidArgument("is missing", "token-file");
-      return rest::OpenTokenFile(options.token_file);
-    case RestFront::Auth::kKeystone:
-      return MakeKeystone(options);
-    case RestFront::Auth::kNone:
-      break;
+// An error of a file: that it cannot be read belongs to the option, all else to a place in the file.
+Status OfFile(Status error, const std::string& option, const std::string& path) {
+  if (error.field().empty()) return std::move(error).WithField(option);
+  return error.field() == option ? error : std::move(error).WithContext(path);
+}
+
+AuthenticatorPtr MakeAuthenticator(const RestFront::Options& options, const std::string& host,
+                                   ErrorList& errors) {
+  if (options.auth == RestFront::Auth::kKeystone) return MakeKeystone(options, errors);
+  if (options.auth == RestFront::Auth::kNone) {
+    if (!IsLoopback(host) && !options.allow_auth_none_anywhere) {
+      errors.Add(
+          InvalidArgument("\"none\" lets everybody do everything, and " + host + " is no loopback address",
+                          "auth", "use token-file or keystone, or force it with --auth-none-anywhere"));
+    }
+    return rest::NewNoAuthenticator();
   }
-  if (!IsLoopback(host) && !options.allow_auth_none_anywhere) {
-    return InvalidArgument("\"none\" lets everybody do everything, and " + host + " is no loopback address",
-                           "auth", "use token-file or keystone, or force it with --auth-none-anywhere");
+  if (options.token_file.empty()) {
+    errors.Add(InvalidArgument("is missing", "token-file"));
+    return nullptr;
   }
-  return rest::NewNoAuthenticator();
+  Result<AuthenticatorPtr> file = rest::OpenTokenFile(options.token_file);
+  if (file) return *std::move(file);
+  errors.Add(OfFile(std::move(file).error(), "token-file", options.token_file));
+  return nullptr;
 }
 
 Result<rest::Policy> MakePolicy(const RestFront::Options& options) {
@@ -88,6 +86,45 @@ Result<rest::Policy> MakePolicy(const RestFront::Options& options) {
     TRY_ASSIGN(overrides, ReadYamlFile(options.policy_file));
   }
   return rest::Policy::Make({.new_defaults_only = options.policy_new_defaults}, overrides);
+}
+
+// What the options make, before anything listens.
+struct Prepared {
+  http::ServerOptions server;
+  AuthenticatorPtr authenticator;
+  std::unique_ptr<rest::Policy> policy;
+};
+
+HostPort PrepareListener(const RestFront::Options& options, ErrorList& errors) {
+  std::optional<HostPort> listen = errors.Take(ParseListen(options.listen, "rest-listen"));
+  // Without an address there is nothing to say about who may reach it.
+  if (!listen) return {.host = "localhost", .port = 0};
+  if (listen->is_ipv6() && options.listener == RestFront::Listener::kCpprest) {
+    errors.Add(InvalidArgument("cpprestsdk cannot listen on the IPv6 address " + listen->ToString(),
+                               "rest-listen", "use --rest-listener beast, in the file rest.listener: beast"));
+  }
+  return *listen;
+}
+
+Prepared Prepare(const RestFront::Options& options, ErrorList& errors) {
+  Prepared made{.server = options.server, .authenticator = nullptr, .policy = nullptr};
+  HostPort listen = PrepareListener(options, errors);
+  made.server.host = listen.host;
+  made.server.port = listen.port;
+  if (!options.prefix.empty() && (!options.prefix.starts_with('/') || options.prefix.ends_with('/'))) {
+    errors.Add(InvalidArgument("\"" + options.prefix + "\" is no prefix", "rest-prefix",
+                               "begins with / and does not end with it, such as /placement"));
+  }
+  ErrorList of_auth;
+  made.authenticator = MakeAuthenticator(options, listen.host, of_auth);
+  errors.Add(of_auth.errors());
+  Result<rest::Policy> policy = MakePolicy(options);
+  if (policy) {
+    made.policy = std::make_unique<rest::Policy>(*std::move(policy));
+  } else {
+    errors.Add(OfFile(std::move(policy).error(), "policy-file", options.policy_file));
+  }
+  return made;
 }
 
 }  // namespace
@@ -121,16 +158,19 @@ struct RestFront::Parts {
   std::string endpoint;
 };
 
+std::vector<Status> RestFront::Check(const Options& options) {
+  ErrorList errors;
+  Prepare(options, errors);
+  return errors.errors();
+}
+
 Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, PlacementServer& placement) {
+  ErrorList errors;
+  Prepared prepared = Prepare(options, errors);
+  TRY(errors.ToStatus());
   auto parts = std::make_unique<Parts>();
-  http::ServerOptions server = options.server;
-  TRY(ParseListen(options.listen, server));
-  if (!options.prefix.empty() && (!options.prefix.starts_with('/') || options.prefix.ends_with('/'))) {
-    return InvalidArgument("\"" + options.prefix + "\" is no prefix", "rest-prefix", "such as /placement");
-  }
-  TRY_ASSIGN(parts->authenticator, MakeAuthenticator(options, server.host));
-  TRY_ASSIGN(rest::Policy policy, MakePolicy(options));
-  parts->policy = std::make_unique<rest::Policy>(std::move(policy));
+  parts->authenticator = std::move(prepared.authenticator);
+  parts->policy = std::move(prepared.policy);
   parts->metrics = std::make_unique<rest::RestMetrics>(parts->registry);
   parts->store_metrics = std::make_unique<StoreMetrics>(parts->registry, placement);
   Parts* p = parts.get();
@@ -163,10 +203,11 @@ Result<std::unique_ptr<RestFront>> RestFront::Start(const Options& options, Plac
                                  .trust_proxy_headers = options.trust_proxy_headers},
       std::move(backend));
   auto start = options.listener == Listener::kBeast ? http::StartBeastServer : http::StartServer;
-  TRY_ASSIGN(parts->server, start(server, *parts->service));
+  Result<std::unique_ptr<http::Server>> started = start(prepared.server, *parts->service);
+  if (!started) return std::move(started).error().WithField("rest-listen");
+  parts->server = *std::move(started);
   parts->listening.store(parts->server.get(), std::memory_order_release);
-  std::string host = server.host.find(':') == std::string::npos ? server.host : "[" + server.host + "]";
-  parts->endpoint = host + ":" + std::to_string(parts->server->port());
+  parts->endpoint = HostPort{prepared.server.host, parts->server->port()}.ToString();
   return std::unique_ptr<RestFront>(new RestFront(std::move(parts)));
 }
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/http/server.h"
 #include "common/status.h"
@@ -36,6 +37,8 @@ class RestFront {
     http::ServerOptions server = {};  // host and port come from `listen`
   };
 
+  // All that Start would refuse by these options, without listening.
+  static std::vector<Status> Check(const Options& options);
   // Errors name the option. `placement` outlives it.
   static Result<std::unique_ptr<RestFront>> Start(const Options& options, PlacementServer& placement);
   ~RestFront();  // Stop

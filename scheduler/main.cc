@@ -1,21 +1,20 @@
 // berth-scheduler: finds exact places for instances and claims them in placement.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
+#include "common/host_port.h"
 #include "common/log.h"
 #include "placement/client/channel.h"
-#include "scheduler/service/grpc_placement_client.h"
 #include "scheduler/service/server.h"
 
 namespace {
 
 int Fail(const berth::Status& status) {
-  // Errors of the catalogue carry file, line and field in their text.
-  bool whole = status.code() == berth::StatusCode::kInvalidArgument;
-  std::fprintf(stderr, "berth-scheduler: %s\n", whole ? status.message().c_str() : status.ToString().c_str());
+  std::fprintf(stderr, "berth-scheduler: %s\n", status.ToString().c_str());
   return 1;
 }
 
@@ -26,8 +25,8 @@ int Run(const std::string& listen, const std::string& placement, const std::stri
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  auto server =
-      berth::scheduler::SchedulerServer::Start({listen, config}, berth::placement::MakeChannel(placement));
+  auto server = berth::scheduler::SchedulerServer::Start({listen, config, placement},
+                                                         berth::placement::MakeChannel(placement));
   if (!server.has_value()) return Fail(server.error());
   int signal = 0;
   sigwait(&signals, &signal);
@@ -39,6 +38,7 @@ int Run(const std::string& listen, const std::string& placement, const std::stri
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors come back as statuses
   std::string listen = "127.0.0.1:7702";
   std::string placement = "127.0.0.1:7701";
   std::string config = "/etc/berth";
@@ -56,6 +56,10 @@ int main(int argc, char** argv) {
   }
   auto parsed = berth::ParseLogLevel(level);
   if (!parsed.has_value()) return Fail(parsed.error());
+  for (const auto& address :
+       {berth::ParseListen(listen, "grpc-listen"), berth::ParsePeer(placement, "placement")}) {
+    if (!address.has_value()) return Fail(address.error());
+  }
   berth::InitLogging("berth-scheduler", *parsed);
   return Run(listen, placement, config);
 }

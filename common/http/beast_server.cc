@@ -18,6 +18,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "common/host_port.h"
 #include "common/http/server.h"
 #include "common/log.h"
 
@@ -470,7 +471,7 @@ class BeastServer final : public Server {
 Result<std::unique_ptr<Server>> StartBeastServer(const ServerOptions& options, Handler& handler) {
   auto shared = std::make_shared<Shared>(options, handler);
   auto failed = [&](const error_code& error) {
-    return Unavailable("cannot listen on " + options.host + ":" + std::to_string(options.port) + ": " +
+    return Unavailable("cannot listen on " + HostPort{options.host, options.port}.ToString() + ": " +
                        error.message());
   };
   error_code error;

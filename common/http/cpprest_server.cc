@@ -282,15 +282,18 @@ Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handle
       LOG(kDebug, "http_pool_exists_already");
     }
   });
+  // The library cuts its address at the first colon.
+  if (options.host.find(':') != std::string::npos) {
+    return InvalidArgument("cpprestsdk cannot listen on the IPv6 address " + options.host, "host",
+                           "use the listener beast");
+  }
   auto shared = std::make_shared<Shared>(options, handler);
-  bool ipv6 = options.host.find(':') != std::string::npos;
-  std::string host = ipv6 ? "[" + options.host + "]" : options.host;
   Status failed;
   for (int attempt = 0; attempt < (options.port == 0 ? 8 : 1); ++attempt) {
     TRY_ASSIGN(int port, ProbePort(options.host, options.port));
     try {
-      auto listener =
-          std::make_unique<http_listener>(web::uri("http://" + host + ":" + std::to_string(port) + "/"));
+      auto listener = std::make_unique<http_listener>(
+          web::uri("http://" + options.host + ":" + std::to_string(port) + "/"));
       auto receive = [shared](const http_request& message) { Receive(shared, message); };
       listener->support(receive);
       for (const char* method : {"OPTIONS", "TRACE"}) {  // else the library answers these by itself
@@ -300,7 +303,8 @@ Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handle
       return std::unique_ptr<Server>(
           std::make_unique<CpprestServer>(std::move(shared), std::move(listener), port));
     } catch (const std::exception& error) {
-      failed = Unavailable("cannot listen on " + host + ":" + std::to_string(port) + ": " + error.what());
+      failed =
+          Unavailable("cannot listen on " + options.host + ":" + std::to_string(port) + ": " + error.what());
     }
   }
   return failed;

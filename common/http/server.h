@@ -61,7 +61,8 @@ class Server {
 };
 
 // `handler` outlives the server. kUnavailable: the address cannot be listened on.
-Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler& handler);  // cpprestsdk's
+Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options,
+                                            Handler& handler);  // cpprestsdk's: no IPv6
 Result<std::unique_ptr<Server>> StartBeastServer(const ServerOptions& options,
                                                  Handler& handler);  // on Boost.Beast
 

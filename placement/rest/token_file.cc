@@ -74,7 +74,7 @@ Result<Known> ParseToken(const YamlNode& node, const std::string& field) {
 
 Result<std::unique_ptr<Authenticator>> ParseTokenFile(std::string_view text, std::string_view name) {
   TRY_ASSIGN(YamlNode root, ParseYaml(text, name));
-  TRY(CheckYamlKeys(root, std::string(name), {"tokens"}));
+  TRY(CheckYamlKeys(root, "", {"tokens"}));
   const YamlNode* list = root.Find("tokens");
   if (!list || !list->is_sequence()) return InvalidArgument("must be a list", "tokens");
   std::vector<Known> known;

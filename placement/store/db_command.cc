@@ -1,5 +1,6 @@
 #include "placement/store/db_command.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -16,8 +17,23 @@ int Fail(const std::string& verb, const Status& status) {
   return 1;
 }
 
+// Opening makes an absent store: whoever mistypes the path would be told that it is empty and in order.
+Status CheckExists(const std::string& store) {
+  TRY_ASSIGN(std::string path, StorePath(store));
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return OkStatus();
+  if (error) return ErrnoStatus("find the store " + path, error.value()).WithField("store");
+  return NotFound("there is no store " + path, "store");
+}
+
+Result<std::unique_ptr<db::Store>> OpenExisting(const std::string& store) {
+  TRY(CheckExists(store));
+  return OpenStore(store, 0);
+}
+
 int Export(const std::string& store, const std::string& file) {
-  Status status;
+  Status status = CheckExists(store);  // before the file is made, or made empty
+  if (!status.ok()) return Fail("export", status);
   if (file.empty() || file == "-") {
     status = ExportStore(store, std::cout);
   } else {
@@ -47,7 +63,7 @@ std::string Count(size_t number, const std::string& what) {
 }  // namespace
 
 Status CheckStore(const std::string& store, std::ostream& out) {
-  TRY_ASSIGN(auto opened, OpenStore(store, 0));
+  TRY_ASSIGN(auto opened, OpenExisting(store));
   TRY(opened->Verify());
   TRY_ASSIGN(db::Contents contents, opened->Load());
   TRY_ASSIGN(auto engine, Engine::Restore(contents));
@@ -67,7 +83,7 @@ Status CheckStore(const std::string& store, std::ostream& out) {
 }
 
 Status ExportStore(const std::string& store, std::ostream& out) {
-  TRY_ASSIGN(auto opened, OpenStore(store, 0));
+  TRY_ASSIGN(auto opened, OpenExisting(store));
   TRY_ASSIGN(db::Contents contents, opened->Load());
   TRY_ASSIGN(auto engine, Engine::Restore(contents));
   return WriteStoreFile(engine->Export(), out);

@@ -10,6 +10,8 @@
 // running.
 namespace berth::placement {
 
+// CheckStore and ExportStore never make a store: kNotFound, field "store".
+//
 // Loads the store and counts everything anew (AuditState). One line for each finding and a summary to `out`.
 // kDataLoss: there are errors; warnings alone are OK.
 Status CheckStore(const std::string& store, std::ostream& out);

@@ -78,15 +78,27 @@ Status SetField(const std::string& key, const std::string& value, AliasEntry& en
 
 }  // namespace
 
-Result<AliasEntry> MakeAliasEntry(const std::vector<AliasField>& fields) {
+AliasEntry ReadAliasEntry(const std::vector<AliasField>& fields, ErrorList& errors) {
   AliasEntry entry;
-  for (const auto& [key, value] : fields) TRY(SetField(key, value, entry));
-  if (entry.name.empty()) return InvalidArgument("PciInvalidAlias: name is missing", "name");
-  if ((entry.vendor_id.empty() || entry.product_id.empty()) && entry.resource_class.empty()) {
-    return InvalidArgument("PciInvalidAlias: alias \"" + entry.name + "\" names no device",
-                           entry.vendor_id.empty() ? "vendor_id" : "product_id",
-                           "give vendor_id and product_id, or resource_class");
+  for (const auto& [key, value] : fields) errors.Add(SetField(key, value, entry));
+  // What is there and wrong is not missing, too.
+  auto given = [&](std::string_view key) {
+    return std::any_of(fields.begin(), fields.end(),
+                       [&](const AliasField& field) { return field.first == key; });
+  };
+  if (!given("name")) errors.Add(InvalidArgument("PciInvalidAlias: name is missing", "name"));
+  if (!given("resource_class") && !(given("vendor_id") && given("product_id"))) {
+    errors.Add(InvalidArgument("PciInvalidAlias: alias \"" + entry.name + "\" names no device",
+                               given("vendor_id") ? "product_id" : "vendor_id",
+                               "give vendor_id and product_id, or resource_class"));
   }
+  return entry;
+}
+
+Result<AliasEntry> MakeAliasEntry(const std::vector<AliasField>& fields) {
+  ErrorList errors;
+  AliasEntry entry = ReadAliasEntry(fields, errors);
+  if (!errors.empty()) return errors.errors().front();
   return entry;
 }
 

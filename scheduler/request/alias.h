@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/error_list.h"
 #include "common/status.h"
 #include "scheduler/request/request_spec.h"
 
@@ -36,9 +37,11 @@ inline constexpr const char* kLiveMigratableTrait = "HW_PCI_LIVE_MIGRATABLE";
 // One key of an alias entry as written. Values are text; `traits` is a comma-separated list.
 using AliasField = std::pair<std::string, std::string>;
 
-// Checks and normalises one entry. Errors: kInvalidArgument "PciInvalidAlias: ..." with the key as field.
-// Known keys: name, vendor_id, product_id, device_type, capability_type, numa_policy, resource_class, traits,
-// live_migratable.
+// Checks and normalises one entry; all of its errors are added. Errors: kInvalidArgument "PciInvalidAlias:
+// ..." with the key as field. Known keys: name, vendor_id, product_id, device_type, capability_type,
+// numa_policy, resource_class, traits, live_migratable.
+AliasEntry ReadAliasEntry(const std::vector<AliasField>& fields, ErrorList& errors);
+// Likewise, with the first error only.
 Result<AliasEntry> MakeAliasEntry(const std::vector<AliasField>& fields);
 
 // Adds an entry. Entries of one name must agree in device_type and numa_policy: PciInvalidAlias otherwise.

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <type_traits>
 #include <utility>
+
+#include "common/error_list.h"
 
 namespace berth::scheduler {
 namespace {
@@ -42,50 +45,68 @@ Result<std::string> Text(const YamlNode& node, const std::string& field) {
   return InvalidArgument("must be a string", field);
 }
 
-Result<Flavor> ReadFlavor(const YamlNode& node) {
-  TRY(CheckYamlKeys(node, "", {"name", "vcpus", "memory_mib", "disk_gib", "extra_specs"}));
-  for (std::string_view key : {"name", "vcpus", "memory_mib"}) {
-    if (node.Find(key) == nullptr) return InvalidArgument("is missing", std::string(key));
-  }
+Flavor ReadFlavor(const YamlNode& node, ErrorList& errors) {
   Flavor flavor;
-  TRY_ASSIGN(flavor.name, YamlString(*node.Find("name"), "name"));
-  if (flavor.name.empty() || flavor.name.size() > 255) {
-    return InvalidArgument("\"" + flavor.name + "\" must have 1 to 255 characters", "name");
+  if (!node.is_map()) {
+    errors.Add(InvalidArgument("must be a map"));
+    return flavor;
   }
-  TRY_ASSIGN(int64_t vcpus, YamlInt(*node.Find("vcpus"), "vcpus", 1, 4096));
-  TRY_ASSIGN(int64_t memory, YamlInt(*node.Find("memory_mib"), "memory_mib", 1, int64_t{1} << 30));
-  flavor.vcpus = static_cast<uint32_t>(vcpus);
-  flavor.memory_mib = static_cast<uint64_t>(memory);
-  if (const YamlNode* disk = node.Find("disk_gib"); disk != nullptr) {
-    TRY_ASSIGN(int64_t gib, YamlInt(*disk, "disk_gib", 0, int64_t{1} << 30));
-    flavor.disk_gib = static_cast<uint64_t>(gib);
+  errors.Add(UnknownYamlKeys(node, "", {"name", "vcpus", "memory_mib", "disk_gib", "extra_specs"}));
+  for (std::string_view key : {"name", "vcpus", "memory_mib"}) {
+    if (node.Find(key) == nullptr) errors.Add(InvalidArgument("is missing", std::string(key)));
   }
+  auto number = [&](std::string_view key, int64_t least, int64_t most, auto& value) {
+    const YamlNode* found = node.Find(key);
+    if (found == nullptr) return;
+    if (auto read = errors.Take(YamlInt(*found, key, least, most))) {
+      value = static_cast<std::remove_reference_t<decltype(value)>>(*read);
+    }
+  };
+  const YamlNode* name = node.Find("name");
+  if (auto text = name == nullptr ? std::nullopt : errors.Take(YamlString(*name, "name"))) {
+    flavor.name = *std::move(text);
+    if (flavor.name.empty() || flavor.name.size() > 255) {
+      errors.Add(InvalidArgument("\"" + flavor.name + "\" must have 1 to 255 characters", "name"));
+    }
+  }
+  number("vcpus", 1, 4096, flavor.vcpus);
+  number("memory_mib", 1, int64_t{1} << 30, flavor.memory_mib);
+  number("disk_gib", 0, int64_t{1} << 30, flavor.disk_gib);
   const YamlNode* specs = node.Find("extra_specs");
   if (specs == nullptr || specs->is_null()) return flavor;
-  if (!specs->is_map()) return InvalidArgument("must be a map of strings", "extra_specs");
-  for (const auto& [key, value] : specs->entries) {
-    TRY_ASSIGN(flavor.extra_specs[key], Text(value, "extra_specs." + key));
+  if (!specs->is_map()) {
+    errors.Add(InvalidArgument("must be a map of strings", "extra_specs"));
+    return flavor;
   }
+  for (const auto& [key, value] : specs->entries) {
+    if (auto text = errors.Take(Text(value, "extra_specs." + key)))
+      flavor.extra_specs[key] = *std::move(text);
+  }
+  errors.Add(UnknownExtraSpecs(flavor.extra_specs));
   return flavor;
 }
 
-Result<AliasEntry> ReadAlias(const YamlNode& node) {
-  if (!node.is_map()) return InvalidArgument("must be a map");
+AliasEntry ReadAlias(const YamlNode& node, ErrorList& errors) {
+  if (!node.is_map()) {
+    errors.Add(InvalidArgument("must be a map"));
+    return {};
+  }
   std::vector<AliasField> fields;
+  ErrorList wrong;
   for (const auto& [key, value] : node.entries) {
+    std::string list;
     if (key == "traits" && value.is_sequence()) {
-      std::string list;
       for (const YamlNode& item : value.items) {
-        TRY_ASSIGN(std::string trait, Text(item, key));
-        list += (list.empty() ? "" : ",") + trait;
+        list += (list.empty() ? "" : ",") + wrong.Take(Text(item, key)).value_or("");
       }
       fields.emplace_back(key, std::move(list));
-      continue;
+    } else if (auto text = wrong.Take(Text(value, key))) {
+      fields.emplace_back(key, *std::move(text));
     }
-    TRY_ASSIGN(std::string text, Text(value, key));
-    fields.emplace_back(key, std::move(text));
   }
-  return MakeAliasEntry(fields);
+  if (wrong.empty()) return ReadAliasEntry(fields, errors);
+  errors.Add(wrong.errors());  // fields are not all there: what is missing would be said twice
+  return {};
 }
 
 // The line of the value that a field path such as "extra_specs.hw:numa_nodes" leads to.
@@ -108,29 +129,34 @@ const std::vector<YamlNode>& List(const CatalogueSource& source, std::string_vie
   return none;
 }
 
+void AddAll(const CatalogueSource& source, const YamlNode& node, const std::string& item,
+            const ErrorList& found, Errors& errors) {
+  for (const Status& error : found.errors())
+    errors.Add(source.name, LineOf(node, error.field()), item, error);
+}
+
 void ReadAliases(const CatalogueSource& source, Catalogue& catalogue, Errors& errors) {
   const auto& items = List(source, "aliases", errors);
   for (size_t i = 0; i < items.size(); ++i) {
-    auto entry = ReadAlias(items[i]);
-    Status status = entry.has_value() ? AddAliasEntry(std::move(*entry), catalogue.aliases) : entry.error();
-    if (!status.ok()) errors.Add(source.name, LineOf(items[i], status.field()), Item("aliases", i), status);
+    ErrorList found;
+    AliasEntry entry = ReadAlias(items[i], found);
+    if (found.empty()) found.Add(AddAliasEntry(std::move(entry), catalogue.aliases));
+    AddAll(source, items[i], Item("aliases", i), found, errors);
   }
 }
 
 void ReadFlavors(const CatalogueSource& source, Catalogue& catalogue, Errors& errors) {
   const auto& items = List(source, "flavors", errors);
   for (size_t i = 0; i < items.size(); ++i) {
-    auto flavor = ReadFlavor(items[i]);
-    Status status = flavor.status();
-    if (status.ok()) status = ResolveRequest(*flavor, {}, {}, catalogue.aliases).status();
-    if (status.ok() && catalogue.flavors.contains(flavor->name)) {
-      status = AlreadyExists("flavor \"" + flavor->name + "\" is defined twice", "name");
+    ErrorList found;
+    Flavor flavor = ReadFlavor(items[i], found);
+    // What a flavor means is asked only when it can be read.
+    if (found.empty()) found.Add(ResolveRequest(flavor, {}, {}, catalogue.aliases).status());
+    if (catalogue.flavors.contains(flavor.name)) {
+      found.Add(AlreadyExists("flavor \"" + flavor.name + "\" is defined twice", "name"));
     }
-    if (status.ok()) {
-      catalogue.flavors.emplace(flavor->name, *flavor);
-    } else {
-      errors.Add(source.name, LineOf(items[i], status.field()), Item("flavors", i), status);
-    }
+    if (found.empty()) catalogue.flavors.emplace(flavor.name, flavor);
+    AddAll(source, items[i], Item("flavors", i), found, errors);
   }
 }
 
@@ -138,8 +164,9 @@ Result<Catalogue> Build(const std::vector<CatalogueSource>& sources, Errors& err
   Catalogue catalogue;
   for (const CatalogueSource& source : sources) {
     if (source.root.is_null()) continue;
-    Status keys = CheckYamlKeys(source.root, "", {"flavors", "aliases"});
-    if (!keys.ok()) errors.Add(source.name, source.root.line, "", keys);
+    for (const Status& key : UnknownYamlKeys(source.root, "", {"flavors", "aliases"})) {
+      errors.Add(source.name, LineOf(source.root, key.field()), "", key);
+    }
     ReadAliases(source, catalogue, errors);
   }
   for (const CatalogueSource& source : sources) ReadFlavors(source, catalogue, errors);

@@ -93,8 +93,13 @@ bool IsNamed(std::string_view name, std::string_view prefix) {
   return name.starts_with(prefix) && name.size() > prefix.size();
 }
 
+// Of which there is no list. N: any suffix of letters, digits, _ and -.
+constexpr std::string_view kSpecFamilies =
+    " trait:NAME traitN:NAME resources:CLASS resourcesN:CLASS requiredN aggregate_instance_extra_specs:KEY";
+
 Status Refuse(const std::string& name, const std::string& value, const std::string& field,
-              const std::vector<std::string_view>& known, const std::vector<std::string_view>& later) {
+              const std::vector<std::string_view>& known, const std::vector<std::string_view>& later,
+              std::string_view families) {
   std::string what = "\"" + name + "\" with value \"" + value + "\"";
   bool named = std::find(later.begin(), later.end(), name) != later.end();
   std::string_view nearest = NearestName(name, known);
@@ -103,6 +108,7 @@ Status Refuse(const std::string& name, const std::string& value, const std::stri
   }
   std::string supported = "supported:";
   for (std::string_view one : known) supported += " " + std::string(one);
+  supported += families;
   if (named || IsKnownFamily(name)) {
     return InvalidArgument(what + " is not supported by this version", field, supported);
   }
@@ -124,20 +130,25 @@ bool IsKnownImageProperty(std::string_view name) {
          IsNumbered(name, "hw_numa_mem.");
 }
 
-Status CheckExtraSpecNames(const Properties& specs) {
-  const auto& known = KnownSpecs();
+std::vector<Status> UnknownExtraSpecs(const Properties& specs) {
+  std::vector<Status> errors;
   for (const auto& [name, value] : specs) {
     if (IsKnownExtraSpec(name)) continue;
-    return Refuse(name, value, "extra_specs." + name, known, LaterSpecs());
+    errors.push_back(Refuse(name, value, "extra_specs." + name, KnownSpecs(), LaterSpecs(), kSpecFamilies));
   }
-  return OkStatus();
+  return errors;
+}
+
+Status CheckExtraSpecNames(const Properties& specs) {
+  std::vector<Status> errors = UnknownExtraSpecs(specs);
+  return errors.empty() ? OkStatus() : std::move(errors.front());
 }
 
 Status CheckImagePropertyNames(const Properties& properties) {
   const auto& known = KnownImageProperties();
   for (const auto& [name, value] : properties) {
     if (!name.starts_with("hw_") || IsKnownImageProperty(name)) continue;
-    return Refuse(name, value, "image_properties." + name, known, {});
+    return Refuse(name, value, "image_properties." + name, known, {}, "");
   }
   return OkStatus();
 }

@@ -22,6 +22,7 @@ using Properties = std::map<std::string, std::string, std::less<>>;
 // image itself and pass.
 bool IsKnownExtraSpec(std::string_view name);
 bool IsKnownImageProperty(std::string_view name);
+std::vector<Status> UnknownExtraSpecs(const Properties& specs);  // all of them
 Status CheckExtraSpecNames(const Properties& specs);
 Status CheckImagePropertyNames(const Properties& properties);
 

@@ -66,7 +66,7 @@ Result<RequestSpec> Advisor::SpecOf(const Question& question, const Wish& wish) 
 }
 
 Result<KnownFleet> Advisor::Hosts(const std::string& only, const RequestSpec& spec) const {
-  if (!scheduler_.ready()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(scheduler_.CheckReady());
   KnownFleet out;
   out.fleet = scheduler_.mirror().Snapshot();
   const FilterSet& set = scheduler_.policy().filters;

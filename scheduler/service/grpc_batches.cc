@@ -120,6 +120,7 @@ grpc::ServerWriteReactor<v1::InstanceEvent>* GrpcService::WatchInstances(
 grpc::ServerUnaryReactor* GrpcService::ListGroups(grpc::CallbackServerContext* context,
                                                   const v1::ListGroupsRequest* request,
                                                   v1::ListGroupsResponse* response) {
+  if (Status ready = scheduler_.CheckReady(); !ready.ok()) return Finish(context, ready);
   GroupsToProto(scheduler_.mirror().Groups(), scheduler_.List(), request->name(), response);
   if (!request->name().empty() && response->groups_size() == 0)
     return Finish(context, NotFound("server group \"" + request->name() + "\" has no members", "name"));
@@ -145,6 +146,7 @@ grpc::ServerUnaryReactor* GrpcService::EnableHost(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* GrpcService::ListAggregates(grpc::CallbackServerContext* context,
                                                       const v1::ListAggregatesRequest* /*request*/,
                                                       v1::ListAggregatesResponse* response) {
+  if (Status ready = scheduler_.CheckReady(); !ready.ok()) return Finish(context, ready);
   // Facts name the aggregates of the facts' table; names are unique.
   std::map<std::string, std::vector<std::string>> hosts;
   scheduler_.mirror().Snapshot()->ForEach([&](const HostView& view) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/log.h"
 #include "placement/wire/claim.h"
 #include "placement/wire/fields.h"
 #include "placement/wire/host.h"
@@ -16,6 +17,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCallTimeout(10'000);
+// An outage that is over sooner is not worth a line.
+constexpr std::chrono::seconds kPatience(3);
 
 void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
@@ -69,8 +72,11 @@ Result<PlacementEvent> EventFromProto(const v1::Event& in) {
 
 }  // namespace
 
-GrpcPlacementClient::GrpcPlacementClient(std::shared_ptr<grpc::Channel> channel)
-    : stub_(v1::Placement::NewStub(std::move(channel))), watch_(*stub_, "") {}
+GrpcPlacementClient::GrpcPlacementClient(std::shared_ptr<grpc::Channel> channel, std::string endpoint)
+    : channel_(std::move(channel)),
+      endpoint_(std::move(endpoint)),
+      stub_(v1::Placement::NewStub(channel_)),
+      watch_(*stub_, "") {}
 
 GrpcPlacementClient::~GrpcPlacementClient() {
   watch_.Stop();
@@ -79,9 +85,17 @@ GrpcPlacementClient::~GrpcPlacementClient() {
 void GrpcPlacementClient::StartWatch(std::function<void(PlacementEvent)> sink) {
   sink_ = std::move(sink);
   watch_.Start(*this);
+  reach_.emplace(channel_, kPatience, [this](bool reachable) {
+    if (reachable) {
+      LOG(kInfo, "placement_reached", {{"endpoint", endpoint_}});
+    } else {
+      LOG(kWarning, "placement_unreachable", {{"endpoint", endpoint_}, {"seconds", kPatience.count()}});
+    }
+  });
 }
 
 void GrpcPlacementClient::StopWatch() {
+  reach_.reset();
   watch_.Stop();
 }
 

@@ -2,11 +2,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <grpcpp/channel.h>
 
 #include "berth/v1/placement.grpc.pb.h"
+#include "placement/client/channel_watch.h"
 #include "placement/client/event_watch.h"
 #include "scheduler/service/placement_client.h"
 
@@ -16,7 +18,9 @@ namespace berth::scheduler {
 class GrpcPlacementClient final : public PlacementClient, private placement::EventSink {
  public:
   // Shared: the channel is gRPC's, and may serve other clients too (also one inside the process).
-  explicit GrpcPlacementClient(std::shared_ptr<grpc::Channel> channel);
+  // `endpoint`: where the channel leads, for the log, which tells once that placement cannot be reached and
+  // once that it can again.
+  explicit GrpcPlacementClient(std::shared_ptr<grpc::Channel> channel, std::string endpoint = {});
   ~GrpcPlacementClient() override;
 
   void StartWatch(std::function<void(PlacementEvent)> sink) override;
@@ -38,9 +42,12 @@ class GrpcPlacementClient final : public PlacementClient, private placement::Eve
   void OnReset() override;
   Status OnEvent(const v1::Event& event) override;
 
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::string endpoint_;
   std::unique_ptr<v1::Placement::Stub> stub_;
   std::function<void(PlacementEvent)> sink_;
   placement::EventWatch watch_;
+  std::optional<placement::ChannelWatch> reach_;  // while events are watched
 };
 
 }  // namespace berth::scheduler

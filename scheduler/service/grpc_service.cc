@@ -76,6 +76,7 @@ grpc::ServerUnaryReactor* GrpcService::GetInstance(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* GrpcService::ListInstances(grpc::CallbackServerContext* context,
                                                      const v1::ListInstancesRequest* /*request*/,
                                                      v1::ListInstancesResponse* response) {
+  if (Status ready = scheduler_.CheckReady(); !ready.ok()) return Finish(context, ready);
   for (const Mirror::FoundClaim& found : scheduler_.List()) {
     auto* entry = response->add_instances();
     wire::ClaimToProto(*found.claim, entry->mutable_claim());

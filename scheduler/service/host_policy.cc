@@ -25,6 +25,11 @@ class Reader {
   }
   Status Take() const { return errors_.empty() ? OkStatus() : InvalidArgument(errors_, first_field_); }
 
+  // The errors tell their lines themselves.
+  void Known(const YamlNode& map, std::string_view field, const std::vector<std::string_view>& keys) {
+    for (const Status& unknown : UnknownYamlKeys(map, field, keys)) Fail(YamlNode{}, unknown);
+  }
+
   template <class T>
   void Into(const YamlNode& map, std::string_view key, const std::string& prefix, T& out) {
     const YamlNode* node = map.Find(key);
@@ -47,11 +52,12 @@ class Reader {
     }
   }
   // False: it is there and no list or map.
-  bool Is(const YamlNode& map, std::string_view key, bool list, const YamlNode*& out) {
+  bool Is(const YamlNode& map, std::string_view key, const std::string& prefix, bool list,
+          const YamlNode*& out) {
     out = map.Find(key);
     if (out == nullptr || out->is_null()) return false;
     if (list ? out->is_sequence() : out->is_map()) return true;
-    Fail(*out, InvalidArgument(list ? "must be a list" : "must be a map", std::string(key)));
+    Fail(*out, InvalidArgument(list ? "must be a list" : "must be a map", prefix + std::string(key)));
     return false;
   }
 
@@ -64,7 +70,7 @@ class Reader {
 void ReadFilters(const YamlNode& root, Reader& reader, FilterSettings& settings) {
   const YamlNode* list = nullptr;
   settings.names = FilterSet::Names();
-  if (!reader.Is(root, "filters", true, list)) return;
+  if (!reader.Is(root, "filters", "", true, list)) return;
   settings.names.clear();
   for (size_t i = 0; i < list->items.size(); ++i) {
     std::string name;
@@ -82,7 +88,7 @@ void ReadFilters(const YamlNode& root, Reader& reader, FilterSettings& settings)
 
 void ReadWeighers(const YamlNode& root, Reader& reader, WeigherSet& weighers) {
   const YamlNode* map = nullptr;
-  if (!reader.Is(root, "weighers", false, map)) return;
+  if (!reader.Is(root, "weighers", "", false, map)) return;
   std::vector<std::pair<std::string, double>> multipliers;
   for (const auto& [name, value] : map->entries) {
     double multiplier = 0;
@@ -96,17 +102,15 @@ void ReadWeighers(const YamlNode& root, Reader& reader, WeigherSet& weighers) {
 
 void ReadBackoff(const YamlNode& root, Reader& reader, FilterSettings& settings) {
   const YamlNode* map = nullptr;
-  if (!reader.Is(root, "build_backoff", false, map)) return;
-  if (Status keys = CheckYamlKeys(*map, "build_backoff", {"first_seconds", "longest_seconds"}); !keys.ok())
-    reader.Fail(YamlNode{}, keys);
+  if (!reader.Is(root, "build_backoff", "", false, map)) return;
+  reader.Known(*map, "build_backoff", {"first_seconds", "longest_seconds"});
   reader.Into(*map, "first_seconds", "build_backoff.", settings.backoff_first_s);
   reader.Into(*map, "longest_seconds", "build_backoff.", settings.backoff_longest_s);
 }
 
 void ReadAggregate(const YamlNode& node, const std::string& field, Reader& reader, Aggregate& out) {
   if (!node.is_map()) return reader.Fail(node, InvalidArgument("must be a map", field));
-  Status keys = CheckYamlKeys(node, field, {"name", "uuid", "availability_zone", "hosts", "metadata"});
-  if (!keys.ok()) reader.Fail(YamlNode{}, keys);
+  reader.Known(node, field, {"name", "uuid", "availability_zone", "hosts", "metadata"});
   reader.Into(node, "name", field + ".", out.name);
   if (out.name.empty()) reader.Fail(node, InvalidArgument("is missing or empty", field + ".name"));
   reader.Into(node, "availability_zone", field + ".", out.availability_zone);
@@ -121,7 +125,7 @@ void ReadAggregate(const YamlNode& node, const std::string& field, Reader& reade
     }
   }
   const YamlNode* hosts = nullptr;
-  if (reader.Is(node, "hosts", true, hosts)) {
+  if (reader.Is(node, "hosts", field + ".", true, hosts)) {
     for (const YamlNode& host : hosts->items) {
       std::string name;
       reader.Take(host, YamlString(host, field + ".hosts"), name);
@@ -129,7 +133,7 @@ void ReadAggregate(const YamlNode& node, const std::string& field, Reader& reade
     }
   }
   const YamlNode* metadata = nullptr;
-  if (reader.Is(node, "metadata", false, metadata)) {
+  if (reader.Is(node, "metadata", field + ".", false, metadata)) {
     for (const auto& [key, value] : metadata->entries) {
       if (value.is_scalar()) {
         out.metadata.emplace_back(key, value.scalar);
@@ -143,7 +147,7 @@ void ReadAggregate(const YamlNode& node, const std::string& field, Reader& reade
 
 void ReadAggregates(const YamlNode& root, Reader& reader, FilterSettings& settings) {
   const YamlNode* list = nullptr;
-  if (!reader.Is(root, "aggregates", true, list)) return;
+  if (!reader.Is(root, "aggregates", "", true, list)) return;
   if (list->items.size() > kMaxAggregates)
     return reader.Fail(*list,
                        InvalidArgument("has " + std::to_string(list->items.size()) + " items, at most " +
@@ -167,10 +171,9 @@ Result<HostPolicy> Build(const YamlNode& root, std::string_view file) {
   Reader reader(file);
   if (!root.is_null() && !root.is_map()) return InvalidArgument(std::string(file) + ": must be a map");
   if (!root.is_null()) {
-    Status keys = CheckYamlKeys(root, "",
-                                {"filters", "weighers", "max_instances_per_host", "build_backoff",
-                                 "default_availability_zone", "aggregates"});
-    if (!keys.ok()) reader.Fail(YamlNode{}, keys);
+    reader.Known(root, "",
+                 {"filters", "weighers", "max_instances_per_host", "build_backoff",
+                  "default_availability_zone", "aggregates"});
   }
   ReadAggregates(root, reader, policy.settings);
   reader.Into(root, "max_instances_per_host", "", policy.settings.max_instances_per_host);

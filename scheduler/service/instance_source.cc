@@ -55,7 +55,7 @@ class InstanceSource final : public wire::EventSource<v1::InstanceEvent> {
 Result<std::unique_ptr<wire::EventSource<v1::InstanceEvent>>> InstanceEvents(Scheduler& scheduler,
                                                                              const std::string& instance,
                                                                              std::function<void()> wake) {
-  if (!scheduler.ready()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(scheduler.CheckReady());
   auto present = [&scheduler] {
     std::vector<std::shared_ptr<const placement::Claim>> claims;
     for (Mirror::FoundClaim& found : scheduler.List()) claims.push_back(std::move(found.claim));

@@ -97,7 +97,7 @@ std::string Scheduler::NameOf(const Uuid& host) const {
 
 // Holds what the instance is to have, beside what it has.
 Result<Claim> Scheduler::Reserve(const MoveRequest& request, const Claim& claim) {
-  if (!mirror_.synced()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(CheckReady());
   const std::string& flavor_name = request.flavor.empty() ? claim.spec.flavor : request.flavor;
   const bool resizes = flavor_name != claim.spec.flavor;
   if (HasPorts(claim) && request.ports.empty()) {

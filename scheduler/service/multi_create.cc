@@ -70,7 +70,7 @@ Status MultiCreate::CheckNames() const {
 
 Status MultiCreate::Prepare() {
   TRY(CheckNames());
-  if (!scheduler_.ready()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(scheduler_.CheckReady());
   if (scheduler_.policy_.settings.backoff_first_s > 0) scheduler_.mirror_.EndRests(scheduler_.clock_());
   items_.resize(batch_.instances.size());
   answer_.answers.resize(items_.size());

@@ -74,6 +74,11 @@ InstanceAnswer Scheduler::Create(const InstanceRequest& request) {
   return answer;
 }
 
+Status Scheduler::CheckReady() const {
+  if (mirror_.synced()) return OkStatus();
+  return Unavailable("the fleet is not known yet: placement has not answered");
+}
+
 Status Scheduler::CheckRequest(const InstanceRequest& request) const {
   if (request.name.empty() || request.name.size() > kMaxName) {
     return InvalidArgument("\"" + request.name.substr(0, kMaxName) + "\" must have 1 to 255 bytes", "name");
@@ -103,7 +108,7 @@ Result<RequestSpec> Scheduler::Resolve(const InstanceRequest& request) const {
 
 InstanceAnswer Scheduler::Answer(const InstanceRequest& request) {
   if (Status status = CheckRequest(request); !status.ok()) return Failed(std::move(status));
-  if (!mirror_.synced()) return Failed(Unavailable("the fleet is not known yet: placement has not answered"));
+  if (Status status = CheckReady(); !status.ok()) return Failed(std::move(status));
   if (auto again = AnswerAgain(request)) return std::move(*again);
   auto spec = Resolve(request);
   if (!spec.has_value()) return Failed(spec.error());
@@ -239,14 +244,14 @@ Result<placement::Claim> Scheduler::Delete(const std::string& instance) {
 }
 
 Result<Mirror::FoundClaim> Scheduler::Find(const std::string& instance) const {
-  if (!mirror_.synced()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(CheckReady());
   auto found = mirror_.FindClaim(instance);
   if (!found) return NotFound("instance \"" + instance + "\" does not exist", "instance");
   return *found;
 }
 
 Result<std::string> Scheduler::AgentOf(const std::string& host) const {
-  if (!mirror_.synced()) return Unavailable("the fleet is not known yet: placement has not answered");
+  TRY(CheckReady());
   std::optional<std::string> endpoint;
   mirror_.Snapshot()->ForEach([&](const HostView& view) {
     if (view.report->name == host || view.report->uuid.ToString() == host)

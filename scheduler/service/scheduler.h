@@ -145,6 +145,8 @@ class Scheduler {
   Result<std::string> AgentOf(const std::string& host) const;
   const Catalogue& catalogue() const { return *catalogue_; }
   bool ready() const { return mirror_.synced(); }
+  // kUnavailable until placement has told its whole state once: before that every list would be empty.
+  Status CheckReady() const;
   const Mirror& mirror() const { return mirror_; }
 
  private:

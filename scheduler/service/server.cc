@@ -6,6 +6,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include "common/host_port.h"
 #include "common/log.h"
 #include "scheduler/service/grpc_placement_client.h"
 
@@ -15,6 +16,13 @@ namespace {
 uint64_t NowMs() {
   auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+// Errors of the files tell file, line and field in their text: the field is not said twice.
+template <class T>
+Result<T> OfFiles(Result<T> loaded) {
+  if (loaded.has_value() || loaded.error().code() != StatusCode::kInvalidArgument) return loaded;
+  return std::move(loaded).error().WithField("");
 }
 
 }  // namespace
@@ -27,10 +35,11 @@ SchedulerServer::SchedulerServer(std::shared_ptr<const Catalogue> catalogue, Hos
 
 Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& options,
                                                                 std::unique_ptr<PlacementClient> placement) {
-  TRY_ASSIGN(Catalogue catalogue, LoadCatalogueFolder(options.config_folder));
+  if (!options.listen.empty()) TRY(ParseListen(options.listen, "grpc-listen").status());
+  TRY_ASSIGN(Catalogue catalogue, OfFiles(LoadCatalogueFolder(options.config_folder)));
   LOG(kInfo, "catalogue_loaded",
       {{"flavors", catalogue.flavors.size()}, {"aliases", catalogue.aliases.size()}});
-  TRY_ASSIGN(HostPolicy policy, LoadPolicy(options.config_folder));
+  TRY_ASSIGN(HostPolicy policy, OfFiles(LoadPolicy(options.config_folder)));
   std::unique_ptr<SchedulerServer> server(new SchedulerServer(
       std::make_shared<const Catalogue>(std::move(catalogue)), std::move(policy), std::move(placement)));
   if (!options.listen.empty()) TRY(server->Listen(options.listen));
@@ -39,7 +48,7 @@ Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& o
 
 Result<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(const Options& options,
                                                                 std::shared_ptr<grpc::Channel> placement) {
-  return Start(options, std::make_unique<GrpcPlacementClient>(std::move(placement)));
+  return Start(options, std::make_unique<GrpcPlacementClient>(std::move(placement), options.placement));
 }
 
 SchedulerServer::~SchedulerServer() {
@@ -56,7 +65,8 @@ Status SchedulerServer::Listen(const std::string& address) {
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port_ == 0) {
     server_.reset();
-    return Status(StatusCode::kUnavailable, "can not listen on \"" + address + "\"", "grpc-listen");
+    return Status(StatusCode::kUnavailable, "cannot listen on \"" + address + "\"", "grpc-listen",
+                  "is the port free, and the address one of this machine?");
   }
   LOG(kInfo, "scheduler_listening", {{"address", address}, {"port", port_}});
   return OkStatus();

@@ -22,7 +22,8 @@ class SchedulerServer {
   struct Options {
     std::string listen;  // "host:port" of the scheduler's own gRPC server (port 0: any); empty: none, the
                          // owner registers service() with a server of its own
-    std::string config_folder;  // flavors*.yaml, aliases*.yaml, scheduler.yaml
+    std::string config_folder;   // flavors*.yaml, aliases*.yaml, scheduler.yaml
+    std::string placement = {};  // where placement is, for the log
   };
 
   // Begins to watch placement at once; calls are answered with UNAVAILABLE until its state is known.

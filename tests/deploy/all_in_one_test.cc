@@ -276,7 +276,39 @@ TEST_F(AllInOneTest, APortInUseIsAClearError) {
   second.state_dir = folder_.path() / "second";
   second.listen = all_->endpoint();
   EXPECT_EQ(StartError(second), "UNAVAILABLE: listen: cannot listen on \"" + all_->endpoint() +
-                                    "\" (is it HOST:PORT, and is the port free?)");
+                                    "\" (is the port free, and the address one of this machine?)");
+}
+
+TEST_F(AllInOneTest, AddressesAreCheckedBeforeAnythingIsMade) {
+  AllInOne::Options options = options_;
+  options.listen = "127.0.0.1";
+  EXPECT_EQ(
+      StartError(options),
+      "INVALID_ARGUMENT: listen: \"127.0.0.1\" is no address (expected HOST:PORT or [IPv6]:PORT, port 0 to "
+      "65535)");
+  options.listen = "127.0.0.1:70000";
+  EXPECT_NE(StartError(options).find("listen: \"127.0.0.1:70000\" is no address"), std::string::npos);
+  options = options_;
+  options.rest_listen = "0.0.0.0:0";
+  const std::string everybody = StartError(options);
+  EXPECT_NE(everybody.find("rest-listen: \"0.0.0.0:0\" is no loopback address"), std::string::npos)
+      << everybody;
+  EXPECT_EQ(everybody.find("--auth-none-anywhere"), std::string::npos) << everybody;
+  EXPECT_FALSE(std::filesystem::exists(options_.state_dir));
+}
+
+TEST_F(AllInOneTest, ServesThePlacementApiOnIpv6) {
+  options_.rest_listen = "[::1]:0";
+  Start();
+  EXPECT_TRUE(all_->rest_endpoint().starts_with("[::1]:")) << all_->rest_endpoint();
+}
+
+TEST_F(AllInOneTest, AnErrorOfTheCatalogueNamesItsFieldOnce) {
+  Put("flavors.yaml", "flavors:\n  - {name: small, memory_mib: 16}\n");
+  const std::string error = StartError(options_);
+  const size_t first = error.find("flavors[0].vcpus");
+  ASSERT_NE(first, std::string::npos) << error;
+  EXPECT_EQ(error.find("flavors[0].vcpus", first + 1), std::string::npos) << error;
 }
 
 TEST_F(AllInOneTest, AStateFolderInUseIsRefusedAndTheFirstOneGoesOn) {

@@ -74,8 +74,44 @@ TEST_F(RestFrontTest, NamesTheOptionThatIsWrong) {
   EXPECT_EQ(StartWith({.listen = "127.0.0.1:70000"}).field(), "rest-listen");
   EXPECT_EQ(StartWith({.listen = "127.0.0.1:0", .prefix = "placement/"}).field(), "rest-prefix");
   EXPECT_EQ(StartWith({.listen = "127.0.0.1:0", .auth = RestFront::Auth::kTokenFile}).field(), "token-file");
-  EXPECT_EQ(StartWith({.listen = "127.0.0.1:0", .auth = RestFront::Auth::kKeystone}).field(), "keystone");
-  EXPECT_EQ(StartWith({.listen = "127.0.0.1:0", .policy_file = "/nowhere"}).code(), StatusCode::kNotFound);
+  Status policy = StartWith({.listen = "127.0.0.1:0", .policy_file = "/nowhere"});
+  EXPECT_EQ(policy.code(), StatusCode::kNotFound);
+  EXPECT_EQ(policy.field(), "policy-file");
+  Status tokens =
+      StartWith({.listen = "127.0.0.1:0", .auth = RestFront::Auth::kTokenFile, .token_file = "/nowhere"});
+  EXPECT_EQ(tokens.code(), StatusCode::kNotFound);
+  EXPECT_EQ(tokens.field(), "token-file");
+  Status keystone = StartWith({.listen = "127.0.0.1:0", .auth = RestFront::Auth::kKeystone});
+  for (const char* field : {"rest.keystone.url", "rest.keystone.username", "rest.keystone.password"})
+    EXPECT_NE(keystone.message().find(field), std::string::npos) << keystone.message();
+  ASSERT_TRUE(StartWith({.listen = "127.0.0.1:0"}).ok());
+  EXPECT_EQ(StartWith({.listen = front_->endpoint()}).field(), "rest-listen");
+}
+
+TEST_F(RestFrontTest, ListensOnIpv6WithBeastAndSaysThatCpprestsdkCannot) {
+  Status refused = StartWith({.listen = "[::1]:0"});
+
+  EXPECT_EQ(refused.field(), "rest-listen");
+  EXPECT_NE(refused.hint().find("--rest-listener beast"), std::string::npos) << refused.ToString();
+  ASSERT_TRUE(StartWith({.listen = "[::1]:0", .listener = RestFront::Listener::kBeast}).ok());
+  EXPECT_TRUE(front_->endpoint().starts_with("[::1]:")) << front_->endpoint();
+}
+
+TEST(PlacementConfiguration, TellsAllErrorsAtOnce) {
+  Status error = ParsePlacementConfig(R"(
+grcp: {listen: x}
+events_kept: 1
+log_level: loud
+rest: {lisen: x, prefx: y, auth: magic, keystone: {cache_s: 4000, password_file: /nowhere}, cors: {max_age_s: -1}}
+)",
+                                      "c.yaml")
+                     .error();
+
+  EXPECT_TRUE(error.message().starts_with("c.yaml: 9 errors:\n  grcp: unknown key")) << error.message();
+  for (const char* field : {"grcp", "events_kept", "log_level", "rest.lisen", "rest.prefx", "rest.auth",
+                            "rest.keystone.cache_s", "rest.keystone.password_file", "rest.cors.max_age_s"}) {
+    EXPECT_NE(error.message().find(std::string("\n  ") + field + ": "), std::string::npos) << field;
+  }
 }
 
 TEST(PlacementConfiguration, ReadsAllOfItsKeys) {

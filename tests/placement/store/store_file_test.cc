@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <sstream>
 
 #include "db/record_codec.h"
@@ -125,6 +126,24 @@ TEST(DbCommand, ExportsImportsAndChecks) {
       std::string::npos)
       << told.str();
   EXPECT_EQ(OpenStore("mysql:x", 0).error().field(), "store");
+}
+
+TEST(DbCommand, MakesNoStoreWhereThereIsNone) {
+  fakes::TempFolder folder;
+  const std::string path = (folder.path() / "mistyped.db").string();
+  const std::string backup = (folder.path() / "backup.json").string();
+  std::ostringstream out;
+
+  Status checked = CheckStore("sqlite:" + path, out);
+  Status exported = ExportStore("sqlite:" + path, out);
+
+  EXPECT_EQ(checked.ToString(), "NOT_FOUND: store: there is no store " + path);
+  EXPECT_EQ(exported, checked);
+  EXPECT_EQ(out.str(), "");
+  EXPECT_EQ(RunDbCommand("check", "sqlite:" + path, ""), 1);
+  EXPECT_EQ(RunDbCommand("export", "sqlite:" + path, backup), 1);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  EXPECT_EQ(CheckStore("foo:bar", out).code(), StatusCode::kInvalidArgument);
 }
 
 TEST(StateAudit, FindsWhatDoesNotAgree) {

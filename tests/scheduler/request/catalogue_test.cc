@@ -46,6 +46,40 @@ TEST(Catalogue, AllErrorsAreToldAtOnceWithFileLineAndField) {
   EXPECT_EQ(catalogue.error().field(), "aliases[0].product_id");
 }
 
+TEST(Catalogue, AllErrorsOfOneEntryAreToldAtOnce) {
+  auto catalogue = ParseCatalogue(
+      "aliases:\n"
+      "  - {name: gpu, vendor_id: g, product_id: zzzz, numa_policy: x, colour: red}\n"
+      "  - {traits: CUSTOM_X}\n"
+      "flavors:\n"
+      "  - {vcpus: 0, memory_mib: 0, disk_gib: -1, disk: 1, extra_specs: {hw:numa_node: 1, hw:pmem: a}}\n"
+      "flavours: []\n"
+      "alias: []\n",
+      "f.yaml");
+
+  ASSERT_FALSE(catalogue.has_value());
+  const std::string& message = catalogue.error().message();
+  for (const char* part :
+       {"f.yaml:2: aliases[0].vendor_id: ", "f.yaml:2: aliases[0].product_id: ",
+        "f.yaml:2: aliases[0].numa_policy: ", "f.yaml:2: aliases[0].colour: ",
+        "aliases[1].name: PciInvalidAlias: name is missing",
+        "aliases[1].vendor_id: PciInvalidAlias: alias \"\" names no device",
+        "f.yaml:5: flavors[0].name: is missing", "flavors[0].vcpus: expected a whole number from 1 to 4096",
+        "flavors[0].memory_mib: ", "flavors[0].disk_gib: ", "flavors[0].disk: unknown key",
+        "flavors[0].extra_specs.hw:numa_node: ", "flavors[0].extra_specs.hw:pmem: ",
+        "f.yaml:6: flavours: unknown key", "f.yaml:7: alias: unknown key"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << part << " is missing in:\n" << message;
+  }
+}
+
+TEST(Catalogue, FamiliesOfExtraSpecsAreAmongTheSupportedOnes) {
+  auto catalogue = ParseCatalogue(
+      "flavors:\n  - {name: a, vcpus: 1, memory_mib: 64, extra_specs: {hw:pmem: a}}\n", "f.yaml");
+  ASSERT_FALSE(catalogue.has_value());
+  for (const char* family : {" trait:NAME", " resourcesN:CLASS", " aggregate_instance_extra_specs:KEY"})
+    EXPECT_NE(catalogue.error().message().find(family), std::string::npos) << catalogue.error().message();
+}
+
 TEST(Catalogue, BrokenYamlIsOneErrorWithItsPlace) {
   auto catalogue = ParseCatalogue("flavors:\n  - {name: a\n  - b\n", "f.yaml");
   ASSERT_FALSE(catalogue.has_value());

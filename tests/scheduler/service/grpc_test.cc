@@ -94,6 +94,31 @@ TEST_F(SchedulerGrpc, ExplainsARefusalAndNamesAChangeThatIsEnough) {
   EXPECT_EQ(answer.changes(answer.changes_size() - 1).subject(), "vm");
 }
 
+TEST_F(SchedulerGrpc, ListsNothingAsLongAsTheFleetIsNotKnown) {
+  auto silent = std::make_unique<FakePlacement>();
+  silent->silent = true;
+  FakePlacement* placement = silent.get();
+  auto server = SchedulerServer::Start({"127.0.0.1:0", folder_.string()}, std::move(silent));
+  ASSERT_TRUE(server.has_value()) << server.error().ToString();
+  auto stub = v1::Scheduler::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string((*server)->port()),
+                                                         grpc::InsecureChannelCredentials()));
+  auto codes = [&] {
+    grpc::ClientContext one, two, three;
+    v1::ListInstancesResponse instances;
+    v1::ListGroupsResponse groups;
+    v1::ListAggregatesResponse aggregates;
+    return std::vector<grpc::StatusCode>{stub->ListInstances(&one, {}, &instances).error_code(),
+                                         stub->ListGroups(&two, {}, &groups).error_code(),
+                                         stub->ListAggregates(&three, {}, &aggregates).error_code()};
+  };
+
+  EXPECT_EQ(codes(), std::vector<grpc::StatusCode>(3, grpc::StatusCode::UNAVAILABLE));
+
+  placement->SendSnapshot();
+  EXPECT_EQ(codes(), std::vector<grpc::StatusCode>(3, grpc::StatusCode::OK));
+  (*server)->Stop();
+}
+
 TEST_F(SchedulerGrpc, QuestionsAreRefusedLikeCreates) {
   v1::ExplainResponse answer;
   v1::ExplainRequest question;

@@ -49,7 +49,10 @@ max_instances_per_host: -1
 aggregates:
   - {hosts: [a]}
   - {name: x, uuid: nonsense}
+  - {name: y, hosts: a, metadata: b}
+build_backoff: {fist_seconds: 1, last_seconds: 2}
 zone: a
+limits: b
 )",
                             "scheduler.yaml");
   ASSERT_FALSE(policy.has_value());
@@ -57,7 +60,10 @@ zone: a
   for (const char* part :
        {"scheduler.yaml:1: filters[1]: filter \"trait\" is unknown (did you mean \"traits\"?)",
         "scheduler.yaml:2: weighers.rma: weigher \"rma\" is unknown (did you mean \"ram\"?)",
-        "max_instances_per_host", "aggregates[0].name: is missing or empty", "aggregates[1].uuid", "zone"}) {
+        "max_instances_per_host", "aggregates[0].name: is missing or empty", "aggregates[1].uuid",
+        "aggregates[2].hosts: must be a list", "aggregates[2].metadata: must be a map",
+        "build_backoff.fist_seconds", "build_backoff.last_seconds", "zone: unknown key",
+        "limits: unknown key"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is missing in:\n" << text;
   }
 }

@@ -96,6 +96,12 @@ Status CreateMany(Context& context, const Options& options) {
 Status Watch(Context& context, const std::string& instance) {
   TRY_ASSIGN(Format format, context.ChooseFormat({Format::kTable, Format::kJson}));
   Client client(context);
+  TRY(client.usable());
+  if (!instance.empty()) {  // the stream would wait for one that may come
+    v1::GetInstanceRequest known;
+    known.set_instance(instance);
+    TRY(client.Call(client.scheduler(), &v1::Scheduler::Stub::GetInstance, known));
+  }
   v1::WatchInstancesRequest request;
   request.set_instance(instance);
   grpc::ClientContext call;
@@ -110,12 +116,12 @@ Status Watch(Context& context, const std::string& instance) {
     if (event.kind() == v1::INSTANCE_EVENT_KIND_CHANGED)
       context.terminal.out << claim.name() << " " << InstanceStateText(claim.status().state()) << " on host "
                            << claim.host() << (claim.status().detail().empty() ? "" : ": ")
-                           << claim.status().detail() << "\n"
+                           << OneLine(claim.status().detail()) << "\n"
                            << std::flush;
     if (event.kind() == v1::INSTANCE_EVENT_KIND_DELETED)
       context.terminal.out << claim.name() << " DELETED\n" << std::flush;
   }
-  return wire::FromGrpc(stream->Finish(), call);
+  return client.Explained(client.scheduler(), wire::FromGrpc(stream->Finish(), call));
 }
 
 }  // namespace
@@ -134,9 +140,11 @@ void AddBatch(CLI::App& noun, Context& context, Verbs& verbs) {
   o->wish.AddTo(*many);
   o->place.AddTo(*many);
   many->add_flag("--all-or-nothing", o->all_or_nothing, "All of them in one record, or none");
-  many->add_flag("--dry-run", o->dry_run, "Say where they would go, and claim nothing");
+  CLI::Option* dry_run =
+      many->add_flag("--dry-run", o->dry_run, "Say where they would go, and claim nothing");
   many->add_option("--alternates", o->alternates, "With --dry-run: further hosts to name for each")
-      ->check(CLI::Range(0U, 16U));
+      ->check(CLI::Range(0U, 16U))
+      ->needs(dry_run);
   AddOutputOption(*many, context, "table (default), json, yaml");
   verbs.Add(many, [o](Context& c) { return CreateMany(c, *o); });
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/client.h"
 #include "cli/command.h"
 #include "cli/rebalance_command.h"
 #include "cli/replay_command.h"
@@ -28,6 +29,21 @@ std::optional<int> Parse(CLI::App& app, std::vector<std::string> arguments, cons
   }
 }
 
+// CLI11 tells of a missing command where an unknown one was given.
+std::string WhatIsWrong(const CLI::App& root, const CLI::Error& error) {
+  const std::vector<std::string> rest = root.remaining(true);
+  const CLI::App* noun = &root;
+  while (!noun->get_subcommands().empty()) noun = noun->get_subcommands().front();
+  const bool missing = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) &&
+                       noun->get_require_subcommand_min() > 0;
+  if (!missing || rest.empty()) return error.what();
+  std::string text = "there is no command \"" + rest.front() + "\"; there are:";
+  for (const CLI::App* verb : noun->get_subcommands([](const CLI::App*) { return true; })) {
+    text += " " + verb->get_name();
+  }
+  return text;
+}
+
 }  // namespace
 
 int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
@@ -35,8 +51,8 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
   Verbs verbs;
   CLI::App app("berthctl: look at hosts, devices and instances of Berth, and change them", "berthctl");
   app.require_subcommand(1);
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "berthctl: " + std::string(error.what()) + "\nRun with --help for more.\n";
+  app.failure_message([](const CLI::App* root, const CLI::Error& error) {
+    return "berthctl: " + WhatIsWrong(*root, error) + "\nRun with --help for more.\n";
   });
   app.add_option("--endpoint", context.endpoint, "Address of the berth services")
       ->envname("BERTH_ENDPOINT")
@@ -66,7 +82,8 @@ int RunBerthctl(std::vector<std::string> arguments, Terminal terminal) {
   if (status.ok() && !terminal.out) status = {StatusCode::kDataLoss, "the output could not be written"};
   if (status.ok()) return kDone;
   terminal.err << "berthctl: " << status.ToString() << "\n";
-  return kFailed;
+  const bool usage = status.field() == kOutputField || status.field() == kEndpointField;
+  return usage && status.code() == StatusCode::kInvalidArgument ? kUsage : kFailed;
 }
 
 }  // namespace berth::cli

@@ -8,7 +8,7 @@ Result<Format> Context::ChooseFormat(const std::vector<Format>& allowed) const {
   if (output.empty()) return allowed.front();
   TRY_ASSIGN(Format format, ParseFormat(output));
   if (std::find(allowed.begin(), allowed.end(), format) != allowed.end()) return format;
-  return InvalidArgument("this command has no output format \"" + output + "\"", "output", "see --help");
+  return InvalidArgument("this command has no output format \"" + output + "\"", kOutputField, "see --help");
 }
 
 const Run* Verbs::Parsed() const {

@@ -162,7 +162,7 @@ void AddExplain(CLI::App& app, Context& context, Verbs& verbs) {
   auto why = std::make_shared<Options>();
   CLI::App* explain =
       AddVerb(app, "explain", "Say why hosts take a request or not, and what single change would help",
-              "berthctl explain gpu4 --port type=direct,network=physnet0 --per-host");
+              "berthctl explain gpu4 --port vnic=direct,network=physnet0 --per-host");
   AddQuestion(*explain, *why, context);
   explain->add_flag("--per-host", why->per_host, "Also the first thing missing on each host");
   explain->add_flag("--reasons-only", why->reasons_only, "Do not look for changes, which takes longer");

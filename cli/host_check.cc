@@ -114,12 +114,15 @@ void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs) {
               "berthctl host check --config /etc/berth/agent.yaml -o json\n"
               "  berthctl host check node7");
   auto options = std::make_shared<CheckOptions>();
-  verb->add_option("HOST", options->host,
-                   "Name or UUID: its agent is asked [this machine, without services]");
+  CLI::Option* host = verb->add_option("HOST", options->host,
+                                       "Name or UUID: its agent is asked [this machine, without services]");
   verb->add_option("--root", options->root, "Folder that holds sys, proc, etc and dev of the machine")
       ->type_name("DIR")
-      ->capture_default_str();
-  verb->add_option("--config", options->config, "The agent's configuration")->type_name("FILE");
+      ->capture_default_str()
+      ->excludes(host);
+  verb->add_option("--config", options->config, "The agent's configuration")
+      ->type_name("FILE")
+      ->excludes(host);
   AddOutputOption(*verb, context, "table (default), json, yaml");
   verb->add_flag("--json", options->json, "The same as -o json");
   verbs.Add(verb, [options](Context& c) {

@@ -78,7 +78,7 @@ Status ListInstances(Context& context) {
                                     Join(devices, ",")};
     if (format == Format::kWide) {
       row.push_back(claim.consumer());
-      row.push_back(claim.status().detail());
+      row.push_back(OneLine(claim.status().detail()));
     }
     table.AddRow(std::move(row));
   }
@@ -169,6 +169,15 @@ Status CreateInstance(Context& context, const CreateOptions& options) {
     if (no_fit.has_value() && no_fit->hosts_size() > 0)
       context.terminal.err << VerdictsTable(no_fit->hosts());
     return created.error();
+  }
+  // Only a dry run is answered without a place.
+  if (!created->has_claim()) {
+    if (format == Format::kTree) {
+      context.terminal.err << VerdictsTable(created->verdicts());
+    } else {
+      context.terminal.out << ToText(ToJson(*created), format);
+    }
+    return ResourceExhausted("no host fits instance \"" + options.name + "\"");
   }
   v1::Claim claim = created->claim();
   if (options.wait && !options.dry_run) {

@@ -50,7 +50,8 @@ TreeItem InstancePicture(const v1::Claim& claim, const std::string& host_name) {
   std::string state = InstanceStateText(claim.status().state());
   if (claim.phase() == v1::CLAIM_PHASE_RELEASING) state += ", being deleted";
   TreeItem root({Join({claim.name(), state + " on " + host_name, claim.consumer()}, " · ")}, Tone::kTitle);
-  if (!claim.status().detail().empty()) root.Add(TreeItem({claim.status().detail()}, Tone::kWarning));
+  if (!claim.status().detail().empty())
+    root.Add(TreeItem({OneLine(claim.status().detail())}, Tone::kWarning));
   const v1::InstanceSpec& spec = claim.spec();
   root.Add(TreeItem(
       {"flavor " + spec.flavor(), Count(spec.vcpus(), "vCPU") + " · " + BytesText(spec.memory_bytes())},

@@ -88,7 +88,7 @@ Result<Format> ParseFormat(std::string_view name) {
   if (name == "tree") return Format::kTree;
   if (name == "json") return Format::kJson;
   if (name == "yaml") return Format::kYaml;
-  return InvalidArgument("\"" + std::string(name) + "\" is no output format", "output",
+  return InvalidArgument("\"" + std::string(name) + "\" is no output format", kOutputField,
                          "allowed: table, wide, tree, json, yaml");
 }
 

@@ -14,6 +14,9 @@ using Json = nlohmann::ordered_json;
 
 enum class Format { kTable, kWide, kTree, kJson, kYaml };
 
+// The field of errors about -o, which are errors of the command line.
+inline constexpr char kOutputField[] = "output";
+
 // "table", "wide", "tree", "json", "yaml"; kInvalidArgument names what is allowed.
 Result<Format> ParseFormat(std::string_view name);
 

@@ -269,21 +269,16 @@ void AddRebalance(CLI::App& app, Context& context, Verbs& verbs) {
       AddVerb(*noun, "plan", "Plan moves after which a flavor fits or a host is empty; changes nothing",
               "berthctl rebalance plan --for gpu8 --max-moves 4");
   auto options = std::make_shared<Options>();
-  auto* for_option =
-      verb->add_option("--for", options->flavor, "Flavor to make room for")->type_name("FLAVOR");
-  verb->add_option("--drain", options->drain, "Host to empty (name or UUID)")
-      ->type_name("HOST")
-      ->excludes(for_option);
+  CLI::App* what = verb->add_option_group("What for");
+  what->add_option("--for", options->flavor, "Flavor to make room for")->type_name("FLAVOR");
+  what->add_option("--drain", options->drain, "Host to empty (name or UUID)")->type_name("HOST");
+  what->require_option(1);
   options->wish.AddTo(*verb);
   verb->add_option("--max-moves", options->plan.max_moves, "The most moves that are allowed")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   AddOutputOption(*verb, context, "table (default), json, yaml");
-  verbs.Add(verb, [options](Context& c) -> Status {
-    if (options->flavor.empty() && options->drain.empty())
-      return InvalidArgument("say what for", "for", "--for FLAVOR or --drain HOST");
-    return Plan(c, *options);
-  });
+  verbs.Add(verb, [options](Context& c) { return Plan(c, *options); });
 }
 
 }  // namespace berth::cli

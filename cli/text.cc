@@ -1,5 +1,7 @@
 #include "cli/text.h"
 
+#include <algorithm>
+
 #include "common/byte_size.h"
 
 namespace berth::cli {
@@ -11,6 +13,18 @@ std::string Join(const std::vector<std::string>& parts, std::string_view separat
     text += part;
   }
   return text;
+}
+
+std::string OneLine(std::string_view text) {
+  std::string line;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view part = text.substr(begin, end - begin);
+    while (part.ends_with('\r') || part.ends_with(' ')) part.remove_suffix(1);
+    if (!part.empty()) line += (line.empty() ? "" : " | ") + std::string(part);
+    begin = end + 1;
+  }
+  return line;
 }
 
 std::string Count(uint64_t n, std::string_view noun) {

@@ -12,6 +12,8 @@
 namespace berth::cli {
 
 std::string Join(const std::vector<std::string>& parts, std::string_view separator);
+// What a guest, a driver or a VMM said, in one line: a table's row, an item of a tree.
+std::string OneLine(std::string_view text);
 // "1 CPU", "4 CPUs".
 std::string Count(uint64_t n, std::string_view noun);
 // "CPU 3", "CPUs 0-3,8": a noun with a list of numbers.

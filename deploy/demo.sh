@@ -18,6 +18,7 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 
 bin=$root/build/release/bin kernel='' initramfs='' guest=1 limit=60 vfs=''
 while [ $# -gt 0 ]; do
+    case $1 in --bin | --kernel | --initramfs | --boot-timeout) [ $# -ge 2 ] || { echo "demo: $1 needs a value" >&2; exit 2; } ;; esac
     case $1 in
         --bin)          bin=$2; shift ;;
         --kernel)       kernel=$2; shift ;;
@@ -107,7 +108,7 @@ with open(f"{state}/config/agent.yaml", "w") as f:
 PY
 
 mkdir "$state/state"
-"$bin/berth" --state-dir "$state/state" --config "$state/config" --listen 127.0.0.1:0 --vmm "$bin/berth-vmm" \
+"$bin/berth" --state-dir "$state/state" --config "$state/config" --listen 127.0.0.1:0 --rest-listen '' --vmm "$bin/berth-vmm" \
     > "$state/ready" 2> "$state/berth.log" &
 daemon=$!
 for ((i = 0; i < 300; i++)); do

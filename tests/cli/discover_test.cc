@@ -133,8 +133,47 @@ TEST(CommandLine, EveryVerbHasHelpWithAnExample) {
 
 TEST(CommandLine, AnUnknownFormatIsAnErrorThatNamesTheOthers) {
   Outcome outcome = RunCommand({"discover", "-o", "xml"});
-  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.status, 2);  // docs/cli.md: a wrong command line
   EXPECT_NE(outcome.err.find("allowed: table, wide, tree, json, yaml"), std::string::npos) << outcome.err;
+}
+
+TEST(CommandLine, AnUnknownCommandIsNamedBesideThoseThereAre) {
+  Outcome outcome = RunCommand({"foo"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_TRUE(outcome.err.starts_with("berthctl: there is no command \"foo\"; there are: discover host "))
+      << outcome.err;
+  outcome = RunCommand({"host", "foo"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_TRUE(outcome.err.starts_with("berthctl: there is no command \"foo\"; there are: check "))
+      << outcome.err;
+  outcome = RunCommand({"host"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.err.find("A subcommand is required"), std::string::npos) << outcome.err;
+}
+
+TEST(CommandLine, WhatHasNoEffectIsRefused) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"rebalance", "plan"},
+        {"rebalance", "plan", "--for", "a", "--drain", "b"},
+        {"host", "check", "h1", "--config", "x.yaml"},
+        {"instance", "create-many", "p", "--count", "1", "--flavor", "f", "--alternates", "2"}}) {
+    EXPECT_EQ(RunCommand(arguments).status, 2) << arguments[0];
+  }
+}
+
+TEST(CommandLine, AnEndpointThatIsNoAddressIsRefused) {
+  for (const char* endpoint : {"127.0.0.1:99999", "127.0.0.1", "bad", "127.0.0.1:0"}) {
+    for (const std::vector<std::string>& verb :
+         {std::vector<std::string>{"host", "list"}, {"instance", "watch"}}) {
+      std::vector<std::string> arguments = verb;
+      arguments.insert(arguments.end(), {"--endpoint", endpoint});
+      Outcome outcome = RunCommand(arguments);
+      EXPECT_EQ(outcome.status, 2) << endpoint;
+      EXPECT_NE(outcome.err.find("endpoint: \"" + std::string(endpoint) + "\" is no address"),
+                std::string::npos)
+          << outcome.err;
+    }
+  }
 }
 
 TEST(CommandLine, OutputThatCannotBeWrittenIsAnError) {

@@ -158,6 +158,46 @@ TEST_F(RemoteCommand, ADryRunClaimsNothingAndShowsTheVerdicts) {
   EXPECT_TRUE(cloud_.created.dry_run());
 }
 
+TEST_F(RemoteCommand, ADryRunThatFitsNowhereFails) {
+  Outcome outcome = Run({"instance", "create", "vm1", "--flavor", "huge-dry", "--dry-run"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_NE(outcome.err.find(cloud_.no_fit.hosts(0).host()), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("RESOURCE_EXHAUSTED: no host fits instance \"vm1\""), std::string::npos)
+      << outcome.err;
+  outcome = Run({"instance", "create", "vm1", "--flavor", "huge-dry", "--dry-run", "-o", "json"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.out.find("\"verdicts\""), std::string::npos) << outcome.out;
+}
+
+TEST_F(RemoteCommand, WhatAVmmSaidInSeveralLinesIsOneLineInPictures) {
+  cloud_.host.mutable_claims(0)->mutable_status()->set_detail("it failed:\n  first\r\n\nsecond\n");
+  Outcome outcome = Run({"instance", "show", "vm1"});
+  EXPECT_NE(outcome.out.find("it failed: |   first | second"), std::string::npos) << outcome.out;
+}
+
+TEST_F(RemoteCommand, WatchingWhatDoesNotExistEnds) {
+  Outcome outcome = Run({"instance", "watch", "nobody"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("NOT_FOUND"), std::string::npos) << outcome.err;
+}
+
+TEST_F(RemoteCommand, AServiceThatLacksTheCallIsTold) {
+  Outcome outcome = Run({"capacity", "numa2", "--timeout", "5"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  v1::Placement::Service only;  // answers nothing
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&only);
+  auto server = builder.BuildAndStart();
+  outcome = RunCommand({"instance", "list", "--endpoint", "127.0.0.1:" + std::to_string(port)});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("does not serve this: it is a call of the scheduler (berth-scheduler)"),
+            std::string::npos)
+      << outcome.err;
+}
+
 TEST_F(RemoteCommand, AnImagePropertyWithoutValueIsRefused) {
   Outcome outcome =
       Run({"instance", "create", "vm1", "--flavor", "numa2", "--image-property", "hw_numa_nodes"});

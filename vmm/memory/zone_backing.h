@@ -20,7 +20,8 @@ struct ZoneBacking {
 };
 
 // Anonymous memory, a memfd (shared or huge pages), the named file, or an unlinked file in the named
-// directory; the file has room for the zone and for what can be added to it afterwards.
+// directory; the file has room for the zone and for what can be added to it afterwards. An empty file gets
+// its length here; what else stands against one is found before (ZoneFileErrors).
 Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_size);
 
 // The page size of a zone's backing: of huge pages, or of the file system that the file lies on.

@@ -1,5 +1,7 @@
 #include "vmm/machine/assigned_devices.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -12,6 +14,14 @@
 
 namespace berth::vmm {
 namespace {
+
+// Pages of a private mapping are copied when they are pinned for a device, and the file keeps its own.
+Status TakesMemoryTwice(const std::string& zone) {
+  return InvalidArgument(
+      "memory zone " + zone +
+          " maps its file privately: beside a device of the host it would take its memory twice",
+      "device", "give the zone shared=on, or leave out its file");
+}
 
 // The devices of the list in the terms of VFIO.
 Status AddDevices(const std::vector<DeviceConfig>& devices, VfioDemand& demand) {
@@ -42,6 +52,11 @@ VfioSource KernelVfio() {
 
 Status AssignedDevices::Check(const VmConfig& config, const VfioSource& source) {
   if (config.devices.empty()) return OkStatus();
+  for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
+    struct stat info{};  // what is in a directory is mapped shared
+    const bool folder = zone.file && ::stat(zone.file->c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+    if (zone.file && !zone.shared && !folder) return TakesMemoryTwice(zone.id);
+  }
   VfioDemand demand;
   for (const ResolvedRegion& region : ResolveMachine(config).regions) {
     demand.ram.push_back({region.base, region.base + region.size - 1});
@@ -197,6 +212,7 @@ Status AssignedDevices::ForgetShared() {
 Status AssignedDevices::Add(const DeviceConfig& device) {
   VfioDemand demand;
   for (const MemoryRegion& run : memory_.PresentRuns()) {
+    if (run.fd >= 0 && !run.shared) return TakesMemoryTwice(run.zone);
     demand.ram.push_back({Raw(run.base), Raw(run.base) + run.size - 1});
   }
   TRY(AddDevices({device}, demand));

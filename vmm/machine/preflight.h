@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct Finding {
 // their memory lie. `kvm` may be null when there is none; `root`: of /sys, /proc and /dev.
 std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root = "/",
                                const VfioSource& vfio = KernelVfio());
+
+// What stands against a path that the process is to make or to write: its folder, its kind, its rights.
+enum class Output { kFile, kSocket };
+std::optional<Finding> CheckOutput(const std::string& option, const std::string& path, Output kind);
 
 // Whether SGX sections can be given to the guest, when there are any.
 Status CheckSgx(const VmConfig& config, const std::string& root = "/");

@@ -114,13 +114,6 @@ Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_
   return backing;
 }
 
-Result<uint64_t> ZonePageSize(const MemoryZoneConfig& zone,
-                              const std::function<Result<uint64_t>()>& default_huge_page) {
-  if (zone.hugepages && zone.hugepage_size.has_value()) return zone.hugepage_size->bytes();
-  if (zone.hugepages) return default_huge_page();
-  return zone.file ? HugePageSizeAt(*zone.file).value_or(kBasePage) : kBasePage;
-}
-
 Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing,
                                const RegionPlan& piece, uint64_t file_offset, bool reserve) {
   const uint64_t alignment = std::max(backing.page_size, kHugePage);

@@ -11,7 +11,7 @@ namespace {
 
 // Of the path, or of the folder that it will lie in.
 std::optional<struct statfs> FileSystemOf(const std::string& path) {
-  struct statfs info {};
+  struct statfs info{};
   if (::statfs(path.c_str(), &info) == 0 || ::statfs(FolderOfPath(path).c_str(), &info) == 0) return info;
   return std::nullopt;
 }
@@ -33,17 +33,12 @@ uint64_t ZoneFileSize(const MemoryZoneConfig& zone) {
   return zone.size.bytes() + zone.hotplug_size.value_or(ByteSize()).bytes();
 }
 
-bool ZoneFileIsMissing(const MemoryZoneConfig& zone) {
-  struct stat info {};
-  return zone.file && ::stat(zone.file->c_str(), &info) != 0;
-}
-
 std::vector<Status> ZoneFileErrors(const MemoryZoneConfig& zone) {
   std::vector<Status> errors;
   if (!zone.file) return errors;
   const std::string about = "memory zone " + zone.id + ": " + *zone.file;
   const std::string need = ByteSize(ZoneFileSize(zone)).ToString();
-  struct stat info {};
+  struct stat info{};
   const bool there = ::stat(zone.file->c_str(), &info) == 0;
   const uint64_t have = static_cast<uint64_t>(info.st_size);
   const std::string hint = zone.restored ? "put it back as it was when the snapshot was taken"

@@ -15,9 +15,6 @@ namespace berth::vmm {
 // only copy of the guest's memory, and what the host cannot do with its pages. The text names the zone.
 std::vector<Status> ZoneFileErrors(const MemoryZoneConfig& zone);
 
-// Whether the zone's file is none yet: it will be made.
-bool ZoneFileIsMissing(const MemoryZoneConfig& zone);
-
 // What the zone's file must have: the zone, and what can be added to it.
 uint64_t ZoneFileSize(const MemoryZoneConfig& zone);
 

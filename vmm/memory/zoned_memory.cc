@@ -20,7 +20,7 @@ Result<std::unique_ptr<ZonedMemory>> ZonedMemory::Create(const std::vector<Memor
   std::vector<uint64_t> page_sizes;
   for (const MemoryZoneConfig& zone : zones) {
     if (std::vector<Status> errors = ZoneFileErrors(zone); !errors.empty()) return errors[0];
-    TRY_ASSIGN(uint64_t page_size, ZonePageSize(zone, [&] { return huge_pages.DefaultSize(); }));
+    TRY_ASSIGN(uint64_t page_size, huge_pages.PageSize(zone));
     page_sizes.push_back(page_size);
   }
   TRY_ASSIGN(std::vector<RegionPlan> plan, PlanRegions(zones, page_sizes));

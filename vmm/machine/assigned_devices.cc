@@ -1,7 +1,5 @@
 #include "vmm/machine/assigned_devices.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -50,13 +48,13 @@ VfioSource KernelVfio() {
   return source;
 }
 
+Status AssignedDevices::CheckZone(const MemoryZoneConfig& zone) {
+  return zone.file && !MappedShared(zone) ? TakesMemoryTwice(zone.id) : OkStatus();
+}
+
 Status AssignedDevices::Check(const VmConfig& config, const VfioSource& source) {
   if (config.devices.empty()) return OkStatus();
-  for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
-    struct stat info{};  // what is in a directory is mapped shared
-    const bool folder = zone.file && ::stat(zone.file->c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-    if (zone.file && !zone.shared && !folder) return TakesMemoryTwice(zone.id);
-  }
+  for (const MemoryZoneConfig& zone : config.memory_zones) TRY(CheckZone(zone));
   VfioDemand demand;
   for (const ResolvedRegion& region : ResolveMachine(config).regions) {
     demand.ram.push_back({region.base, region.base + region.size - 1});

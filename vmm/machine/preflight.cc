@@ -281,10 +281,16 @@ class Looker {
 
   // Each by itself, then what they cannot have together.
   void LookAtAssigned() {
-    const Status together = AssignedDevices::Check(config_, vfio_);
+    if (config_.devices.empty()) return;
+    VmConfig alone = config_;
+    for (size_t i = 0; i < alone.memory_zones.size(); ++i) {
+      const Status status = AssignedDevices::CheckZone(zones_[i]);
+      if (!status.ok()) Add("DeviceUnusable", ZoneOption(i), status);
+      alone.memory_zones[i].shared = true;  // for the rest
+    }
+    const Status together = AssignedDevices::Check(alone, vfio_);
     if (together.ok()) return;
     std::vector<Status> told;
-    VmConfig alone = config_;
     for (const DeviceConfig& device : config_.devices) {
       alone.devices = {device};
       const Status status = AssignedDevices::Check(alone, vfio_);
@@ -347,6 +353,34 @@ std::optional<Finding> CheckOutput(const std::string& option, const std::string&
 std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root,
                                const VfioSource& vfio) {
   return Looker(config, kvm, root, vfio).Look();
+}
+
+std::vector<Finding> Preflight(const CommandLine& line, Kvm* kvm) {
+  VmConfig config = line.config;
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = line.restore.has_value();
+  std::vector<Finding> findings = Preflight(config, kvm);
+  auto look = [&](const char* option, const std::optional<std::string>& path, Output kind) {
+    if (!path) return;
+    if (auto finding = CheckOutput(option, *path, kind)) findings.push_back(*std::move(finding));
+  };
+  look("api-socket", line.api_socket, Output::kSocket);
+  look("event-monitor", line.event_path, Output::kFile);
+  look("log-file", line.log_file, Output::kFile);
+  return findings;
+}
+
+std::vector<Finding> ExplainFailure(const CommandLine& line, Kvm* kvm, const Status& failure) {
+  std::vector<Finding> findings = Preflight(line, kvm);
+  std::erase_if(findings, [](const Finding& finding) { return finding.severity != Severity::kError; });
+  const std::string& text = failure.message();
+  const bool told = std::any_of(findings.begin(), findings.end(), [&](const Finding& finding) {
+    return text.find(finding.message) != text.npos || finding.message.find(text) != text.npos;
+  });
+  if (!told) {
+    findings.push_back({Severity::kError, std::string(StatusCodeName(failure.code())), failure.field(), text,
+                        failure.hint()});
+  }
+  return findings;
 }
 
 std::string ToText(const std::vector<Finding>& findings) {

@@ -127,6 +127,11 @@ TEST_F(PreflightTest, APrivateFileBesideADeviceTakesItsMemoryTwice) {
   EXPECT_EQ(
       AssignedDevices::Check(config_, vfio).message(),
       "memory zone m1 maps its file privately: beside a device of the host it would take its memory twice");
+  vfio.check = [](const VfioDemand&) { return NotFound("there is no PCI device 0000:21:10.0"); };
+  List options;
+  for (const Finding& finding : Preflight(config_, &kvm_, root_, vfio)) options.push_back(finding.option);
+  EXPECT_EQ(options, (List{"memory-zone[1]", "memory-zone[1]", "device vf"})) << "the first: it will be made";
+  vfio.check = [](const VfioDemand&) { return OkStatus(); };
   config_.memory_zones[1].shared = true;
   EXPECT_EQ(AssignedDevices::Check(config_, vfio), OkStatus());
   config_.memory_zones[1].shared = false;
@@ -209,6 +214,35 @@ TEST_F(PreflightTest, LooksAtWhatIsToBeWritten) {
                          "PathUnusable vsock: make /nope/x in /nope: No such file or directory"}));
   EXPECT_FALSE(CheckOutput("log-file", root_ + "/log", Output::kFile).has_value());
   EXPECT_TRUE(CheckOutput("log-file", root_, Output::kFile).has_value()) << "a directory";
+}
+
+TEST_F(PreflightTest, LooksAtTheWholeCommandLine) {
+  CommandLine line;
+  line.config.kernel = config_.kernel;
+  line.api_socket = "/nope/s";
+  line.event_path = "/nope/z";
+  line.log_file = "/nope/l";
+
+  List options;
+  for (const Finding& finding : Preflight(line, &kvm_)) options.push_back(finding.option);
+  EXPECT_EQ(options, (List{"api-socket", "event-monitor", "log-file"}));
+}
+
+TEST_F(PreflightTest, AFailedStartIsExplainedByAllThatIsMissing) {
+  CommandLine line;
+  line.config.kernel = "/nope/vmlinuz";
+  line.config.disks.emplace_back();
+  line.config.disks[0].path = "/nope/disk";
+  line.config.disks[0].id = "disk0";
+  auto codes = [&](const Status& failure) {
+    List list;
+    for (const Finding& finding : ExplainFailure(line, &kvm_, failure)) list.push_back(finding.code);
+    return list;
+  };
+
+  const Status disk = NotFound("disk disk0: disk /nope/disk: No such file or directory");
+  EXPECT_EQ(codes(disk), (List{"KernelUnreadable", "DiskUnusable"}));
+  EXPECT_EQ(codes(Internal("KVM_RUN: out of luck")), (List{"KernelUnreadable", "DiskUnusable", "INTERNAL"}));
 }
 
 TEST_F(PreflightTest, SaysThatThereIsNoKvm) {

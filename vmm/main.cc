@@ -27,6 +27,7 @@
 #include "vmm/machine/event_monitor.h"
 #include "vmm/machine/preflight.h"
 #include "vmm/machine/vmm.h"
+#include "vmm/memory/huge_pages.h"
 #include "vmm/snapshot/snapshot_files.h"
 
 // Exit codes, also in docs/vmm.md.
@@ -41,8 +42,14 @@ enum ExitCode : int {
   kStoppedBySignal = 4,
 };
 
-int Fail(const Status& status) {
-  std::fprintf(stderr, "berth-vmm: %s\n", status.ToString().c_str());
+void Print(const CommandLine& line, const std::vector<Finding>& findings) {
+  std::fputs((line.json ? ToJson(findings) + "\n" : ToText(findings)).c_str(), stderr);
+}
+
+// With all that stands in the way, not only with what was met first.
+int Fail(const CommandLine& line, const Status& status) {
+  auto kvm = OpenLinuxKvm();
+  Print(line, ExplainFailure(line, kvm.has_value() ? kvm->get() : nullptr, status));
   return kCannotStart;
 }
 
@@ -115,7 +122,7 @@ Result<int> Run(CommandLine& line) {
         control->Stop();
       },
       monitor.get());
-  if (line.has_vm) TRY(vmm.CreateVm(std::move(line.config)));
+  if (line.has_vm) TRY(vmm.CreateVm(line.config));
   TRY(control->Add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
     if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
@@ -141,10 +148,14 @@ Result<int> Run(CommandLine& line) {
 // Prints the machine, then what this host lacks for it.
 int Check(const CommandLine& line) {
   auto kvm = OpenLinuxKvm();
-  const std::vector<Finding> findings = Preflight(line.config, kvm.has_value() ? kvm->get() : nullptr);
-  std::fputs((line.json ? DescribeMachineJson(line.config) + "\n" : DescribeMachine(line.config)).c_str(),
+  const std::vector<Finding> findings = Preflight(line, kvm.has_value() ? kvm->get() : nullptr);
+  std::optional<uint64_t> huge_page;
+  if (Result<uint64_t> size = HugePages().DefaultSize(); size.has_value()) huge_page = *size;
+  std::fputs((line.json ? DescribeMachineJson(line.config, huge_page) + "\n"
+                        : DescribeMachine(line.config, huge_page))
+                 .c_str(),
              stdout);
-  if (!findings.empty()) std::fputs((line.json ? ToJson(findings) + "\n" : ToText(findings)).c_str(), stderr);
+  if (!findings.empty()) Print(line, findings);
   return HasErrors(findings) ? kCannotStart : kGuestPoweredOff;
 }
 
@@ -171,17 +182,17 @@ int Main(int argc, char** argv) {
   // First of all: it closes what is open, and what is opened afterwards must be open to the user who is left.
   if (line.jail.has_value()) {
     if (Status status = EnterJail(JailOf(*line.jail), KeptDescriptors(line)); !status.ok())
-      return Fail(status);
+      return Fail(line, status);
   }
   if (line.log_file.has_value()) {
     if (Status status = InitFileLogging("berth-vmm", line.log_level, *line.log_file); !status.ok()) {
-      return Fail(status);
+      return Fail(line, status);
     }
   } else {
     InitLogging("berth-vmm", line.log_level);
   }
   Result<int> code = Run(line);
-  return code.has_value() ? *code : Fail(code.error());
+  return code.has_value() ? *code : Fail(line, code.error());
 }
 
 }  // namespace

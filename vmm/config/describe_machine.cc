@@ -14,9 +14,14 @@ std::string Row(const std::string& label, const std::string& text) {
 }
 
 std::string Backing(const MemoryZoneConfig& zone) {
-  std::string text = zone.file ? "file " + *zone.file : zone.hugepages ? "huge pages" : "anonymous pages";
+  const bool folder = BackingName(zone) == std::string_view("directory");
+  std::string text = folder           ? "a file in directory " + *zone.file
+                     : zone.file      ? "file " + *zone.file
+                     : zone.hugepages ? "huge pages"
+                                      : "anonymous pages";
   if (zone.hugepage_size) text += " of " + zone.hugepage_size->ToString();
-  if (zone.shared) text += ", shared";
+  if (zone.file && !MappedShared(zone)) text += ", private";
+  if (MappedShared(zone)) text += ", shared";
   if (zone.mergeable) text += ", mergeable";
   if (zone.prefault) text += ", prefaulted";
   return text + (zone.host_numa_node ? ", bound to host node " + std::to_string(*zone.host_numa_node)
@@ -74,7 +79,8 @@ std::string DescribeMemory(const ResolvedMachine& machine) {
       if (area.zone != zone.id) continue;
       text += Row("  hotplug", Range(area.base, area.size) + ", " + ByteSize(area.size).ToString() + " by " +
                                    (machine.hotplug_method == HotplugMethod::kAcpi ? "ACPI" : "virtio-mem") +
-                                   " in pieces of " + ByteSize(area.block).ToString() + ", " +
+                                   " in pieces of " + ByteSize(area.block).ToString() +
+                                   (hotplug.assumed ? " (or of the host's huge page)" : "") + ", " +
                                    ByteSize(area.plugged).ToString() + " at boot" +
                                    OnGuestNode(hotplug.guest_numa_id));
     }
@@ -88,6 +94,8 @@ std::string DescribeNodes(const ResolvedMachine& machine) {
     std::string row = "vcpus " + (node.vcpus.empty() ? "none" : node.vcpus.ToString()) + ", zones";
     for (const std::string& zone : node.zones) row += " " + zone;
     if (node.zones.empty()) row += " none";
+    if (!node.sgx_sections.empty()) row += ", sgx";
+    for (const std::string& section : node.sgx_sections) row += " " + section;
     if (node.device) row += ", device " + *node.device;
     row += ", distances";
     for (uint8_t distance : node.distances) row += " " + std::to_string(distance);
@@ -110,8 +118,8 @@ std::string DescribeNetBackend(const NetConfig& net) {
 
 }  // namespace
 
-std::string DescribeMachine(const VmConfig& config) {
-  ResolvedMachine machine = ResolveMachine(config);
+std::string DescribeMachine(const VmConfig& config, std::optional<uint64_t> huge_page) {
+  ResolvedMachine machine = ResolveMachine(config, huge_page);
   std::string text;
   if (!config.kernel.empty()) text += Row("kernel", config.kernel);
   if (config.initramfs) text += Row("initramfs", *config.initramfs);

@@ -225,11 +225,15 @@ std::string OptionToJson(const OptionValues& values) {
   return Dump(json);
 }
 
-std::string DescribeMachineJson(const VmConfig& config) {
-  ResolvedMachine machine = ResolveMachine(config);
+std::string DescribeMachineJson(const VmConfig& config, std::optional<uint64_t> huge_page) {
+  ResolvedMachine machine = ResolveMachine(config, huge_page);
   Json json = {{"vcpus", {{"boot", machine.boot_vcpus}, {"max", machine.max_vcpus}}}};
   json["memory_zones"] = Json::array();
-  for (const MemoryZoneConfig& zone : machine.zones) json["memory_zones"].push_back(ZoneJson(zone));
+  for (const MemoryZoneConfig& zone : machine.zones) {
+    json["memory_zones"].push_back(ZoneJson(zone));
+    json["memory_zones"].back()["backing"] = BackingName(zone);
+    json["memory_zones"].back()["mapped_shared"] = MappedShared(zone);
+  }
   json["memory_regions"] = Json::array();
   for (const ResolvedRegion& region : machine.regions) {
     json["memory_regions"].push_back({{"zone", region.zone},
@@ -244,6 +248,7 @@ std::string DescribeMachineJson(const VmConfig& config) {
                                      {"base", hotplug.area.base},
                                      {"size", hotplug.area.size},
                                      {"block_size", hotplug.area.block},
+                                     {"block_size_assumed", hotplug.assumed},
                                      {"plugged", hotplug.area.plugged},
                                      {"guest_numa_id", OrNull(hotplug.guest_numa_id)},
                                      {"host_numa_node", OrNull(hotplug.host_numa_node)}});
@@ -261,6 +266,7 @@ std::string DescribeMachineJson(const VmConfig& config) {
                                   {"proximity_domain", node.proximity_domain},
                                   {"vcpus", node.vcpus.ToString()},
                                   {"memory_zones", node.zones},
+                                  {"sgx_epc_sections", node.sgx_sections},
                                   {"device", OrNull(node.device)},
                                   {"distances", node.distances}});
   }

@@ -1,5 +1,7 @@
 #include "vmm/config/resolved_machine.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
 
@@ -9,16 +11,22 @@
 namespace berth::vmm {
 namespace {
 
-// Cuts the zones into regions around the hole of [3 GiB, 4 GiB).
+// Cuts the zones into regions of whole pages around the hole of [3 GiB, 4 GiB).
 std::vector<ResolvedRegion> PlaceZones(const std::vector<MemoryZoneConfig>& zones,
+                                       const std::vector<uint64_t>& page_sizes,
                                        const std::map<std::string, uint32_t>& owner) {
   std::vector<ResolvedRegion> regions;
   uint64_t next = 0;
-  for (const MemoryZoneConfig& zone : zones) {
+  for (size_t i = 0; i < zones.size(); ++i) {
+    const MemoryZoneConfig& zone = zones[i];
     uint64_t left = zone.size.bytes();
     while (left > 0) {
-      if (next == layout::kLowRamEnd) next = layout::kHighRam;
-      uint64_t room = next < layout::kLowRamEnd ? layout::kLowRamEnd - next : left;
+      const bool low = next <= layout::kLowRamEnd;
+      const uint64_t room = low ? (layout::kLowRamEnd - next) / page_sizes[i] * page_sizes[i] : left;
+      if (room == 0) {
+        next = layout::kHighRam;
+        continue;
+      }
       ResolvedRegion region{zone.id, next, std::min(left, room), {}, zone.host_numa_node};
       if (auto node = owner.find(zone.id); node != owner.end()) region.guest_numa_id = node->second;
       next += region.size;
@@ -40,6 +48,7 @@ std::vector<ResolvedNode> ResolveNodes(const VmConfig& config) {
     resolved.proximity_domain = static_cast<uint32_t>(nodes.size());
     resolved.vcpus = CpusOfNode(config, node);
     resolved.zones = node.memory_zones;
+    resolved.sgx_sections = node.sgx_epc_sections;
     resolved.device = node.device_id;
     for (const NumaConfig& to : sorted)
       resolved.distances.push_back(EffectiveDistance(config.numa, node, to.guest_numa_id));
@@ -68,21 +77,19 @@ std::vector<ResolvedSegment> ResolveSegments(const VmConfig& config, std::option
 }
 
 std::vector<ResolvedHotplugArea> ResolveHotplug(const ResolvedMachine& machine,
+                                                const std::vector<uint64_t>& page_sizes, bool known,
                                                 const std::map<std::string, uint32_t>& owner) {
-  std::vector<uint64_t> page_sizes;
-  for (const MemoryZoneConfig& zone : machine.zones) {
-    const uint64_t usual = zone.hugepages ? MiB(2).bytes() : KiB(4).bytes();
-    page_sizes.push_back(zone.hugepage_size ? zone.hugepage_size->bytes() : usual);
-  }
   const uint64_t ram_end =
       machine.regions.empty() ? 0 : machine.regions.back().base + machine.regions.back().size;
   std::vector<ResolvedHotplugArea> areas;
   for (HotplugArea& area : PlanHotplug(machine.hotplug_method, machine.zones, page_sizes, ram_end)) {
-    ResolvedHotplugArea resolved{std::move(area), {}, {}};
+    ResolvedHotplugArea resolved{std::move(area), false, {}, {}};
     if (auto node = owner.find(resolved.area.zone); node != owner.end())
       resolved.guest_numa_id = node->second;
     for (const MemoryZoneConfig& zone : machine.zones) {
-      if (zone.id == resolved.area.zone) resolved.host_numa_node = zone.host_numa_node;
+      if (zone.id != resolved.area.zone) continue;
+      resolved.host_numa_node = zone.host_numa_node;
+      resolved.assumed = zone.hugepages && !zone.hugepage_size && !known;
     }
     areas.push_back(std::move(resolved));
   }
@@ -136,7 +143,18 @@ bool HasIommu(const VmConfig& config) {
          !DevicesBehindIommu(config).empty();
 }
 
-ResolvedMachine ResolveMachine(const VmConfig& config) {
+const char* BackingName(const MemoryZoneConfig& zone) {
+  struct stat info{};
+  if (zone.file)
+    return ::stat(zone.file->c_str(), &info) == 0 && S_ISDIR(info.st_mode) ? "directory" : "file";
+  return zone.hugepages ? "hugepages" : zone.shared ? "memfd" : "anonymous";
+}
+
+bool MappedShared(const MemoryZoneConfig& zone) {
+  return zone.shared || zone.hugepages || BackingName(zone) == std::string_view("directory");
+}
+
+ResolvedMachine ResolveMachine(const VmConfig& config, std::optional<uint64_t> huge_page) {
   ResolvedMachine machine;
   machine.boot_vcpus = config.cpus.boot;
   machine.max_vcpus = MaxVcpus(config.cpus);
@@ -150,9 +168,14 @@ ResolvedMachine ResolveMachine(const VmConfig& config) {
       if (id == node.guest_numa_id && !named) node.zones.push_back(zone);
     }
   }
-  machine.regions = PlaceZones(machine.zones, owner);
+  std::vector<uint64_t> page_sizes;
+  for (const MemoryZoneConfig& zone : machine.zones) {
+    const uint64_t usual = zone.hugepages ? huge_page.value_or(MiB(2).bytes()) : KiB(4).bytes();
+    page_sizes.push_back(zone.hugepage_size ? zone.hugepage_size->bytes() : usual);
+  }
+  machine.regions = PlaceZones(machine.zones, page_sizes, owner);
   machine.hotplug_method = config.memory.hotplug_method;
-  machine.hotplug = ResolveHotplug(machine, owner);
+  machine.hotplug = ResolveHotplug(machine, page_sizes, huge_page.has_value(), owner);
   machine.segments = ResolveSegments(config, machine.pci_node);
   return machine;
 }

@@ -26,13 +26,15 @@ struct ResolvedNode {
   uint32_t proximity_domain = 0;  // the guest's number of it
   CpuSet vcpus;
   std::vector<std::string> zones;
+  std::vector<std::string> sgx_sections;
   std::optional<std::string> device;  // that the node is
   std::vector<uint8_t> distances;     // to each node, in the order of ResolvedMachine::nodes
 };
 
-// Memory that can be added to a zone. Where a zone has huge pages of the host's default size, 2M is taken.
+// Memory that can be added to a zone.
 struct ResolvedHotplugArea {
   HotplugArea area;
+  bool assumed = false;  // its block: the zone has huge pages of the host's default size, which is not known
   std::optional<uint32_t> guest_numa_id;
   std::optional<uint32_t> host_numa_node;
 };
@@ -59,8 +61,9 @@ struct ResolvedMachine {
 };
 
 // `config` must be valid (ValidateConfig). RAM that no node names (--memory without zones, nodes without
-// memory_zones) belongs to the node of PCI segment 0, and so do vCPUs that no node names.
-ResolvedMachine ResolveMachine(const VmConfig& config);
+// memory_zones) belongs to the node of PCI segment 0, and so do vCPUs that no node names. `huge_page`: the
+// host's default size, of zones that give none; 2M is taken where it is not known.
+ResolvedMachine ResolveMachine(const VmConfig& config, std::optional<uint64_t> huge_page = std::nullopt);
 
 // guest_numa_id of each zone that is in a node; the rules are those of ResolveMachine.
 std::map<std::string, uint32_t> NodesOfZones(const VmConfig& config);
@@ -75,7 +78,13 @@ bool HasIommu(const VmConfig& config);
 std::vector<std::string> DevicesBehindIommu(const VmConfig& config);
 
 // For --check: as text for people, and as JSON {vcpus, memory_zones, memory_regions, numa_nodes, devices}.
-std::string DescribeMachine(const VmConfig& config);
-std::string DescribeMachineJson(const VmConfig& config);
+// Looks which zone files are directories.
+std::string DescribeMachine(const VmConfig& config, std::optional<uint64_t> huge_page = std::nullopt);
+std::string DescribeMachineJson(const VmConfig& config, std::optional<uint64_t> huge_page = std::nullopt);
+
+// What a zone's pages come from, in a word: "anonymous", "memfd", "hugepages", "file", "directory".
+const char* BackingName(const MemoryZoneConfig& zone);
+// Whether others could map them: so are all but anonymous pages and files that are not to be.
+bool MappedShared(const MemoryZoneConfig& zone);
 
 }  // namespace berth::vmm

@@ -9,6 +9,8 @@ namespace {
 
 constexpr ByteSize kPage = KiB(4);
 constexpr ByteSize kMaxRam = GiB(64ull << 10);  // 64 TiB
+// The first MiB has the tables that the VMM hands over and the reset vector; kernels begin behind it.
+constexpr ByteSize kMinRam = MiB(2);
 
 // What a zone and --memory have in common.
 struct Backing {
@@ -131,10 +133,25 @@ void CheckMemoryBesideZones(const MemoryConfig& memory, ConfigErrors& errors) {
   if (memory.hotplugged_size) refuse("hotplugged_size", memory.hotplugged_size->ToString(), "");
 }
 
+// Pages that are pinned for a device stay as they are.
+void CheckMergeableBesideDevices(const VmConfig& config, ConfigErrors& errors) {
+  auto check = [&](bool mergeable, std::string label) {
+    if (!mergeable) return;
+    errors.push_back({"MergeableWithDevice", std::move(label), "mergeable", "on",
+                      "the host cannot merge pages that a device of the host reaches", "",
+                      "leave out mergeable=on or --device"});
+  };
+  if (config.memory_zones.empty()) check(config.memory.mergeable, "memory");
+  for (size_t i = 0; i < config.memory_zones.size(); ++i) {
+    check(config.memory_zones[i].mergeable, Label("memory-zone", i));
+  }
+}
+
 }  // namespace
 
 void CheckMemory(const VmConfig& config, ConfigErrors& errors) {
   const MemoryConfig& memory = config.memory;
+  const char* const of_all = config.memory_zones.empty() ? "memory" : "memory-zone";
   if (config.memory_zones.empty()) {
     CheckBacking(BackingOf(memory, "memory"), errors);
     CheckHotplug(BackingOf(memory, "memory"), memory.hotplug_method, errors);
@@ -151,12 +168,16 @@ void CheckMemory(const VmConfig& config, ConfigErrors& errors) {
     CheckZone(zone, memory.hotplug_method, Label("memory-zone", i), errors);
     if (total) total = total->Plus(zone.size);
   }
+  if (total && *total < kMinRam && *total != ByteSize() && total->IsMultipleOf(kPage)) {
+    errors.push_back({"InvalidMemoryParameters", of_all, "size", total->ToString(),
+                      "too little memory to start in", kMinRam.ToString() + " or more", ""});
+  }
+  if (!config.devices.empty()) CheckMergeableBesideDevices(config, errors);
   for (const MemoryZoneConfig& zone : EffectiveZones(config)) {
     if (total) total = total->Plus(zone.hotplug_size.value_or(ByteSize()));
   }
   if (!total || *total > kMaxRam) {
-    bool zones = !config.memory_zones.empty();
-    errors.push_back({"InvalidMemoryParameters", zones ? "memory-zone" : "memory", "size",
+    errors.push_back({"InvalidMemoryParameters", of_all, "size",
                       total ? total->ToString() : "more than 64 bits hold", "too much memory",
                       "up to " + kMaxRam.ToString(), ""});
   }

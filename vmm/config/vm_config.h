@@ -66,6 +66,7 @@ struct MemoryZoneConfig {
   bool thp = true;  // --memory's
   std::optional<ByteSize> hotplug_size = std::nullopt;
   std::optional<ByteSize> hotplugged_size = std::nullopt;
+  bool restored = false;  // no option: the file has the only copy of a saved guest's memory
 
   friend bool operator==(const MemoryZoneConfig&, const MemoryZoneConfig&) = default;
 };

@@ -125,8 +125,9 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
   }
   for (const MemoryZoneConfig& zone : config.memory_zones) {
     if (!zone.file) continue;
-    rules.push_back(
-        {*zone.file, IsFolder(*zone.file) ? Use::kTemporary : Use::kReadWrite, !IsFolder(*zone.file)});
+    const bool folder = IsFolder(*zone.file);
+    // The file of a saved guest is its memory: a new one would be another guest's.
+    rules.push_back({*zone.file, folder ? Use::kTemporary : Use::kReadWrite, !folder && !line.restore});
   }
   // Connecting to a socket is not restricted by Landlock.
   for (const DiskConfig& disk : config.disks) {

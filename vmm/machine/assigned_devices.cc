@@ -13,6 +13,14 @@
 namespace berth::vmm {
 namespace {
 
+// Pages of a private mapping are copied when they are pinned for a device, and the file keeps its own.
+Status TakesMemoryTwice(const std::string& zone) {
+  return InvalidArgument(
+      "memory zone " + zone +
+          " maps its file privately: beside a device of the host it would take its memory twice",
+      "device", "give the zone shared=on, or leave out its file");
+}
+
 // The devices of the list in the terms of VFIO.
 Status AddDevices(const std::vector<DeviceConfig>& devices, VfioDemand& demand) {
   for (const DeviceConfig& device : devices) {
@@ -40,8 +48,13 @@ VfioSource KernelVfio() {
   return source;
 }
 
+Status AssignedDevices::CheckZone(const MemoryZoneConfig& zone) {
+  return zone.file && !MappedShared(zone) ? TakesMemoryTwice(zone.id) : OkStatus();
+}
+
 Status AssignedDevices::Check(const VmConfig& config, const VfioSource& source) {
   if (config.devices.empty()) return OkStatus();
+  for (const MemoryZoneConfig& zone : config.memory_zones) TRY(CheckZone(zone));
   VfioDemand demand;
   for (const ResolvedRegion& region : ResolveMachine(config).regions) {
     demand.ram.push_back({region.base, region.base + region.size - 1});
@@ -197,6 +210,7 @@ Status AssignedDevices::ForgetShared() {
 Status AssignedDevices::Add(const DeviceConfig& device) {
   VfioDemand demand;
   for (const MemoryRegion& run : memory_.PresentRuns()) {
+    if (run.fd >= 0 && !run.shared) return TakesMemoryTwice(run.zone);
     demand.ram.push_back({Raw(run.base), Raw(run.base) + run.size - 1});
   }
   TRY(AddDevices({device}, demand));

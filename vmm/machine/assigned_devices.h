@@ -59,6 +59,8 @@ struct AssignedDeviceSlots {
 // is no guest. Thread-compatible.
 class AssignedDevices final : public MemoryListener {
  public:
+  // Whether devices can reach the zone's memory: not a file that is mapped privately.
+  static Status CheckZone(const MemoryZoneConfig& zone);
   // Before anything is mapped or opened; see CheckVfioHost.
   static Status Check(const VmConfig& config, const VfioSource& source);
   // Opens the devices and maps all of the guest's RAM for them, unless the guest is confidential. `memory`

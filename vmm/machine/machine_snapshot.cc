@@ -110,6 +110,7 @@ Result<std::unique_ptr<Machine>> Machine::Restore(Kvm& kvm, SnapshotContent snap
     if (config.memory_zones.empty()) config.memory.prefault = *prefault;
     for (MemoryZoneConfig& zone : config.memory_zones) zone.prefault = *prefault;
   }
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = true;
   TRY_ASSIGN(auto machine, Create(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(machine->CheckSnapshot());
   TRY(machine->RestoreFrom(std::move(snapshot), options));

@@ -1,5 +1,6 @@
 #include "vmm/machine/preflight.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,17 +10,21 @@
 #include <optional>
 
 #include "common/file.h"
+#include "common/words.h"
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/elf_kernel.h"
 #include "vmm/boot/firmware.h"
 #include "vmm/boot/image_source.h"
 #include "vmm/bus/unix_listener.h"
+#include "vmm/config/hotplug_plan.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate.h"
+#include "vmm/config/validate_rules.h"
 #include "vmm/cvm/host_check.h"
 #include "vmm/machine/confidential_guest.h"
 #include "vmm/memory/huge_pages.h"
 #include "vmm/memory/prefault.h"
+#include "vmm/memory/zone_file.h"
 #include "vmm/virtio/disk_file.h"
 
 namespace berth::vmm {
@@ -44,42 +49,54 @@ class Looker {
   }
 
  private:
-  void Add(std::string code, std::string option, const Status& status) {
-    findings_.push_back(
-        {Severity::kError, std::move(code), std::move(option), status.message(), status.hint()});
+  using Message = std::initializer_list<std::string_view>;
+
+  void Tell(const char* code, const std::string& option, Message message, const char* hint = "",
+            Severity severity = Severity::kError) {
+    findings_.push_back({severity, code, option, Concat(message), hint});
+  }
+
+  void Warn(const char* code, const std::string& option, Message message, const char* hint) {
+    Tell(code, option, message, hint, Severity::kWarning);
+  }
+
+  void Add(const char* code, const std::string& option, const Status& status) {
+    Tell(code, option, {status.message()}, status.hint().c_str());
+  }
+
+  static std::string Text(uint64_t number) { return std::to_string(number); }
+
+  void LookAtOutput(const std::string& option, const std::string& path, Output kind) {
+    if (auto finding = CheckOutput(option, path, kind)) findings_.push_back(*std::move(finding));
   }
 
   void LookAtKvm() {
     if (kvm_ == nullptr) {
-      findings_.push_back({Severity::kError, "KvmMissing", "", "KVM cannot be used: no access to /dev/kvm",
-                           "load the module for this processor, and allow this user to open the device"});
-      return;
+      return Tell("KvmMissing", "", {"KVM cannot be used: no access to /dev/kvm"},
+                  "load the module for this processor, and allow this user to open the device");
     }
     Result<KvmCapabilities> capabilities = kvm_->Probe();
     if (!capabilities.has_value()) return Add("KvmTooOld", "", capabilities.error());
     if (MaxVcpus(config_.cpus) > capabilities->max_vcpus) {
-      findings_.push_back({Severity::kError, "TooManyCpus", "cpus",
-                           "needs " + std::to_string(MaxVcpus(config_.cpus)) + " vCPUs, KVM has " +
-                               std::to_string(capabilities->max_vcpus),
-                           ""});
+      Tell("TooManyCpus", "cpus",
+           {"needs ", Text(MaxVcpus(config_.cpus)), " vCPUs, KVM has ", Text(capabilities->max_vcpus)});
     }
     LookAtConfidential(*capabilities);
   }
 
   void LookAtConfidential(const KvmCapabilities& capabilities) {
     const ConfidentialKind kind = config_.platform.confidential;
-    for (HostLack& lack : MissingForConfidential(kind, capabilities, root_ == "/" ? "" : root_)) {
-      findings_.push_back({Severity::kError, std::move(lack.code), "platform", std::move(lack.message),
-                           std::move(lack.hint)});
+    for (const HostLack& lack : MissingForConfidential(kind, capabilities, root_ == "/" ? "" : root_)) {
+      Tell(lack.code.c_str(), "platform", {lack.message}, lack.hint.c_str());
     }
     if (kind == ConfidentialKind::kNone) return;
     if (Status status = ConfidentialBoot::Read(config_).status(); !status.ok()) {
       Add("LaunchImageUnusable", config_.igvm ? "igvm" : "firmware", status);
     }
     if (config_.platform.quote_socket && ::access(config_.platform.quote_socket->c_str(), R_OK | W_OK) != 0) {
-      findings_.push_back({Severity::kWarning, "QuoteServiceMissing", "platform",
-                           ErrnoStatus("quote socket " + *config_.platform.quote_socket, errno).message(),
-                           "start the quote generation service; without it the guest gets no quotes"});
+      Warn("QuoteServiceMissing", "platform",
+           {ErrnoStatus("quote socket " + *config_.platform.quote_socket, errno).message()},
+           "start the quote generation service; without it the guest gets no quotes");
     }
   }
 
@@ -108,25 +125,61 @@ class Looker {
     return ReadFile(root_ + "/sys/devices/system/node/node" + std::to_string(node) + "/meminfo").has_value();
   }
 
+  std::string ZoneOption(size_t zone) const {
+    return config_.memory_zones.empty() ? "memory" : Label("memory-zone", zone);
+  }
+
   void LookAtMemory() {
-    Status status = HugePages(root_).Preflight(zones_);
-    if (!status.ok()) Add("MemoryMissing", "memory", status);
-    for (size_t i = 0; i < config_.memory_zones.size(); ++i) {
-      const MemoryZoneConfig& zone = config_.memory_zones[i];
-      const std::string option = "memory-zone[" + std::to_string(i) + "]";
+    const HugePages pages(root_);
+    for (const MemoryLack& lack : pages.Missing(zones_)) {
+      Add("MemoryMissing", ZoneOption(lack.zone), lack.status);
+    }
+    for (size_t i = 0; i < zones_.size(); ++i) {
+      const MemoryZoneConfig& zone = zones_[i];
       if (zone.host_numa_node && !NodeExists(*zone.host_numa_node)) {
-        findings_.push_back({Severity::kError, "HostNodeMissing", option,
-                             "zone " + zone.id + " is to be bound to host NUMA node " +
-                                 std::to_string(*zone.host_numa_node) + ", which this host does not have",
-                             ""});
+        Tell("HostNodeMissing", ZoneOption(i),
+             {"zone ", zone.id, " is to be bound to host NUMA node ", Text(*zone.host_numa_node),
+              ", which this host does not have"});
       }
-      if (zone.file && ::access(zone.file->c_str(), F_OK) == 0 &&
-          ::access(zone.file->c_str(), R_OK | W_OK) != 0) {
-        findings_.push_back({Severity::kError, "FileNotWritable", option,
-                             "zone " + zone.id + ": no permission to read and write " + *zone.file, ""});
-      }
+      if (Result<uint64_t> page = pages.PageSize(zone); page.has_value()) LookAtAlignment(i, *page);
+      if (zone.file) LookAtZoneFile(i);
     }
     if (Status sgx = CheckSgx(config_, root_); !sgx.ok()) Add("SgxMissing", "sgx-epc", sgx);
+  }
+
+  // Against the page that the host has where the configuration names none.
+  void LookAtAlignment(size_t i, uint64_t page) {
+    const MemoryZoneConfig& zone = zones_[i];
+    auto check = [&](const char* key, ByteSize size, uint64_t unit) {
+      if (size.bytes() % unit == 0) return;
+      Tell("MisalignedMemorySize", ZoneOption(i),
+           {key, "=", size.ToString(), " of zone ", zone.id, " is not a multiple of ",
+            ByteSize(unit).ToString(), ", as pages of ", ByteSize(page).ToString(), " need on this host"},
+           "round it, or give another hugepage_size");
+    };
+    check("size", zone.size, page);
+    const uint64_t block = HotplugBlock(config_.memory.hotplug_method, page);
+    check("hotplug_size", zone.hotplug_size.value_or(ByteSize()), block);
+    check("hotplugged_size", zone.hotplugged_size.value_or(ByteSize()), block);
+  }
+
+  void LookAtZoneFile(size_t i) {
+    const MemoryZoneConfig& zone = zones_[i];
+    for (const Status& error : ZoneFileErrors(zone)) Add("MemoryFileUnusable", ZoneOption(i), error);
+    struct stat info{};
+    const bool there = ::stat(zone.file->c_str(), &info) == 0;
+    if (there && S_ISDIR(info.st_mode)) return LookAtOutput(ZoneOption(i), *zone.file + "/", Output::kFile);
+    LookAtOutput(ZoneOption(i), *zone.file, Output::kFile);
+    const auto key = there ? std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino) : *zone.file;
+    if (const auto [other, fresh] = zone_of_file_.try_emplace(key, i); !fresh) {
+      Tell("DuplicateDevicePath", ZoneOption(i),
+           {*zone.file, " is the file of ", ZoneOption(other->second), " already"},
+           "each zone needs a file of its own");
+    } else if (!there && !zone.restored) {
+      Warn("MemoryFileMade", ZoneOption(i),
+           {*zone.file, " does not exist and will be made, with ", ByteSize(ZoneFileSize(zone)).ToString()},
+           "");
+    }
   }
 
   CpuSet OnlineCpus() const {
@@ -140,10 +193,9 @@ class Looker {
     for (const auto& [vcpu, cpus] : config_.cpus.affinity) {
       const CpuSet missing = cpus - online;
       if (missing.empty()) continue;
-      findings_.push_back({Severity::kError, "HostCpuMissing", "cpus",
-                           "vCPU " + std::to_string(vcpu) + " is to run on host CPUs " + missing.ToString() +
-                               ", which are offline or absent; online are " + online.ToString(),
-                           ""});
+      Tell("HostCpuMissing", "cpus",
+           {"vCPU ", Text(vcpu), " is to run on host CPUs ", missing.ToString(),
+            ", which are offline or absent; online are ", online.ToString()});
     }
   }
 
@@ -155,10 +207,10 @@ class Looker {
       const bool memory = std::any_of(owners.begin(), owners.end(),
                                       [&](const auto& owner) { return owner.second == node.guest_numa_id; });
       if (memory || node.device_id || !CpusOfNode(config_, node).empty()) continue;
-      findings_.push_back({Severity::kWarning, "EmptyNumaNode", "numa[" + std::to_string(i) + "]",
-                           "guest node " + std::to_string(node.guest_numa_id) +
-                               " has neither CPUs nor memory: the guest does not see it",
-                           "give cpus, memory_zones or device_id"});
+      Warn("EmptyNumaNode", Label("numa", i),
+           {"guest node ", Text(node.guest_numa_id),
+            " has neither CPUs nor memory: the guest does not see it"},
+           "give cpus, memory_zones or device_id");
     }
   }
 
@@ -168,16 +220,15 @@ class Looker {
     for (const MemoryZoneConfig& zone : zones_) host_node[zone.id] = zone.host_numa_node;
     for (size_t i = 0; i < config_.numa.size(); ++i) {
       const NumaConfig& node = config_.numa[i];
-      const std::string option = "numa[" + std::to_string(i) + "]";
+      const std::string option = Label("numa", i);
       std::optional<uint32_t> memory;
       for (const std::string& zone : node.memory_zones) {
         if (!host_node[zone]) continue;
         if (memory && *memory != *host_node[zone]) {
-          findings_.push_back({Severity::kWarning, "NodeOnSeveralHostNodes", option,
-                               "memory of guest node " + std::to_string(node.guest_numa_id) +
-                                   " lies on host nodes " + std::to_string(*memory) + " and " +
-                                   std::to_string(*host_node[zone]),
-                               "bind the zones of a guest node to one host node"});
+          Warn("NodeOnSeveralHostNodes", option,
+               {"memory of guest node ", Text(node.guest_numa_id), " lies on host nodes ", Text(*memory),
+                " and ", Text(*host_node[zone])},
+               "bind the zones of a guest node to one host node");
         }
         memory = host_node[zone];
       }
@@ -189,12 +240,11 @@ class Looker {
         if (affinity != config_.cpus.affinity.end() && !near.Contains(affinity->second)) far.Add(vcpu);
       }
       if (far.empty() || near.empty()) continue;
-      findings_.push_back({Severity::kWarning, "VcpuFarFromMemory", option,
-                           "vCPUs " + far.ToString() + " of guest node " +
-                               std::to_string(node.guest_numa_id) + " may run outside of host node " +
-                               std::to_string(*memory) + ", where the node's memory lies (CPUs " +
-                               near.ToString() + ")",
-                           "give them an affinity to CPUs of that host node"});
+      Warn("VcpuFarFromMemory", option,
+           {"vCPUs ", far.ToString(), " of guest node ", Text(node.guest_numa_id),
+            " may run outside of host node ", Text(*memory), ", where the node's memory lies (CPUs ",
+            near.ToString(), ")"},
+           "give them an affinity to CPUs of that host node");
     }
   }
 
@@ -218,8 +268,38 @@ class Looker {
     if (with_tap && ::access((root_ + "/dev/net/tun").c_str(), R_OK | W_OK) != 0) {
       Add("TunMissing", "net", ErrnoStatus("/dev/net/tun", errno));
     }
-    if (Status status = AssignedDevices::Check(config_, vfio_); !status.ok()) {
-      Add("DeviceUnusable", "device", status);
+    LookAtPort("serial", config_.serial);
+    LookAtPort("console", config_.console);
+    if (config_.vsock) LookAtOutput("vsock", config_.vsock->socket, Output::kSocket);
+    LookAtAssigned();
+  }
+
+  void LookAtPort(const std::string& option, const SerialConfig& port) {
+    if (port.mode == SerialConfig::Mode::kFile) LookAtOutput(option, port.path, Output::kFile);
+    if (port.mode == SerialConfig::Mode::kSocket) LookAtOutput(option, port.path, Output::kSocket);
+  }
+
+  // Each by itself, then what they cannot have together.
+  void LookAtAssigned() {
+    if (config_.devices.empty()) return;
+    VmConfig alone = config_;
+    for (size_t i = 0; i < alone.memory_zones.size(); ++i) {
+      const Status status = AssignedDevices::CheckZone(zones_[i]);
+      if (!status.ok()) Add("DeviceUnusable", ZoneOption(i), status);
+      alone.memory_zones[i].shared = true;  // for the rest
+    }
+    const Status together = AssignedDevices::Check(alone, vfio_);
+    if (together.ok()) return;
+    std::vector<Status> told;
+    for (const DeviceConfig& device : config_.devices) {
+      alone.devices = {device};
+      const Status status = AssignedDevices::Check(alone, vfio_);
+      if (status.ok() || std::find(told.begin(), told.end(), status) != told.end()) continue;
+      Add("DeviceUnusable", "device " + device.id, status);
+      told.push_back(status);
+    }
+    if (std::find(told.begin(), told.end(), together) == told.end()) {
+      Add("DeviceUnusable", "device", together);
     }
   }
 
@@ -234,6 +314,7 @@ class Looker {
   const std::string root_;
   const VfioSource& vfio_;
   const std::vector<MemoryZoneConfig> zones_;
+  std::map<std::string, size_t> zone_of_file_;  // by device and inode, or by path
   std::vector<Finding> findings_;
 };
 
@@ -251,9 +332,55 @@ Status CheckSgx(const VmConfig& config, const std::string& root) {
                             "sgx-epc", "leave out --sgx-epc");
 }
 
+std::optional<Finding> CheckOutput(const std::string& option, const std::string& path, Output kind) {
+  struct stat info{};
+  const std::string folder = FolderOfPath(path);  // of a path that ends in a slash: itself
+  const bool there = !path.ends_with('/') && ::stat(path.c_str(), &info) == 0;
+  Status status;
+  if (there && kind == Output::kSocket && !S_ISSOCK(info.st_mode)) {
+    status = AlreadyExists(path + " exists and is no socket");
+  } else if (there && S_ISDIR(info.st_mode)) {
+    status = AlreadyExists(path + " is a directory");
+  } else if (there && kind == Output::kFile) {
+    if (::access(path.c_str(), W_OK) != 0) status = ErrnoStatus("write " + path, errno);
+  } else if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    status = ErrnoStatus("make " + path + " in " + folder, errno);
+  }
+  if (status.ok()) return std::nullopt;
+  return Finding{Finding::Severity::kError, "PathUnusable", option, status.message(), ""};
+}
+
 std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root,
                                const VfioSource& vfio) {
   return Looker(config, kvm, root, vfio).Look();
+}
+
+std::vector<Finding> Preflight(const CommandLine& line, Kvm* kvm) {
+  VmConfig config = line.config;
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = line.restore.has_value();
+  std::vector<Finding> findings = Preflight(config, kvm);
+  auto look = [&](const char* option, const std::optional<std::string>& path, Output kind) {
+    if (!path) return;
+    if (auto finding = CheckOutput(option, *path, kind)) findings.push_back(*std::move(finding));
+  };
+  look("api-socket", line.api_socket, Output::kSocket);
+  look("event-monitor", line.event_path, Output::kFile);
+  look("log-file", line.log_file, Output::kFile);
+  return findings;
+}
+
+std::vector<Finding> ExplainFailure(const CommandLine& line, Kvm* kvm, const Status& failure) {
+  std::vector<Finding> findings = Preflight(line, kvm);
+  std::erase_if(findings, [](const Finding& finding) { return finding.severity != Severity::kError; });
+  const std::string& text = failure.message();
+  const bool told = std::any_of(findings.begin(), findings.end(), [&](const Finding& finding) {
+    return text.find(finding.message) != text.npos || finding.message.find(text) != text.npos;
+  });
+  if (!told) {
+    findings.push_back({Severity::kError, std::string(StatusCodeName(failure.code())), failure.field(), text,
+                        failure.hint()});
+  }
+  return findings;
 }
 
 std::string ToText(const std::vector<Finding>& findings) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/status.h"
+#include "vmm/config/command_line.h"
 #include "vmm/config/vm_config.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/assigned_devices.h"
@@ -27,6 +29,15 @@ struct Finding {
 // their memory lie. `kvm` may be null when there is none; `root`: of /sys, /proc and /dev.
 std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root = "/",
                                const VfioSource& vfio = KernelVfio());
+
+// What stands against a path that the process is to make or to write: its folder, its kind, its rights.
+enum class Output { kFile, kSocket };
+std::optional<Finding> CheckOutput(const std::string& option, const std::string& path, Output kind);
+
+// The same for a whole command line: its VM, its log, its API's socket and its events.
+std::vector<Finding> Preflight(const CommandLine& line, Kvm* kvm);
+// After a start that has failed: the errors among them, and the failure itself unless one of them tells it.
+std::vector<Finding> ExplainFailure(const CommandLine& line, Kvm* kvm, const Status& failure);
 
 // Whether SGX sections can be given to the guest, when there are any.
 Status CheckSgx(const VmConfig& config, const std::string& root = "/");

@@ -1,8 +1,11 @@
 #include "vmm/memory/huge_pages.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "common/byte_size.h"
@@ -11,6 +14,16 @@
 
 namespace berth::vmm {
 namespace {
+
+constexpr uint64_t kBasePage = 4096;
+
+// What a shared file has already, and no longer needs to be had.
+uint64_t PresentBytes(const MemoryZoneConfig& zone) {
+  struct stat info{};
+  const bool file =
+      zone.file && zone.shared && ::stat(zone.file->c_str(), &info) == 0 && S_ISREG(info.st_mode);
+  return file ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+}
 
 std::optional<uint64_t> ParseNumber(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
@@ -105,62 +118,82 @@ std::optional<uint64_t> HugePages::CgroupMemory() const {
   return CgroupRoom("memory");
 }
 
-Status HugePages::PreflightOrdinary(const std::vector<MemoryZoneConfig>& zones) const {
-  uint64_t need = 0;
-  std::string names;
-  for (const MemoryZoneConfig& zone : zones) {
-    if (zone.hugepages || !zone.prefault) continue;
-    need += zone.size.bytes() + zone.hotplugged_size.value_or(ByteSize()).bytes();
-    names += (names.empty() ? "" : ", ") + zone.id;
+Result<uint64_t> HugePages::PageSize(const MemoryZoneConfig& zone) const {
+  if (zone.hugepages && zone.hugepage_size) return zone.hugepage_size->bytes();
+  if (zone.hugepages) return DefaultSize();
+  return zone.file ? of_file_(*zone.file).value_or(kBasePage) : kBasePage;
+}
+
+std::vector<MemoryLack> HugePages::Missing(const std::vector<MemoryZoneConfig>& zones) const {
+  struct Demand {
+    uint64_t bytes = 0;
+    std::vector<size_t> zones;
+  };
+  std::vector<MemoryLack> lacks;
+  std::set<size_t> told;
+  auto tell = [&](const Demand& demand, const Status& status) {
+    for (size_t zone : demand.zones) {
+      if (told.insert(zone).second) lacks.push_back({zone, status});
+    }
+  };
+  auto names = [&](const Demand& demand) {
+    std::string text = "memory zones";
+    for (size_t zone : demand.zones) text += (zone == demand.zones[0] ? " " : ", ") + zones[zone].id;
+    return text;
+  };
+
+  Demand ordinary;
+  std::map<std::pair<uint64_t, std::optional<uint32_t>>, Demand> demands;
+  std::map<uint64_t, Demand> by_size;
+  for (size_t i = 0; i < zones.size(); ++i) {
+    const MemoryZoneConfig& zone = zones[i];
+    const uint64_t need = zone.size.bytes() + zone.hotplugged_size.value_or(ByteSize()).bytes();
+    auto add = [&](Demand& demand) {
+      demand.bytes += need - std::min(need, PresentBytes(zone));
+      demand.zones.push_back(i);
+    };
+    Result<uint64_t> size = PageSize(zone);
+    if (!size.has_value()) {
+      tell({0, {i}}, size.error());
+    } else if (*size > kBasePage) {
+      add(demands[{*size, zone.host_numa_node}]);
+      add(by_size[*size]);
+    } else if (zone.prefault) {
+      add(ordinary);
+    }
   }
-  const uint64_t have = CgroupMemory().value_or(need);
-  if (have >= need) return OkStatus();
-  return ResourceExhausted("memory zones " + names + " prefault " + ByteSize(need).ToString() +
-                               ", the limit of this control group (memory) leaves " +
-                               ByteSize(have).ToHuman(),
-                           "memory", "raise memory.max, or use less memory");
+
+  const uint64_t room = CgroupMemory().value_or(ordinary.bytes);
+  if (room < ordinary.bytes) {
+    tell(ordinary, ResourceExhausted(names(ordinary) + " prefault " + ByteSize(ordinary.bytes).ToString() +
+                                         ", the limit of this control group (memory) leaves " +
+                                         ByteSize(room).ToHuman(),
+                                     "memory", "raise memory.max, or use less memory"));
+  }
+  auto compare = [&](const Demand& demand, uint64_t size, const std::string& where,
+                     const Result<uint64_t>& have) {
+    const uint64_t need = demand.bytes / size;
+    if (!have.has_value()) return tell(demand, have.error());
+    if (*have >= need) return;
+    tell(demand, ResourceExhausted(names(demand) + " need " + std::to_string(need) + " huge pages of " +
+                                       ByteSize(size).ToString() + ", " + where + " has " +
+                                       std::to_string(*have) + " free",
+                                   "memory", "free or reserve more (nr_hugepages), or use less memory"));
+  };
+  for (const auto& [key, demand] : demands) {
+    compare(demand, key.first, NodeName(key.second), FreePages(key.first, key.second));
+  }
+  for (const auto& [size, demand] : by_size) {
+    compare(demand, size, "the host", FreePages(size, std::nullopt));
+    compare(demand, size, "the limit of this control group (hugetlb)",
+            CgroupPages(size).value_or(demand.bytes / size));
+  }
+  return lacks;
 }
 
 Status HugePages::Preflight(const std::vector<MemoryZoneConfig>& zones) const {
-  TRY(PreflightOrdinary(zones));
-  struct Demand {
-    uint64_t pages = 0;
-    std::string zones;
-  };
-  std::map<std::pair<uint64_t, std::optional<uint32_t>>, Demand> demands;
-  std::map<uint64_t, Demand> by_size;
-  for (const MemoryZoneConfig& zone : zones) {
-    if (!zone.hugepages) continue;
-    uint64_t size = 0;
-    if (zone.hugepage_size.has_value()) {
-      size = zone.hugepage_size->bytes();
-    } else {
-      TRY_ASSIGN(size, DefaultSize());
-    }
-    for (Demand* demand : {&demands[{size, zone.host_numa_node}], &by_size[size]}) {
-      demand->pages += (zone.size.bytes() + zone.hotplugged_size.value_or(ByteSize()).bytes()) / size;
-      demand->zones += (demand->zones.empty() ? "" : ", ") + zone.id;
-    }
-  }
-  auto short_of = [](const Demand& demand, uint64_t size, const std::string& where, uint64_t have) {
-    return ResourceExhausted("memory zones " + demand.zones + " need " + std::to_string(demand.pages) +
-                                 " huge pages of " + ByteSize(size).ToString() + ", " + where + " has " +
-                                 std::to_string(have) + " free",
-                             "memory", "free or reserve more (nr_hugepages), or use less memory");
-  };
-  for (const auto& [key, demand] : demands) {
-    TRY_ASSIGN(uint64_t have, FreePages(key.first, key.second));
-    if (have < demand.pages) return short_of(demand, key.first, NodeName(key.second), have);
-  }
-  for (const auto& [size, demand] : by_size) {
-    TRY_ASSIGN(uint64_t have, FreePages(size, std::nullopt));
-    if (have < demand.pages) return short_of(demand, size, "the host", have);
-    std::optional<uint64_t> allowed = CgroupPages(size);
-    if (allowed.value_or(demand.pages) < demand.pages) {
-      return short_of(demand, size, "the limit of this control group (hugetlb)", *allowed);
-    }
-  }
-  return OkStatus();
+  const std::vector<MemoryLack> lacks = Missing(zones);
+  return lacks.empty() ? OkStatus() : lacks[0].status;
 }
 
 }  // namespace berth::vmm

@@ -1,13 +1,11 @@
 #include "vmm/memory/zone_backing.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "vmm/memory/prefault.h"
+#include "vmm/memory/zone_file.h"
 
 namespace berth::vmm {
 namespace {
@@ -25,11 +24,6 @@ namespace {
 constexpr uint64_t kBasePage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int kHugePageSizeShift = 26;  // MFD_HUGE_SHIFT
-
-// What the zone can ever have.
-uint64_t RoomOf(const MemoryZoneConfig& zone) {
-  return zone.size.bytes() + zone.hotplug_size.value_or(ByteSize()).bytes();
-}
 
 Result<UniqueFd> OpenInDirectory(const std::string& directory) {
   UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -43,6 +37,8 @@ Result<UniqueFd> OpenInDirectory(const std::string& directory) {
   return fd;
 }
 
+// Never longer than it was, unless it is empty or made here: bytes of somebody else's file are not for
+// guests.
 Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zone, uint64_t page_size) {
   ZoneBacking backing;
   backing.page_size = page_size;
@@ -52,13 +48,16 @@ Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zo
     TRY_ASSIGN(backing.file, OpenInDirectory(path));
     backing.shared = true;  // nobody else can see it, and a private mapping would take the memory twice
   } else {
-    backing.file.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!backing.file.valid()) return ErrnoStatus("open " + path, errno);
+    backing.file.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!backing.file.valid() && errno == ENOENT && !zone.restored) {
+      backing.file.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    }
+    if (!backing.file.valid()) return ErrnoStatus("open " + path, errno).WithField("file");
     backing.shared = zone.shared;
   }
   if (::fstat(backing.file.get(), &info) < 0) return ErrnoStatus("stat " + path, errno);
-  const uint64_t wanted = RoomOf(zone);
-  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < wanted) {
+  const uint64_t wanted = ZoneFileSize(zone);
+  if (S_ISREG(info.st_mode) && info.st_size == 0 && !zone.restored) {
     if (::ftruncate(backing.file.get(), static_cast<off_t>(wanted)) < 0) {
       return ErrnoStatus("extend " + path + " to " + ByteSize(wanted).ToString(), errno);
     }
@@ -109,26 +108,10 @@ Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_
   backing.file.reset(::memfd_create(("berth-" + zone.id).substr(0, 200).c_str(), flags));
   if (!backing.file.valid()) return ErrnoStatus("create a memory file", errno);
   backing.shared = true;
-  if (::ftruncate(backing.file.get(), static_cast<off_t>(RoomOf(zone))) < 0) {
-    return ErrnoStatus("size a memory file of " + ByteSize(RoomOf(zone)).ToString(), errno);
+  if (::ftruncate(backing.file.get(), static_cast<off_t>(ZoneFileSize(zone))) < 0) {
+    return ErrnoStatus("size a memory file of " + ByteSize(ZoneFileSize(zone)).ToString(), errno);
   }
   return backing;
-}
-
-Result<uint64_t> ZonePageSize(const MemoryZoneConfig& zone,
-                              const std::function<Result<uint64_t>()>& default_huge_page) {
-  if (zone.hugepages && zone.hugepage_size.has_value()) return zone.hugepage_size->bytes();
-  if (zone.hugepages) return default_huge_page();
-  if (!zone.file.has_value()) return kBasePage;
-  struct statfs info;
-  std::string path = *zone.file;
-  // A file that does not exist yet will lie on its folder's file system.
-  if (::statfs(path.c_str(), &info) < 0) {
-    const size_t slash = path.rfind('/');
-    path = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
-    if (::statfs(path.c_str(), &info) < 0) return kBasePage;  // opening it will tell what is wrong
-  }
-  return info.f_type == HUGETLBFS_MAGIC ? static_cast<uint64_t>(info.f_bsize) : kBasePage;
 }
 
 Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing,

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "common/status.h"
 #include "common/unique_fd.h"
@@ -20,13 +19,9 @@ struct ZoneBacking {
 };
 
 // Anonymous memory, a memfd (shared or huge pages), the named file, or an unlinked file in the named
-// directory; the file has room for the zone and for what can be added to it afterwards.
+// directory; the file has room for the zone and for what can be added to it afterwards. An empty file gets
+// its length here; what else stands against one is found before (ZoneFileErrors).
 Result<ZoneBacking> OpenZoneBacking(const MemoryZoneConfig& zone, uint64_t page_size);
-
-// The page size of a zone's backing: of huge pages, or of the file system that the file lies on.
-// `default_huge_page` is used where the zone asks for huge pages without a size.
-Result<uint64_t> ZonePageSize(const MemoryZoneConfig& zone,
-                              const std::function<Result<uint64_t>()>& default_huge_page);
 
 // Maps one piece of it and binds it to the zone's host node. The host address equals the guest's modulo the
 // huge page size, so that the host can map it by huge pages. The caller owns the mapping.

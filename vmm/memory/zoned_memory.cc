@@ -1,12 +1,15 @@
 #include "vmm/memory/zoned_memory.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "vmm/memory/huge_pages.h"
 #include "vmm/memory/zone_backing.h"
+#include "vmm/memory/zone_file.h"
 
 namespace berth::vmm {
 
@@ -16,7 +19,8 @@ Result<std::unique_ptr<ZonedMemory>> ZonedMemory::Create(const std::vector<Memor
   TRY(huge_pages.Preflight(zones));
   std::vector<uint64_t> page_sizes;
   for (const MemoryZoneConfig& zone : zones) {
-    TRY_ASSIGN(uint64_t page_size, ZonePageSize(zone, [&] { return huge_pages.DefaultSize(); }));
+    if (std::vector<Status> errors = ZoneFileErrors(zone); !errors.empty()) return errors[0];
+    TRY_ASSIGN(uint64_t page_size, huge_pages.PageSize(zone));
     page_sizes.push_back(page_size);
   }
   TRY_ASSIGN(std::vector<RegionPlan> plan, PlanRegions(zones, page_sizes));
@@ -38,9 +42,21 @@ Result<std::unique_ptr<ZonedMemory>> ZonedMemory::Create(const std::vector<Memor
   return self;
 }
 
+// Two zones in one file, by whatever names, would be the same memory twice.
+Status ZonedMemory::CheckAlone(const MemoryZoneConfig& zone, const ZoneBacking& backing) {
+  if (!zone.file) return OkStatus();
+  struct stat info;
+  if (::fstat(backing.file.get(), &info) < 0) return ErrnoStatus("stat " + *zone.file, errno);
+  const auto [other, fresh] = zone_of_file_.try_emplace({info.st_dev, info.st_ino}, zone.id);
+  if (fresh) return OkStatus();
+  return InvalidArgument(*zone.file + " is the file of zone " + other->second + ", too", "file",
+                         "each zone needs a file of its own");
+}
+
 Status ZonedMemory::MapZone(const MemoryZoneConfig& zone, uint64_t page_size,
                             const std::vector<RegionPlan>& pieces, const HotplugArea* area) {
   TRY_ASSIGN(ZoneBacking backing, OpenZoneBacking(zone, page_size));
+  TRY(CheckAlone(zone, backing));
   uint64_t offset = 0;
   for (const RegionPlan& piece : pieces) {
     TRY_ASSIGN(MemoryRegion region, MapRegion(zone, backing, piece, offset, /*reserve=*/true));

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
@@ -10,6 +12,7 @@
 #include "vmm/config/vm_config.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/region_plan.h"
+#include "vmm/memory/zone_backing.h"
 
 namespace berth::vmm {
 
@@ -34,11 +37,13 @@ class ZonedMemory {
   // Maps one zone's regions and the area for its growth, if it has one.
   Status MapZone(const MemoryZoneConfig& zone, uint64_t page_size, const std::vector<RegionPlan>& pieces,
                  const HotplugArea* area);
+  Status CheckAlone(const MemoryZoneConfig& zone, const ZoneBacking& backing);
 
   GuestMemory memory_;
   std::vector<UniqueFd> files_;
-  std::vector<MemoryRegion> mapped_;   // RAM, in the order of the zones
-  std::vector<MemoryRegion> hotplug_;  // areas
+  std::map<std::pair<uint64_t, uint64_t>, std::string> zone_of_file_;  // by device and inode
+  std::vector<MemoryRegion> mapped_;                                   // RAM, in the order of the zones
+  std::vector<MemoryRegion> hotplug_;                                  // areas
 };
 
 }  // namespace berth::vmm

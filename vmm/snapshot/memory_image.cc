@@ -94,6 +94,12 @@ class TouchedPages {
   UniqueFd map_;
 };
 
+// In one with a name, where it outlives the guest. A memfd and a file in a directory have none.
+bool IsInAFile(const MemoryRegion& run) {
+  struct stat info{};
+  return run.fd >= 0 && run.shared && ::fstat(run.fd, &info) == 0 && info.st_nlink > 0;
+}
+
 }  // namespace
 
 bool StaysInItsFile(const MemoryZoneConfig& zone) {
@@ -108,7 +114,7 @@ std::vector<SavedRun> PlanMemoryImage(const std::vector<MemoryRegion>& runs,
   uint64_t offset = 0;
   for (const MemoryRegion& run : runs) {
     SavedRun& saved = plan.emplace_back(SavedRun{Raw(run.base), run.size, std::nullopt});
-    if (stays(run.zone)) continue;
+    if (stays(run.zone) && IsInAFile(run)) continue;  // one that was removed ends with the guest
     saved.offset = offset;
     offset += run.size;
   }
@@ -184,7 +190,12 @@ Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs
   std::vector<ImagePiece> pieces;
   for (size_t i = 0; i < runs.size(); ++i) {
     if (Raw(runs[i].base) != plan[i].base || runs[i].size != plan[i].size) return differs;
-    if (!plan[i].offset) continue;
+    if (!plan[i].offset) {
+      if (IsInAFile(runs[i])) continue;
+      return InvalidArgument(
+          "memory zone " + runs[i].zone + " was left in its file by the snapshot, which has no copy",
+          "memory", "the zone must have this file, with shared=on, as it had");
+    }
     const bool private_file = runs[i].fd >= 0 && !runs[i].shared;
     pieces.push_back(
         {runs[i].host, runs[i].size, *plan[i].offset, !private_file, runs[i].page_size, !private_file});

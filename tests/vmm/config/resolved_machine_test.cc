@@ -110,10 +110,10 @@ TEST(ResolvedMachine, IsDescribedForPrograms) {
       json.find(R"({"zone":"b","base":4294967296,"size":1073741824,"guest_numa_id":2,"host_numa_node":1})"),
       std::string::npos)
       << json;
-  EXPECT_NE(
-      json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],"device":null,)"
-                R"("distances":[15,10,30]})"),
-      std::string::npos)
+  EXPECT_NE(json.find(R"({"guest_numa_id":2,"proximity_domain":1,"vcpus":"1","memory_zones":["b"],)"
+                      R"("sgx_epc_sections":[],"device":null,)"
+                      R"("distances":[15,10,30]})"),
+            std::string::npos)
       << json;
 }
 
@@ -134,6 +134,61 @@ TEST(ResolvedMachine, HotplugAreasFollowRamAndBelongToTheirZonesNode) {
   EXPECT_NE(DescribeMachine(config).find("2G by virtio-mem in pieces of 2M, 128M at boot, guest node 2"),
             std::string::npos)
       << DescribeMachine(config);
+}
+
+TEST(ResolvedMachine, WholeHugePagesLieBelowTheHole) {
+  VmConfig config;
+  config.memory.size = ByteSize();
+  config.memory_zones = {Zone("a", MiB(512)), Zone("b", GiB(3))};
+  config.memory_zones[1].hugepages = true;
+  config.memory_zones[1].hugepage_size = GiB(1);
+
+  ResolvedMachine machine = ResolveMachine(config);
+
+  ASSERT_EQ(machine.regions.size(), 3u);
+  EXPECT_EQ(machine.regions[1].size, 2ull << 30);
+  EXPECT_EQ(machine.regions[2].base, 4ull << 30);
+  EXPECT_EQ(machine.regions[2].size, 1ull << 30);
+}
+
+TEST(ResolvedMachine, HotplugGoesByTheHostsHugePageOrSaysThatItMay) {
+  VmConfig config;
+  config.memory.size = GiB(1);
+  config.memory.hugepages = true;
+  config.memory.hotplug_method = HotplugMethod::kVirtioMem;
+  config.memory.hotplug_size = GiB(2);
+
+  EXPECT_NE(DescribeMachine(config).find("in pieces of 2M (or of the host's huge page), 0 at boot"),
+            std::string::npos)
+      << DescribeMachine(config);
+  EXPECT_NE(DescribeMachineJson(config).find(R"("block_size_assumed":true)"), std::string::npos);
+  EXPECT_NE(DescribeMachine(config, GiB(1).bytes()).find("in pieces of 1G, 0 at boot"), std::string::npos);
+}
+
+TEST(ResolvedMachine, ShowsSectionsOfNodesAndWhatZonesAreMappedFrom) {
+  VmConfig config = ThreeNodes();
+  config.sgx_epc = {{"e0", MiB(32), false}, {"e1", MiB(32), false}};
+  config.numa[0].sgx_epc_sections = {"e0", "e1"};
+  config.memory_zones[0].file = "/nonexistent/file";
+  config.memory_zones[1].host_numa_node.reset();
+  config.memory_zones[1].file = testing::TempDir();
+  config.memory_zones[2].shared = true;
+
+  const std::string text = DescribeMachine(config);
+  for (const char* row : {"zone a      1G, file /nonexistent/file, private, on any host node\n",
+                          "zone c      1G, anonymous pages, shared, on any host node\n",
+                          "node 4      vcpus 2, zones c, sgx e0 e1, distances"}) {
+    EXPECT_NE(text.find(row), std::string::npos) << row << text;
+  }
+  EXPECT_NE(text.find("3G, a file in directory " + testing::TempDir() + ", shared, on"), std::string::npos)
+      << text;
+  const std::string json = DescribeMachineJson(config);
+  for (const char* part :
+       {R"("file":"/nonexistent/file","backing":"file","mapped_shared":false)",
+        R"("backing":"directory","mapped_shared":true)", R"("backing":"memfd","mapped_shared":true)",
+        R"("sgx_epc_sections":["e0","e1"],"device":null)"}) {
+    EXPECT_NE(json.find(part), std::string::npos) << part << json;
+  }
 }
 
 TEST(ResolvedMachine, SegmentsBelongToTheirNodeElseToTheFirst) {

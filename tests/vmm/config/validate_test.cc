@@ -118,6 +118,31 @@ TEST(Validate, ASharedFileCannotBeBound) {
   EXPECT_EQ(Errors(config), (List{"InvalidSharedMemoryZoneWithHostNuma memory-zone[0] host_numa_node=1"}));
 }
 
+TEST(Validate, AGuestNeedsMemoryBehindTheFirstMegabyte) {
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.memory.size = KiB(2044);
+  EXPECT_EQ(Errors(config), List{"InvalidMemoryParameters memory size=2044K"});
+  EXPECT_EQ(ValidateConfig(config)[0].allowed, "2M or more");
+  config.memory.size = MiB(2);
+  EXPECT_EQ(Errors(config), List());
+  config = TwoNodes();
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.size = KiB(512);
+  EXPECT_EQ(Errors(config), List{"InvalidMemoryParameters memory-zone size=1M"});
+}
+
+TEST(Validate, MemoryThatADeviceReachesCannotBeMerged) {
+  VmConfig config = TwoNodes();
+  config.devices = {{.path = "/sys/bus/pci/devices/0000:21:10.0", .id = "vf"}};
+  config.memory_zones[1].mergeable = true;
+  EXPECT_EQ(Errors(config), List{"MergeableWithDevice memory-zone[1] mergeable=on"});
+  config.memory_zones.clear();
+  config.numa.clear();
+  config.memory.size = GiB(1);
+  config.memory.mergeable = true;
+  EXPECT_EQ(Errors(config), List{"MergeableWithDevice memory mergeable=on"});
+}
+
 TEST(Validate, TheSumOfTheZonesMustFit) {
   VmConfig config = TwoNodes();
   for (MemoryZoneConfig& zone : config.memory_zones) zone.size = ByteSize(UINT64_MAX & ~4095ull);

@@ -125,6 +125,13 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
   EXPECT_TRUE(has({"/tmp", Use::kTemporary}));
   EXPECT_TRUE(has({"/images", Use::kReadWrite}));
   EXPECT_TRUE(has({"/ro", Use::kRead}));
+  line.config.memory_zones[0].file = "/nonexistent/ram";
+  auto makes_ram = [&] {
+    return std::ranges::count(LandlockRules(line), PathRule{"/nonexistent/ram", Use::kReadWrite, true}) > 0;
+  };
+  EXPECT_TRUE(makes_ram());
+  line.restore.emplace();
+  EXPECT_FALSE(makes_ram()) << "a saved guest's memory";
   EXPECT_FALSE(
       ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--landlock-rules", "path=/x,access=x"})
           .has_value());

@@ -304,5 +304,30 @@ TEST_F(AssignedDevicesTest, SurvivesEveryFailureOfVfio) {
   }
 }
 
+TEST_F(AssignedDevicesTest, ComesToNoMemoryThatItCannotPin) {
+  config_.devices.clear();
+  config_.memory.mergeable = true;
+  ASSERT_TRUE(Create().ok());
+  const std::string vf = R"({"path":"/sys/bus/pci/devices/0000:21:10.0"})";
+  EXPECT_NE(machine_->AddDevice("device", vf).status().message().find("[MergeableWithDevice]"),
+            std::string::npos);
+
+  config_.memory = {};
+  config_.memory.size = ByteSize();
+  config_.memory_zones.resize(1);
+  config_.memory_zones[0].id = "m0";
+  config_.memory_zones[0].size = MiB(64);
+  config_.memory_zones[0].file = directory_ + "/ram";
+  machine_.reset();
+  ASSERT_TRUE(Create().ok());
+  EXPECT_EQ(
+      machine_->AddDevice("device", vf).status().message(),
+      "memory zone m0 maps its file privately: beside a device of the host it would take its memory twice");
+  config_.memory_zones[0].shared = true;
+  machine_.reset();
+  ASSERT_TRUE(Create().ok());
+  EXPECT_TRUE(machine_->AddDevice("device", vf).has_value());
+}
+
 }  // namespace
 }  // namespace berth::vmm

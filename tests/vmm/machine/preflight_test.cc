@@ -90,9 +90,159 @@ TEST_F(PreflightTest, LooksAtTheDevicesOfTheHost) {
   const std::vector<Finding> findings = Preflight(config_, &kvm_, root_, vfio);
 
   ASSERT_EQ(findings.size(), 1u) << ToText(findings);
-  EXPECT_EQ(findings[0], (Finding{Finding::Severity::kError, "DeviceUnusable", "device",
+  EXPECT_EQ(findings[0], (Finding{Finding::Severity::kError, "DeviceUnusable", "device vf",
                                   "device 0000:21:10.0 is bound to igbvf", "bind it to vfio-pci"}));
   EXPECT_EQ(asked.addresses, (std::vector<std::string>{"0000:21:10.0"}));
+}
+
+TEST_F(PreflightTest, FindsEveryDeviceThatIsUnusable) {
+  config_.devices = {{.path = "/sys/bus/pci/devices/0000:21:10.0", .id = "a"},
+                     {.path = "/sys/bus/pci/devices/0000:21:10.2", .id = "good"},
+                     {.path = "/sys/bus/pci/devices/0000:21:10.4", .id = "b"}};
+  VfioSource vfio;
+  vfio.check = [](const VfioDemand& demand) {
+    for (const std::string& address : demand.addresses) {
+      if (!address.ends_with("2")) return NotFound("there is no PCI device " + address);
+    }
+    return OkStatus();
+  };
+  std::vector<std::string> options;
+  for (const Finding& finding : Preflight(config_, &kvm_, root_, vfio)) options.push_back(finding.option);
+  EXPECT_EQ(options, (List{"device a", "device b"}));
+
+  vfio.check = [](const VfioDemand& demand) {
+    return demand.addresses.size() > 2 ? ResourceExhausted("too much memory to lock") : OkStatus();
+  };
+  options.clear();
+  for (const Finding& finding : Preflight(config_, &kvm_, root_, vfio)) options.push_back(finding.option);
+  EXPECT_EQ(options, List{"device"});
+}
+
+TEST_F(PreflightTest, APrivateFileBesideADeviceTakesItsMemoryTwice) {
+  config_.devices = {{.path = "/sys/bus/pci/devices/0000:21:10.0", .id = "vf"}};
+  config_.memory_zones[1].host_numa_node.reset();
+  config_.memory_zones[1].file = root_ + "/ram";
+  VfioSource vfio;
+  vfio.check = [](const VfioDemand&) { return OkStatus(); };
+  EXPECT_EQ(
+      AssignedDevices::Check(config_, vfio).message(),
+      "memory zone m1 maps its file privately: beside a device of the host it would take its memory twice");
+  vfio.check = [](const VfioDemand&) { return NotFound("there is no PCI device 0000:21:10.0"); };
+  List options;
+  for (const Finding& finding : Preflight(config_, &kvm_, root_, vfio)) options.push_back(finding.option);
+  EXPECT_EQ(options, (List{"memory-zone[1]", "memory-zone[1]", "device vf"})) << "the first: it will be made";
+  vfio.check = [](const VfioDemand&) { return OkStatus(); };
+  config_.memory_zones[1].shared = true;
+  EXPECT_EQ(AssignedDevices::Check(config_, vfio), OkStatus());
+  config_.memory_zones[1].shared = false;
+  config_.memory_zones[1].file = root_;  // a directory
+  EXPECT_EQ(AssignedDevices::Check(config_, vfio), OkStatus());
+}
+
+TEST_F(PreflightTest, FindsEveryZoneThatLacksHugePages) {
+  for (int node : {0, 1}) {
+    for (const char* size : {"2048", "1048576"}) {
+      const std::string pool = std::string("hugepages/hugepages-") + size + "kB/free_hugepages";
+      Put("sys/kernel/mm/" + pool, "0\n");
+      Put("sys/devices/system/node/node" + std::to_string(node) + "/" + pool, "0\n");
+    }
+  }
+  for (uint32_t i : {0u, 1u}) {
+    config_.memory_zones[i].hugepages = true;
+    config_.memory_zones[i].size = GiB(1);
+    config_.memory_zones[i].hugepage_size = i == 0 ? MiB(2) : GiB(1);
+  }
+
+  const std::vector<Finding> findings = Preflight(config_, &kvm_, root_);
+
+  ASSERT_EQ(findings.size(), 2u) << ToText(findings);
+  EXPECT_EQ(findings[0].option, "memory-zone[0]");
+  EXPECT_EQ(findings[0].message, "memory zones m0 need 512 huge pages of 2M, host NUMA node 0 has 0 free");
+  EXPECT_EQ(findings[1].option, "memory-zone[1]");
+  EXPECT_EQ(findings[1].message, "memory zones m1 need 1 huge pages of 1G, host NUMA node 1 has 0 free");
+}
+
+TEST_F(PreflightTest, MeasuresByTheHostsHugePages) {
+  Put("proc/meminfo", "Hugepagesize:       2048 kB\n");
+  Put("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "100\n");
+  config_.memory_zones.clear();
+  config_.numa.clear();
+  config_.memory.size = KiB(3076);
+  config_.memory.hugepages = true;
+
+  const std::vector<Finding> findings = Preflight(config_, &kvm_, root_);
+
+  ASSERT_EQ(findings.size(), 1u) << ToText(findings);
+  EXPECT_EQ(findings[0].option, "memory");
+  EXPECT_EQ(findings[0].message,
+            "size=3076K of zone mem0 is not a multiple of 2M, as pages of 2M need on this host");
+}
+
+TEST_F(PreflightTest, LooksAtTheFilesOfZones) {
+  Put("ram", "abc");
+  for (MemoryZoneConfig& zone : config_.memory_zones) zone.host_numa_node.reset();
+  config_.memory_zones[0].file = root_ + "/ram";
+  config_.memory_zones[1].file = root_ + "/../" + std::filesystem::path(root_).filename().string() + "/ram";
+  EXPECT_EQ(Codes(), (List{"MemoryFileUnusable", "MemoryFileUnusable", "DuplicateDevicePath"}));
+
+  config_.memory_zones[0].file = root_ + "/new";
+  config_.memory_zones[1].file = "/nonexistent/d/f";
+  const std::vector<Finding> findings = Preflight(config_, &kvm_, root_);
+  ASSERT_EQ(findings.size(), 3u) << ToText(findings);
+  EXPECT_EQ(findings[0].severity, Finding::Severity::kWarning);
+  EXPECT_EQ(findings[0].message, root_ + "/new does not exist and will be made, with 64M");
+  EXPECT_EQ(findings[1].option, "memory-zone[1]");
+  EXPECT_EQ(findings[1].message, "make /nonexistent/d/f in /nonexistent/d: No such file or directory");
+
+  for (MemoryZoneConfig& zone : config_.memory_zones) zone.file = root_;  // each has a file of its own in it
+  EXPECT_EQ(Codes(), List());
+}
+
+TEST_F(PreflightTest, LooksAtWhatIsToBeWritten) {
+  Put("file", "");
+  config_.serial = {SerialConfig::Mode::kFile, "/nope/y"};
+  config_.console = {SerialConfig::Mode::kSocket, root_ + "/file"};
+  config_.vsock.emplace();
+  config_.vsock->socket = "/nope/x";
+
+  std::vector<std::string> found;
+  for (const Finding& finding : Preflight(config_, &kvm_, root_)) {
+    found.push_back(finding.code + " " + finding.option + ": " + finding.message);
+  }
+  EXPECT_EQ(found, (List{"PathUnusable serial: make /nope/y in /nope: No such file or directory",
+                         "PathUnusable console: " + root_ + "/file exists and is no socket",
+                         "PathUnusable vsock: make /nope/x in /nope: No such file or directory"}));
+  EXPECT_FALSE(CheckOutput("log-file", root_ + "/log", Output::kFile).has_value());
+  EXPECT_TRUE(CheckOutput("log-file", root_, Output::kFile).has_value()) << "a directory";
+}
+
+TEST_F(PreflightTest, LooksAtTheWholeCommandLine) {
+  CommandLine line;
+  line.config.kernel = config_.kernel;
+  line.api_socket = "/nope/s";
+  line.event_path = "/nope/z";
+  line.log_file = "/nope/l";
+
+  List options;
+  for (const Finding& finding : Preflight(line, &kvm_)) options.push_back(finding.option);
+  EXPECT_EQ(options, (List{"api-socket", "event-monitor", "log-file"}));
+}
+
+TEST_F(PreflightTest, AFailedStartIsExplainedByAllThatIsMissing) {
+  CommandLine line;
+  line.config.kernel = "/nope/vmlinuz";
+  line.config.disks.emplace_back();
+  line.config.disks[0].path = "/nope/disk";
+  line.config.disks[0].id = "disk0";
+  auto codes = [&](const Status& failure) {
+    List list;
+    for (const Finding& finding : ExplainFailure(line, &kvm_, failure)) list.push_back(finding.code);
+    return list;
+  };
+
+  const Status disk = NotFound("disk disk0: disk /nope/disk: No such file or directory");
+  EXPECT_EQ(codes(disk), (List{"KernelUnreadable", "DiskUnusable"}));
+  EXPECT_EQ(codes(Internal("KVM_RUN: out of luck")), (List{"KernelUnreadable", "DiskUnusable", "INTERNAL"}));
 }
 
 TEST_F(PreflightTest, SaysThatThereIsNoKvm) {

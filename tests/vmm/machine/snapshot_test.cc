@@ -194,6 +194,44 @@ TEST_F(SnapshotTest, MemoryInASharedFileIsNotCopied) {
   EXPECT_EQ(Ram(*restored_)[12 << 20], 0x11);
 }
 
+TEST_F(SnapshotTest, MemoryInASharedFileIsNotInvented) {
+  config_.memory.size = ByteSize();
+  config_.memory_zones.resize(1);
+  config_.memory_zones[0].id = "kept";
+  config_.memory_zones[0].size = MiB(32);
+  config_.memory_zones[0].file = folder_ + "/ram";
+  config_.memory_zones[0].shared = true;
+  BootAndPause({SerialWrite(7, 1)});
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+  machine_.reset();
+
+  fs::resize_file(folder_ + "/ram", 16 << 20);
+  EXPECT_EQ(Restore(other_kvm_).message(),
+            "memory zone kept: " + folder_ + "/ram has 16M, the zone needs 32M");
+  fs::remove(folder_ + "/ram");
+  EXPECT_EQ(Restore(other_kvm_).message(),
+            "memory zone kept: " + folder_ + "/ram does not exist, the zone needs 32M");
+  EXPECT_FALSE(fs::exists(folder_ + "/ram"));
+  fs::create_directory(folder_ + "/ram");
+  EXPECT_EQ(Restore(other_kvm_).message(),
+            "memory zone kept was left in its file by the snapshot, which has no copy");
+}
+
+TEST_F(SnapshotTest, MemoryInAFileThatIsGoneIsCopied) {
+  config_.memory.size = ByteSize();
+  config_.memory_zones.resize(1);
+  config_.memory_zones[0].id = "gone";
+  config_.memory_zones[0].size = MiB(32);
+  config_.memory_zones[0].file = folder_ + "/ram";
+  config_.memory_zones[0].shared = true;
+  BootAndPause({SerialWrite(7, 1)});
+  fs::remove(folder_ + "/ram");
+
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+
+  EXPECT_EQ(fs::file_size(directory() + "/memory"), 32u << 20);
+}
+
 TEST_F(SnapshotTest, MemoryComesOnDemand) {
   BootAndPause({SerialWrite(7, 1)});
   Ram(*machine_)[20 << 20] = 0x42;

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 
 namespace berth::vmm {
@@ -104,6 +105,41 @@ TEST_F(HugePagesTest, PrefaultsNoMoreThanTheControlGroupMayHave) {
   zone.prefault = true;
   EXPECT_EQ(HugePages(root_).Preflight({zone}).message(),
             "memory zones m0 prefault 8M, the limit of this control group (memory) leaves 7.00 MiB");
+}
+
+TEST_F(HugePagesTest, FindsEveryZoneThatIsShort) {
+  Put("proc/self/cgroup", "0::/vm\n");
+  Put("sys/fs/cgroup/vm/memory.max", "1048576\n");
+  Put("sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "1\n");
+  std::vector<MemoryZoneConfig> zones = {Zone("m0", MiB(2), 0), Zone("m1", MiB(6), 1), Zone("big", GiB(2)),
+                                         Zone("plain", MiB(2))};
+  zones[2].hugepage_size = GiB(1);
+  zones[3].hugepages = false;
+  zones[3].prefault = true;
+
+  const std::vector<MemoryLack> lacks = HugePages(root_).Missing(zones);
+
+  std::map<size_t, std::string> found;
+  for (const MemoryLack& lack : lacks) found[lack.zone] = lack.status.message();
+  EXPECT_EQ(lacks.size(), 3u);
+  EXPECT_EQ(found[1], "memory zones m1 need 3 huge pages of 2M, host NUMA node 1 has 2 free");
+  EXPECT_EQ(found[2], "memory zones big need 2 huge pages of 1G, the host has 1 free");
+  EXPECT_EQ(found[3],
+            "memory zones plain prefault 2M, the limit of this control group (memory) leaves 1.00 MiB");
+}
+
+TEST_F(HugePagesTest, CountsZonesWhoseFileIsOnAHugetlbfs) {
+  MemoryZoneConfig zone = Zone("m0", MiB(6), 1);
+  zone.hugepages = false;
+  zone.file = "/dev/hugepages/vm";
+  const HugePages pages(root_, [](const std::string& path) -> std::optional<uint64_t> {
+    if (path == "/dev/hugepages/vm") return MiB(2).bytes();
+    return std::nullopt;
+  });
+
+  EXPECT_EQ(*pages.PageSize(zone), 2u << 20);
+  EXPECT_EQ(pages.Preflight({zone}).message(),
+            "memory zones m0 need 3 huge pages of 2M, host NUMA node 1 has 2 free");
 }
 
 TEST_F(HugePagesTest, RefusesSizesAndNodesThatTheHostDoesNotHave) {

@@ -1,7 +1,9 @@
 #include "vmm/memory/zoned_memory.h"
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <filesystem>
 #include <fstream>
@@ -104,6 +106,97 @@ TEST(ZonedMemory, WritesASharedFileThrough) {
   EXPECT_EQ(std::filesystem::file_size(path), 1u << 20);
   EXPECT_EQ(ReadFile(path, 2 << 20)->substr(0, 4), "abcd");
   std::filesystem::remove(path);
+}
+
+// A file of the test, with so many bytes, that goes with it.
+class ZoneFileTest : public testing::Test {
+ protected:
+  ZoneFileTest() {
+    zone_.file = path_;
+    zone_.shared = true;
+    Remove();
+  }
+  ~ZoneFileTest() override { Remove(); }
+  void Remove() {
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_ + "_again");
+  }
+  void Make(uint64_t size) {
+    std::ofstream(path_) << "abc";
+    std::filesystem::resize_file(path_, size);
+  }
+  Status Open() { return ZonedMemory::Create({zone_}).status(); }
+
+  const std::string path_ =
+      testing::TempDir() + "zone_file_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+  MemoryZoneConfig zone_ = Zone("m0", MiB(1));
+};
+
+TEST_F(ZoneFileTest, IsNeverMadeLonger) {
+  Make(3);
+
+  const Status status = Open();
+
+  EXPECT_EQ(status.message(), "memory zone m0: " + path_ + " has 3, the zone needs 1M");
+  EXPECT_EQ(status.hint(), "make it that long (truncate -s 1M), or remove it");
+  EXPECT_EQ(std::filesystem::file_size(path_), 3u);
+  Make(0);
+  EXPECT_TRUE(Open().ok());  // of mktemp(1)
+  EXPECT_EQ(std::filesystem::file_size(path_), 1u << 20);
+}
+
+TEST_F(ZoneFileTest, OfARestoredGuestMustBeThereAsItWas) {
+  zone_.restored = true;
+
+  EXPECT_EQ(Open().message(), "memory zone m0: " + path_ + " does not exist, the zone needs 1M");
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  Make(0);
+  EXPECT_EQ(Open().message(), "memory zone m0: " + path_ + " has 0, the zone needs 1M");
+  Make(1 << 20);
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(ZoneFileTest, BelongsToOneZoneByWhateverName) {
+  Make(1 << 20);
+  std::filesystem::create_hard_link(path_, path_ + "_again");
+  MemoryZoneConfig other = zone_;
+  other.id = "m1";
+  other.file = path_ + "_again";
+
+  EXPECT_EQ(ZonedMemory::Create({zone_, other}).status().message(),
+            "memory zone m1: " + path_ + "_again is the file of zone m0, too");
+}
+
+TEST_F(ZoneFileTest, CannotBeBoundOnADisk) {
+  struct statfs info{};
+  ASSERT_EQ(::statfs(testing::TempDir().c_str(), &info), 0);
+  if (info.f_type == TMPFS_MAGIC) GTEST_SKIP() << "files of this test are on a tmpfs";
+  zone_.shared = false;
+  zone_.host_numa_node = 0;
+  for (const std::string& place : {path_, testing::TempDir()}) {
+    zone_.file = place;
+
+    const Status status = Open();
+
+    EXPECT_EQ(
+        status.message(),
+        "memory zone m0: " + place +
+            " is on a file system that does not heed mbind(2): its pages cannot be bound to host node 0");
+    EXPECT_EQ(status.field(), "host_numa_node");
+    EXPECT_FALSE(std::filesystem::exists(path_));
+  }
+  zone_.file = "/dev/shm";
+  const bool shm = ::statfs("/dev/shm", &info) == 0 && info.f_type == TMPFS_MAGIC;
+  EXPECT_TRUE(!shm || Open().ok());
+}
+
+TEST_F(ZoneFileTest, OfADirectoryIsNotMerged) {
+  zone_.shared = false;
+  zone_.mergeable = true;
+  zone_.file = testing::TempDir();
+  EXPECT_EQ(Open().field(), "mergeable");
+  zone_.file = path_;  // its private copies are anonymous memory
+  EXPECT_EQ(Open(), OkStatus());
 }
 
 TEST(ZonedMemory, NamesTheZoneAndTheFileThatFail) {

@@ -55,8 +55,10 @@ class ArgumentReader {
     std::vector<std::string> values;
     if (attached) values.push_back(*attached);
     if (spec == nullptr || !spec->supported()) {
-      while (!attached && HasValue()) ++next_;
-      Refuse(spec, name);
+      while (!attached && HasValue()) values.push_back(arguments_[next_++]);
+      const bool harmless =
+          spec != nullptr && values.size() == 1 && FindWord(spec->harmless, values[0]) != "";
+      if (!harmless) Refuse(spec, name);
       return;
     }
     if (!attached && spec->form != OptionSpec::Form::kFlag) TakeValues(*spec, values);

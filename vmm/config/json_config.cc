@@ -411,6 +411,10 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
   if (!document.is_object()) return tl::unexpected(std::move(errors));
   VmConfig with = config;
   Reader(errors).ReadDevice(FindOption(option)->name, document, with);
+  if (option == "vsock" && config.vsock) {
+    errors.push_back({"IdentifierNotUnique", "vsock", "id", config.vsock->id, "a VM has one vsock device", "",
+                      "remove it first"});
+  }
   if (with.nets.size() > config.nets.size()) {
     RefuseDescriptors(with.nets, config.nets.size(), errors);
     with.nets.back().fds = fds;
@@ -424,8 +428,9 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
 }
 
 const std::string& LastDeviceId(const VmConfig& with, std::string_view option) {
-  CHECK(option == "disk" || option == "net" || option == "device");
   if (option == "disk") return with.disks.back().id;
+  if (option == "vsock") return with.vsock->id;
+  CHECK(option == "net" || option == "device");
   return option == "net" ? with.nets.back().id : with.devices.back().id;
 }
 

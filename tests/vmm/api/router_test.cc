@@ -129,7 +129,7 @@ TEST(Router, SnapshotsGoToDirectoriesAndComeBack) {
             204);
   for (const char* body :
        {R"({})", R"({"source_url":"s"})", R"({"source_url":"file:///s","prefault":1})",
-        R"({"source_url":"file:///s","memory_restore_mode":"copy"})",
+        R"({"source_url":"file:///s","memory_restore_mode":"lazy"})",
         R"({"source_url":"file:///s","memory_restore_mode":"OnDemand","prefault":true})"}) {
     EXPECT_EQ(Called(vm, "PUT", "vm.restore", body).status, 400) << body;
   }

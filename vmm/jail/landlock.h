@@ -29,6 +29,9 @@ struct PathRule {
 // of /proc and /sys, and --landlock-rules. Pure, but for looking which zone files are folders.
 std::vector<PathRule> LandlockRules(const CommandLine& line);
 
+// The paths of --landlock-rules that do not exist: whoever names them expects to use them.
+ConfigErrors MissingRulePaths(const std::vector<LandlockRule>& rules);
+
 // Restricts this thread, and all that it starts, to the rules (Landlock). Rules of paths that do not exist
 // are an error, except for those of /dev, /proc and /sys, which this host may lack. kFailedPrecondition where
 // the kernel has no Landlock of version 3 or later.

@@ -39,8 +39,9 @@ TEST(AllErrors, AnErrorOfMemoryHidesNoneOfTheZones) {
 }
 
 TEST(AllErrors, AnUnreadMethodHidesWhatTheZonesNeedOfIt) {
-  EXPECT_EQ(Found({"--memory", "size=0,hotplug_method=usb", "--memory-zone", "id=n,size=1G,hotplug_size=128M"}),
-            (List{"InvalidValue memory hotplug_method=usb"}));
+  EXPECT_EQ(
+      Found({"--memory", "size=0,hotplug_method=usb", "--memory-zone", "id=n,size=1G,hotplug_size=128M"}),
+      (List{"InvalidValue memory hotplug_method=usb"}));
 }
 
 TEST(AllErrors, AMissingIdHidesNoNameThatDoesNotExist) {
@@ -53,8 +54,7 @@ TEST(AllErrors, AMissingIdHidesNoNameThatDoesNotExist) {
 TEST(AllErrors, WhatCannotBeReadHidesTheNamesInItOnly) {
   EXPECT_EQ(Found({"--memory", "size=0", "--memory-zone", "id=a,size=1G", "id=b,size=\"1G", "--numa",
                    "guest_numa_id=0,cpus=0,memory_zones=[a,b,c]"}),
-            (List{"SyntaxError memory-zone[1] =id=b,size=\"1G",
-                  "UnknownMemoryZone numa[0] memory_zones=c"}));
+            (List{"SyntaxError memory-zone[1] =id=b,size=\"1G", "UnknownMemoryZone numa[0] memory_zones=c"}));
 }
 
 TEST(AllErrors, ANodeWithoutNumberHidesNoDuplicateOfOthers) {
@@ -64,10 +64,10 @@ TEST(AllErrors, ANodeWithoutNumberHidesNoDuplicateOfOthers) {
 }
 
 TEST(AllErrors, OnlyRulesThatReadTheNumberOfVcpusFollowFromIt) {
-  EXPECT_EQ(Found({"--cpus", "boot=x,max_phys_bits=7", "--numa", "guest_numa_id=0,cpus=[0-3]",
-                   "guest_numa_id=1,cpus=[3]"}),
-            (List{"InvalidValue cpus boot=x", "InvalidValue cpus max_phys_bits=7",
-                  "VcpuReused numa[1] cpus=3"}));
+  EXPECT_EQ(
+      Found({"--cpus", "boot=x,max_phys_bits=7", "--numa", "guest_numa_id=0,cpus=[0-3]",
+             "guest_numa_id=1,cpus=[3]"}),
+      (List{"InvalidValue cpus boot=x", "InvalidValue cpus max_phys_bits=7", "VcpuReused numa[1] cpus=3"}));
 }
 
 TEST(AllErrors, ATupleThatStandsTwiceIsOneOfSeveralErrors) {
@@ -81,8 +81,8 @@ TEST(AllErrors, ATupleThatStandsTwiceIsOneOfSeveralErrors) {
 
 TEST(AllErrors, AKeyThatStandsTwiceIsOneOfSeveralErrors) {
   EXPECT_EQ(Found({"--memory", "size=1X,size=1G,shared=maybe,mergeable"}),
-            (List{"SyntaxError memory mergeable=", "InvalidValue memory size=1X", "DuplicateKey memory size=1G",
-                  "InvalidValue memory shared=maybe"}));
+            (List{"SyntaxError memory mergeable=", "InvalidValue memory size=1X",
+                  "DuplicateKey memory size=1G", "InvalidValue memory shared=maybe"}));
   ConfigResult<VmConfig> config =
       ConfigFromJson(R"({"payload":{"kernel":"k"},"memory":{"size":1,"size":2},"spam":1})");
   ASSERT_FALSE(config.has_value());
@@ -92,7 +92,8 @@ TEST(AllErrors, AKeyThatStandsTwiceIsOneOfSeveralErrors) {
 TEST(AllErrors, TellWhatIsAllowed) {
   EXPECT_EQ(Allowed({"--numa", "guest_numa_id=0,distances=[1]"}),
             "node@distance or [node@distance,...], 11 to 255 to others and 10 to itself");
-  EXPECT_EQ(Allowed({"--numa", "guest_numa_id=0,cpus=[a]"}), "n, a-b or [a-b,n,...] with vCPUs from 0 to 253");
+  EXPECT_EQ(Allowed({"--numa", "guest_numa_id=0,cpus=[a]"}),
+            "n, a-b or [a-b,n,...] with vCPUs from 0 to 253");
   EXPECT_EQ(Allowed({"--memory", "size=1G,hugepages=on,hugepage_size=4K"}),
             "a power of two above 4K, such as 2M or 1G");
   const ConfigErrors errors = Errors({"--platform", "num_pci_segments=97,iommu_segments=[0]"});

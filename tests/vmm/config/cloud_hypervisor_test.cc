@@ -28,8 +28,8 @@ List RefusedJson(const std::string& members) {
   return config.has_value() ? List() : Summary(config.error());
 }
 
-// The config of vm.info, of a VM with one disk and one network device: the names and defaults of vm_config.rs.
-// Empty options are left out there; older versions write them as null, and have some more keys.
+// The config of vm.info, of a VM with one disk and one network device: the names and defaults of
+// vm_config.rs. Empty options are left out there; older versions write them as null, and have some more keys.
 constexpr std::string_view kConfigOfVmInfo = R"({
   "cpus": {"boot_vcpus": 2, "max_vcpus": 4, "topology": null, "kvm_hyperv": false, "max_phys_bits": 46,
            "affinity": null, "features": {"amx": false}, "nested": true, "core_scheduling": "Vm",
@@ -85,44 +85,98 @@ TEST(CloudHypervisor, ReserveOffBesideZonesIsItsDefault) {
 }
 
 TEST(CloudHypervisor, WhatAsksForSomethingIsRefusedWithTheReason) {
-  EXPECT_EQ(RefusedJson(R"("cpus":{"boot_vcpus":1,"kvm_hyperv":true,"nested":false,"features":{"amx":true},)"
-                        R"("core_scheduling":"Vcpu"},"disks":[{"path":"d","sparse":false,"backing_files":true,)"
-                        R"("image_type":"Qcow2"}],"net":[{"tap":"t","offload_tso":false,"vhost_mode":"Server"}],)"
-                        R"("platform":{"iommufd":true,"vfio_p2p_dma":false,"oem_strings":["x"]},)"
-                        R"("rng":{"src":"/r","pci_segment":1,"id":"x"},"console":{"mode":"Off","iommu":true},)"
-                        R"("watchdog":true,"iommu":true,"debug_console":{"mode":"Tty"},"landlock_enable":true,)"
-                        R"("fs":[{"tag":"t"}])"),
-            (List{"NotSupported console iommu", "NotSupported cpus core_scheduling",
-                  "NotSupported cpus features", "NotSupported cpus kvm_hyperv", "NotSupported cpus nested",
-                  "NotSupported debug_console ", "NotSupported disk[0] backing_files",
-                  "NotSupported disk[0] image_type", "NotSupported disk[0] sparse", "NotSupported fs ",
-                  "NotSupported iommu ", "NotSupported landlock_enable ", "NotSupported net[0] offload_tso",
-                  "NotSupported net[0] vhost_mode", "NotSupported platform iommufd",
-                  "NotSupported platform oem_strings", "NotSupported platform vfio_p2p_dma",
-                  "NotSupported rng id", "NotSupported rng pci_segment", "NotSupported watchdog "}));
+  EXPECT_EQ(
+      RefusedJson(R"("cpus":{"boot_vcpus":1,"kvm_hyperv":true,"nested":false,"features":{"amx":true},)"
+                  R"("core_scheduling":"Vcpu"},"disks":[{"path":"d","sparse":false,"backing_files":true,)"
+                  R"("image_type":"Qcow2"}],"net":[{"tap":"t","offload_tso":false,"vhost_mode":"Server"}],)"
+                  R"("platform":{"iommufd":true,"vfio_p2p_dma":false,"oem_strings":["x"]},)"
+                  R"("rng":{"src":"/r","pci_segment":1,"id":"x"},"console":{"mode":"Off","iommu":true},)"
+                  R"("watchdog":true,"iommu":true,"debug_console":{"mode":"Tty"},"landlock_enable":true,)"
+                  R"("fs":[{"tag":"t"}])"),
+      (List{"NotSupported console iommu",
+            "NotSupported cpus core_scheduling",
+            "NotSupported cpus features",
+            "NotSupported cpus kvm_hyperv",
+            "NotSupported cpus nested",
+            "NotSupported debug_console ",
+            "NotSupported disk[0] backing_files",
+            "NotSupported disk[0] image_type",
+            "NotSupported disk[0] sparse",
+            "NotSupported fs ",
+            "NotSupported iommu ",
+            "NotSupported landlock_enable ",
+            "NotSupported net[0] offload_tso",
+            "NotSupported net[0] vhost_mode",
+            "NotSupported platform iommufd",
+            "NotSupported platform oem_strings",
+            "NotSupported platform vfio_p2p_dma",
+            "NotSupported rng id",
+            "NotSupported rng pci_segment",
+            "NotSupported watchdog "}));
 }
 
 TEST(CloudHypervisor, HarmlessValuesOfItsCommandLineAreAccepted) {
-  EXPECT_EQ(
-      RefusedLine({"--cpus", "boot=1,kvm_hyperv=off,nested=on,features=,core_scheduling=vm", "--disk",
-                   "path=d,backing_files=false,sparse=on,image_type=raw,lock_granularity=full,_disable_aio=on",
-                   "--net", "tap=t,vhost_mode=client,offload_tso=on,offload_csum=true", "--platform",
-                   "iommufd=off,vfio_p2p_dma=on", "--console", "off,iommu=off,pci_segment=0", "--balloon",
-                   "size=0,iommu=off", "--rng", "src=/r,pci_segment=0", "--device",
-                   "path=/sys/bus/pci/devices/0000:00:01.0,x_exclude_mmap_bars=[]", "--debug-console", "off"}),
-      (List{"BalloonWithDevice balloon "}));
+  EXPECT_EQ(RefusedLine(
+                {"--cpus", "boot=1,kvm_hyperv=off,nested=on,features=,core_scheduling=vm", "--disk",
+                 "path=d,backing_files=false,sparse=on,image_type=raw,lock_granularity=full,_disable_aio=on",
+                 "--net", "tap=t,vhost_mode=client,offload_tso=on,offload_csum=true", "--platform",
+                 "iommufd=off,vfio_p2p_dma=on", "--console", "off,iommu=off,pci_segment=0", "--balloon",
+                 "size=0,iommu=off", "--rng", "src=/r,pci_segment=0", "--device",
+                 "path=/sys/bus/pci/devices/0000:00:01.0,x_exclude_mmap_bars=[]", "--debug-console", "off"}),
+            (List{"BalloonWithDevice balloon "}));
   EXPECT_EQ(RefusedLine({"--console", "pty,colour=red", "--debug-console", "tty"}),
             (List{"NotSupported debug-console ", "UnknownOption console colour"}));
 }
 
 TEST(CloudHypervisor, EachOfItsOptionsIsKnown) {
-  for (const char* option :
-       {"api-socket", "balloon", "cmdline", "console", "cpus", "dbus-object-path", "dbus-service-name",
-        "dbus-system-bus", "debug-console", "device", "disk", "event-monitor", "firmware", "fs",
-        "fw-cfg-config", "gdb", "generic-vhost-user", "igvm", "host-data", "initramfs", "ivshmem", "kernel",
-        "landlock", "landlock-rules", "log-file", "log-format", "memory", "memory-zone", "net", "no-shutdown",
-        "numa", "pci-segment", "platform", "pmem", "pvmemcontrol", "pvpanic", "rate-limit-group", "restore",
-        "rng", "rtc", "seccomp", "serial", "tpm", "user-device", "vdpa", "version", "vsock", "watchdog"}) {
+  for (const char* option : {"api-socket",
+                             "balloon",
+                             "cmdline",
+                             "console",
+                             "cpus",
+                             "dbus-object-path",
+                             "dbus-service-name",
+                             "dbus-system-bus",
+                             "debug-console",
+                             "device",
+                             "disk",
+                             "event-monitor",
+                             "firmware",
+                             "fs",
+                             "fw-cfg-config",
+                             "gdb",
+                             "generic-vhost-user",
+                             "igvm",
+                             "host-data",
+                             "initramfs",
+                             "ivshmem",
+                             "kernel",
+                             "landlock",
+                             "landlock-rules",
+                             "log-file",
+                             "log-format",
+                             "memory",
+                             "memory-zone",
+                             "net",
+                             "no-shutdown",
+                             "numa",
+                             "pci-segment",
+                             "platform",
+                             "pmem",
+                             "pvmemcontrol",
+                             "pvpanic",
+                             "rate-limit-group",
+                             "restore",
+                             "rng",
+                             "rtc",
+                             "seccomp",
+                             "serial",
+                             "tpm",
+                             "user-device",
+                             "vdpa",
+                             "version",
+                             "vsock",
+                             "watchdog"}) {
     EXPECT_NE(FindOption(option), nullptr) << option;
   }
   EXPECT_EQ(RefusedLine({"--no-shutdown", "--rtc", "iommu=on", "--log-format={msg}"}),
@@ -131,11 +185,28 @@ TEST(CloudHypervisor, EachOfItsOptionsIsKnown) {
 
 TEST(CloudHypervisor, BothSpellingsOfTheRestoreModeAreTaken) {
   for (const char* mode : {"ondemand", "OnDemand"}) {
-    ConfigResult<CommandLine> line =
-        ParseCommandLine({"--restore", std::string("source_url=file:///s,resume=on,memory_restore_mode=") + mode});
+    ConfigResult<CommandLine> line = ParseCommandLine(
+        {"--restore", std::string("source_url=file:///s,resume=on,memory_restore_mode=") + mode});
     ASSERT_TRUE(line.has_value()) << ToText(line.error());
     EXPECT_TRUE(line->restore->on_demand);
   }
+}
+
+TEST(CloudHypervisor, TheApiSocketIsAPathOrADescriptor) {
+  auto parsed = [](const std::string& value) { return ParseCommandLine({"--api-socket", value}); };
+  EXPECT_EQ(parsed("/run/s")->api_socket, "/run/s");
+  EXPECT_EQ(parsed("path=/run/s")->api_socket, "/run/s");
+  EXPECT_EQ(parsed("fd=5")->api_fd, 5);
+  EXPECT_FALSE(parsed("fd=5")->api_socket.has_value());
+  for (const char* wrong : {"fd=", "fd=2", "fd=x", "fd=-1"}) {
+    ASSERT_FALSE(parsed(wrong).has_value()) << wrong;
+    EXPECT_EQ(parsed(wrong).error()[0].key, "fd");
+  }
+}
+
+TEST(CloudHypervisor, LandlockRulesNeedLandlock) {
+  EXPECT_EQ(RefusedLine({"--landlock-rules", "path=/tmp,access=r"}), (List{"Conflict landlock-rules "}));
+  EXPECT_EQ(RefusedLine({"--landlock", "--landlock-rules", "path=/tmp,access=r"}), List());
 }
 
 }  // namespace

@@ -223,10 +223,16 @@ HttpResponse Snapshot(VmControl& control, const std::string& body) {
 
 HttpResponse Restore(VmControl& control, const std::string& body) {
   Result<RequestBody> fields =
-      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume"});
+      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume", "net_fds",
+                                "vfio_fds", "iommufd_fd", "zone_updates"});
   if (!fields.has_value()) return Outcome(fields.error());
   Status status = [&]() -> Status {
     RestoreRequest request;
+    // Cloud Hypervisor's clients write them as null.
+    for (const char* other : {"net_fds", "vfio_fds", "iommufd_fd", "zone_updates"}) {
+      if (fields->Has(other))
+        return InvalidArgument("not supported", other, "edit config.json of the snapshot instead");
+    }
     TRY_ASSIGN(request.directory, PathOf(*fields, "source_url"));
     TRY_ASSIGN(request.prefault, fields->Toggle("prefault"));
     TRY_ASSIGN(const auto resume, fields->Toggle("resume"));

@@ -17,7 +17,8 @@ namespace {
 using Arguments = std::vector<std::string>;
 
 HttpResponse Called(VmControl& control, const ApiVerb& verb, const std::string& body) {
-  return Route({std::string(verb.method), std::string(kApiBase) + std::string(verb.name), body, true}, control);
+  return Route({std::string(verb.method), std::string(kApiBase) + std::string(verb.name), body, true},
+               control);
 }
 
 // What a user writes behind the verb. Verbs that are not here take nothing.
@@ -110,7 +111,8 @@ TEST(CtlVerbs, VerbsOfCloudHypervisorThatAreNotCarriedOutSayWhy) {
 
 TEST(CtlVerbs, ShutdownVmmIsAnotherNameOfVmmShutdown) {
   std::ostringstream out, err;
-  EXPECT_EQ(RunCtl({"--api-socket", "/nonexistent", "shutdown-vmm"}, out, err), 1) << "known, but nobody listens";
+  EXPECT_EQ(RunCtl({"--api-socket", "/nonexistent", "shutdown-vmm"}, out, err), 1)
+      << "known, but nobody listens";
 }
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace {
 TEST(LandlockPaths, OfRulesMustExist) {
   EXPECT_TRUE(MissingRulePaths({{"/", false}, {"/dev/null", true}}).empty());
 
-  const ConfigErrors missing = MissingRulePaths({{"/", false}, {"/nonexistent", true}, {"/dev/nonexistent", true}});
+  const ConfigErrors missing =
+      MissingRulePaths({{"/", false}, {"/nonexistent", true}, {"/dev/nonexistent", true}});
 
   ASSERT_EQ(missing.size(), 2u);
   EXPECT_EQ(missing[0].option, "landlock-rules[1]");

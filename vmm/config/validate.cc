@@ -72,16 +72,17 @@ bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
     // Of what stands twice the first was read.
     if (earlier.code.starts_with("Duplicate") || earlier.code == "InvalidDistance") return false;
     const bool same = earlier.option == error.option;
-    if (same && (earlier.key.empty() || earlier.key == error.key)) return true;
+    // A syntax error without a value is about a part of the entry that stands for nothing.
+    const bool whole = earlier.key.empty() && !(earlier.code == "SyntaxError" && earlier.value.empty());
+    if (same && (whole || (!error.key.empty() && earlier.key == error.key))) return true;
     const std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
-    return std::any_of(std::begin(kConsequences), std::end(kConsequences),
-                       [&](const Consequence& consequence) {
-                         return consequence.code == error.code &&
-                                (consequence.key.empty() || consequence.key == error.key) &&
-                                (consequence.option.empty() ? same : consequence.option == option) &&
-                                (earlier.key.empty() || !FindWord(consequence.keys, earlier.key).empty()) &&
-                                IsAbout(earlier, error);
-                       });
+    return std::any_of(
+        std::begin(kConsequences), std::end(kConsequences), [&](const Consequence& consequence) {
+          return consequence.code == error.code &&
+                 (consequence.key.empty() || consequence.key == error.key) &&
+                 (consequence.option.empty() ? same : consequence.option == option) &&
+                 (whole || !FindWord(consequence.keys, earlier.key).empty()) && IsAbout(earlier, error);
+        });
   });
 }
 

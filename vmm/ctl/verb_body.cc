@@ -131,7 +131,8 @@ Result<std::string> VerbBody(std::string_view verb, const std::vector<std::strin
     CHECK(option != nullptr);
     return AsOption(*option, arguments);
   }
-  if (verb == "vm.restore" && arguments.size() == 1 && arguments[0].find("source_url=") != std::string::npos)
+  if (verb == "vm.restore" && arguments.size() == 1 && !arguments[0].starts_with("file:") &&
+      arguments[0].find('=') != std::string::npos)
     return AsOption(*FindOption("restore"), arguments);
   for (const VerbSpec& spec : Specs()) {
     if (spec.verb == verb) return Flags(spec, arguments);

@@ -11,7 +11,7 @@ ConfigErrors MissingRulePaths(const std::vector<LandlockRule>& rules) {
   for (size_t i = 0; i < rules.size(); ++i) {
     if (::access(rules[i].path.c_str(), F_OK) == 0) continue;
     errors.push_back({"LandlockPathMissing", "landlock-rules[" + std::to_string(i) + "]", "path",
-                      rules[i].path, ErrnoStatus("looked for", errno).message(),
+                      rules[i].path, ErrnoStatus("cannot be used", errno).message(),
                       "a file or a folder that exists", ""});
   }
   return errors;

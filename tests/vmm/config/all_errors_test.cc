@@ -57,6 +57,14 @@ TEST(AllErrors, WhatCannotBeReadHidesTheNamesInItOnly) {
             (List{"SyntaxError memory-zone[1] =id=b,size=\"1G", "UnknownMemoryZone numa[0] memory_zones=c"}));
 }
 
+TEST(AllErrors, AnEmptyPartHidesNothing) {
+  EXPECT_EQ(Found({"--memory", "size=0", "--memory-zone", "id=a,size=0,,file=/f,hugepages=on"}),
+            (List{"SyntaxError memory-zone[0] =", "InvalidMemoryParameters memory-zone[0] size=0",
+                  "InvalidMemoryParameters memory-zone[0] hugepages=on"}));
+  EXPECT_EQ(Found({"--net", "fd=x,queue_size=7"}),
+            (List{"InvalidValue net[0] fd=x", "InvalidQueueSize net[0] queue_size=7"}));
+}
+
 TEST(AllErrors, ANodeWithoutNumberHidesNoDuplicateOfOthers) {
   EXPECT_EQ(Found({"--cpus", "boot=4", "--numa", "cpus=0", "guest_numa_id=1,cpus=1", "guest_numa_id=1,cpus=2",
                    "guest_numa_id=0,cpus=3"}),

@@ -78,6 +78,19 @@ TEST(CloudHypervisor, WhatItsVmInfoTellsIsAConfiguration) {
   EXPECT_EQ(*again, *config);
 }
 
+TEST(CloudHypervisor, SoAreItsDevicesSocketsZonesAndNodes) {
+  EXPECT_EQ(
+      RefusedJson(
+          R"("cpus":{"boot_vcpus":1,"max_vcpus":1},"memory":{"size":0,"mergeable":false,"hotplug_method":"VirtioMem",)"
+          R"("shared":false,"hugepages":false,"prefault":false,"reserve":false,"thp":true,"zones":[{"id":"a",)"
+          R"("size":1073741824,"shared":false,"hugepages":false,"hotplug_size":1073741824,"prefault":false,)"
+          R"("reserve":false,"mergeable":false}]},"numa":[{"guest_numa_id":0,"cpus":[0],"memory_zones":["a"]}],)"
+          R"("devices":[{"id":"_vfio2","iommu":false,"pci_segment":0,"path":"/sys/bus/pci/devices/0000:00:01.0",)"
+          R"("fd":null,"x_nv_gpudirect_clique":null,"x_exclude_mmap_bars":[]}],)"
+          R"("vsock":{"id":"_vsock3","iommu":false,"pci_segment":0,"pci_device_id":null,"cid":3,"socket":"/v"})"),
+      List());
+}
+
 TEST(CloudHypervisor, ReserveOffBesideZonesIsItsDefault) {
   EXPECT_EQ(RefusedJson(R"("memory":{"size":0,"reserve":false,"zones":[{"id":"a","size":1073741824,)"
                         R"("reserve":false}]})"),

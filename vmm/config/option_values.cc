@@ -90,8 +90,9 @@ OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::st
   std::vector<Status> wrong;
   const std::vector<KeyValue> pairs = SplitKeyValues(text, wrong);
   for (const Status& status : wrong) {
-    errors.push_back({"SyntaxError", result.label, status.field(), pairs.empty() ? std::string(text) : "",
-                      status.message(), "key=value,... with quotes and brackets closed", ""});
+    errors.push_back({"SyntaxError", result.label, status.field(),
+                      pairs.empty() && status.field().empty() ? text : "", status.message(),
+                      "key=value,... with quotes and brackets closed", ""});
   }
   std::set<std::string_view> seen;
   for (const KeyValue& pair : pairs) {

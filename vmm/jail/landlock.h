@@ -15,7 +15,7 @@ struct PathRule {
     kReadWrite,  // also device files with their ioctls
     kSockets,    // a folder in which sockets are made and removed
     kTemporary,  // a folder in which files are made, written and removed
-    kTree,       // the same, and folders as well
+    kTree,       // the same, and folders and sockets as well
   };
   std::string path;
   Use use = Use::kRead;

@@ -16,6 +16,7 @@
 #include "common/unique_fd.h"
 #include "vmm/api/api_server.h"
 #include "vmm/bus/event_loop.h"
+#include "vmm/bus/unix_listener.h"
 #include "vmm/config/command_line.h"
 #include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
@@ -82,6 +83,7 @@ JailConfig JailOf(const JailOptions& options) {
 std::set<int> KeptDescriptors(const CommandLine& line) {
   std::set<int> kept;
   if (line.event_fd.has_value()) kept.insert(*line.event_fd);
+  if (line.api_fd.has_value()) kept.insert(*line.api_fd);
   for (const NetConfig& net : line.config.nets) kept.insert(net.fds.begin(), net.fds.end());
   return kept;
 }
@@ -100,6 +102,12 @@ Result<int> Run(CommandLine& line) {
   }
   // Before anything else is opened and any thread is started: it holds for all of them.
   if (line.landlock) TRY(ApplyLandlock(LandlockRules(line)));
+  // The filters have no call that looks at a socket that somebody else has made.
+  std::optional<UnixListener> inherited;
+  if (line.api_fd.has_value()) {
+    TRY_ASSIGN(UnixListener listener, UnixListener::Inherit(*line.api_fd));
+    inherited.emplace(std::move(listener));
+  }
   TRY(EnableThreadFilters(line.seccomp));
   EnterThread(ThreadKind::kControl);
   TRY_ASSIGN(UniqueFd signals, CatchSignals());
@@ -133,6 +141,8 @@ Result<int> Run(CommandLine& line) {
   std::unique_ptr<ApiServer> api;
   if (line.api_socket.has_value()) {
     TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, vmm));
+  } else if (inherited.has_value()) {
+    TRY_ASSIGN(api, ApiServer::Start(*std::move(inherited), vmm));
   }
   if (line.has_vm) TRY(vmm.Boot());
   if (snapshot) {
@@ -148,7 +158,11 @@ Result<int> Run(CommandLine& line) {
 // Prints the machine, then what this host lacks for it.
 int Check(const CommandLine& line) {
   auto kvm = OpenLinuxKvm();
-  const std::vector<Finding> findings = Preflight(line, kvm.has_value() ? kvm->get() : nullptr);
+  std::vector<Finding> findings = Preflight(line, kvm.has_value() ? kvm->get() : nullptr);
+  for (const ConfigError& error : MissingRulePaths(line.landlock_rules)) {
+    findings.push_back({Finding::Severity::kError, error.code, error.option,
+                        error.value + ": " + error.message, error.allowed});
+  }
   std::optional<uint64_t> huge_page;
   if (Result<uint64_t> size = HugePages().DefaultSize(); size.has_value()) huge_page = *size;
   std::fputs((line.json ? DescribeMachineJson(line.config, huge_page) + "\n"
@@ -167,6 +181,12 @@ int Main(int argc, char** argv) {
     return kWrongUsage;
   }
   CommandLine& line = *parsed;
+  if (line.action == CommandLine::Action::kRun) {
+    if (const ConfigErrors missing = MissingRulePaths(line.landlock_rules); !missing.empty()) {
+      std::fputs((line.json ? ToJson(missing) : ToText(missing)).c_str(), stderr);
+      return kCannotStart;
+    }
+  }
   switch (line.action) {
     case CommandLine::Action::kHelp:
       std::fputs(HelpText().c_str(), stdout);

@@ -12,7 +12,6 @@
 
 #include "common/log.h"
 #include "vmm/api/connection.h"
-#include "vmm/bus/unix_listener.h"
 
 namespace berth::vmm {
 
@@ -102,6 +101,11 @@ class ApiServer::Impl {
 Result<std::unique_ptr<ApiServer>> ApiServer::Start(const std::string& path, VmControl& control,
                                                     ApiLimits limits) {
   TRY_ASSIGN(UnixListener listener, UnixListener::Open(path));
+  return Start(std::move(listener), control, limits);
+}
+
+Result<std::unique_ptr<ApiServer>> ApiServer::Start(UnixListener listener, VmControl& control,
+                                                    ApiLimits limits) {
   UniqueFd wake(eventfd(0, EFD_CLOEXEC));
   if (!wake.valid()) return ErrnoStatus("eventfd", errno);
   return std::unique_ptr<ApiServer>(

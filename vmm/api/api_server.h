@@ -6,6 +6,7 @@
 
 #include "common/status.h"
 #include "vmm/api/vm_control.h"
+#include "vmm/bus/unix_listener.h"
 
 namespace berth::vmm {
 
@@ -26,6 +27,9 @@ class ApiServer {
   // server. Errors: kAlreadyExists (somebody listens there, or it is no socket), kInvalidArgument (path too
   // long for a socket), errors of the system with the path.
   static Result<std::unique_ptr<ApiServer>> Start(const std::string& path, VmControl& control,
+                                                  ApiLimits limits = {});
+  // The same on a listener that is there, such as an inherited one.
+  static Result<std::unique_ptr<ApiServer>> Start(UnixListener listener, VmControl& control,
                                                   ApiLimits limits = {});
   // Answers what is being handled, closes all connections and removes the socket.
   ~ApiServer();

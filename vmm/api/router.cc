@@ -7,6 +7,7 @@
 
 #include "vmm/api/request_body.h"
 #include "vmm/config/json_config.h"
+#include "vmm/config/option_table.h"
 #include "vmm/config/validate.h"
 #include "vmm/config/version.h"
 
@@ -191,6 +192,7 @@ HttpResponse AddNet(VmControl& control, const std::string& body, std::vector<Uni
 }
 constexpr char kDisk[] = "disk";
 constexpr char kHostDevice[] = "device";
+constexpr char kVsock[] = "vsock";
 
 HttpResponse Remove(VmControl& control, const std::string& body) {
   Result<RequestBody> fields = RequestBody::Parse(body, {"id", "timeout_ms"});
@@ -248,20 +250,25 @@ HttpResponse Snapshot(VmControl& control, const std::string& body) {
 
 HttpResponse Restore(VmControl& control, const std::string& body) {
   Result<RequestBody> fields =
-      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume"});
+      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume", "net_fds",
+                                "vfio_fds", "iommufd_fd", "zone_updates"});
   if (!fields.has_value()) return Outcome(fields.error());
   Status status = [&]() -> Status {
     RestoreRequest request;
+    // Cloud Hypervisor's clients write them as null.
+    for (const char* other : {"net_fds", "vfio_fds", "iommufd_fd", "zone_updates"}) {
+      if (fields->Has(other))
+        return InvalidArgument("not supported", other, "edit config.json of the snapshot instead");
+    }
     TRY_ASSIGN(request.directory, PathOf(*fields, "source_url"));
     TRY_ASSIGN(request.prefault, fields->Toggle("prefault"));
     TRY_ASSIGN(const auto resume, fields->Toggle("resume"));
     request.resume = resume.value_or(false);
     if (fields->Has("memory_restore_mode")) {
       TRY_ASSIGN(const std::string mode, fields->Text("memory_restore_mode"));
-      request.on_demand = mode == "OnDemand";
-      if (!request.on_demand && mode != "Copy") {
-        return InvalidArgument("not Copy or OnDemand", "memory_restore_mode");
-      }
+      const std::string_view known = FindWord("Copy, OnDemand", mode);
+      request.on_demand = known == "OnDemand";
+      if (known.empty()) return InvalidArgument("not Copy or OnDemand", "memory_restore_mode");
     }
     if (request.on_demand && request.prefault.value_or(false)) {
       return InvalidArgument("memory that comes on demand is not there before", "prefault",
@@ -323,6 +330,7 @@ const Handler kHandlers[] = {
     {{"vm.add-disk", "PUT", "add a disk, as vm.create has it"}, Add<kDisk>, true},
     {{"vm.add-net", "PUT", "add a network device, as vm.create has it"}, nullptr, true, true, AddNet},
     {{"vm.add-device", "PUT", "add a device of the host, as vm.create has it"}, Add<kHostDevice>, true},
+    {{"vm.add-vsock", "PUT", "add sockets between guest and host, as vm.create has them"}, Add<kVsock>, true},
     {{"vm.remove-device", "PUT", "ask the guest to let go of a device"}, Remove, true},
     {{"vmm.shutdown", "PUT", "stop the machine and end the process"}, Act<VmAction::kExit>, false, false},
 };
@@ -336,6 +344,14 @@ const std::vector<ApiVerb>& ApiVerbs() {
     return list;
   }();
   return verbs;
+}
+
+std::string_view VerbRefusal(std::string_view verb) {
+  constexpr std::string_view kAdd = "vm.add-";
+  if (verb == "vm.send-migration" || verb == "vm.receive-migration")
+    return "a running VM does not move; use vm.snapshot and vm.restore";
+  const OptionSpec* option = verb.starts_with(kAdd) ? FindOption(verb.substr(kAdd.size())) : nullptr;
+  return option == nullptr ? std::string_view() : option->refusal;
 }
 
 HttpResponse Route(const HttpRequest& request, VmControl& control, std::vector<UniqueFd> fds) {
@@ -360,6 +376,8 @@ HttpResponse Route(const HttpRequest& request, VmControl& control, std::vector<U
       return handler.run(control, request.body);
     }
   }
+  if (const std::string_view refusal = VerbRefusal(target); !refusal.empty())
+    return {501, ErrorBody("UNIMPLEMENTED", "not supported: " + std::string(refusal)), {}};
   return {404, ErrorBody("NOT_FOUND", "no such path: " + request.target), {}};
 }
 

@@ -159,8 +159,8 @@ class VmControl {
   // Bytes on each node of the host, and whether everything is where it was to be; as JSON.
   virtual std::string Accounting() = 0;
   virtual std::string Placement() = 0;
-  // `option`: "disk", "net" or "device"; `json`: the device as vm.create has it; `fds`: what came with it,
-  // for a network device the descriptors of its TAP; `errors` as of Create.
+  // `option`: "disk", "net", "device" or "vsock"; `json`: the device as vm.create has it; `fds`: what came
+  // with it, for a network device the descriptors of its TAP; `errors` as of Create.
   virtual Result<AddedDevice> AddDevice(std::string_view option, std::string_view json,
                                         std::vector<UniqueFd> fds, ConfigErrors& errors) = 0;
   // Asks the guest to let go of a device.

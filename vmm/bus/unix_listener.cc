@@ -1,5 +1,6 @@
 #include "vmm/bus/unix_listener.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -67,6 +68,20 @@ Result<UnixListener> UnixListener::Open(const std::string& path) {
   return listener;
 }
 
+Result<UnixListener> UnixListener::Inherit(int fd) {
+  auto option = [fd](int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  if (option(SO_DOMAIN) != AF_UNIX || option(SO_ACCEPTCONN) != 1) {
+    return InvalidArgument("the descriptor is no UNIX socket that listens", "api-socket");
+  }
+  if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+    return ErrnoStatus("api-socket", errno);
+  return UnixListener(UniqueFd(fd), "");
+}
+
 UnixListener::UnixListener(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {
   struct stat info{};
   if (lstat(path_.c_str(), &info) == 0) {
@@ -82,7 +97,7 @@ UnixListener::UnixListener(UnixListener&& other) noexcept
       inode_(other.inode_) {}
 
 UnixListener::~UnixListener() {
-  if (!fd_.valid()) return;
+  if (!fd_.valid() || path_.empty()) return;
   struct stat info{};
   if (lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_)
     unlink(path_.c_str());

@@ -14,6 +14,9 @@ class UnixListener {
  public:
   // Replaces a socket file that nobody listens on. Errors as ApiServer::Start.
   static Result<UnixListener> Open(const std::string& path);
+  // Takes over an inherited descriptor, whose file is its maker's. kInvalidArgument unless it is a UNIX
+  // socket that listens.
+  static Result<UnixListener> Inherit(int fd);
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&&) = delete;
   ~UnixListener();
@@ -26,7 +29,7 @@ class UnixListener {
   UnixListener(UniqueFd fd, std::string path);
 
   UniqueFd fd_;
-  std::string path_;
+  std::string path_;  // empty when it was inherited
   dev_t device_ = 0;  // of the file that we made: another one at the path is left alone
   ino_t inode_ = 0;
 };

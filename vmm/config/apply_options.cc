@@ -43,8 +43,14 @@ void ApplyCpus(const OptionValues& values, CpusConfig& cpus, ConfigErrors& error
   Set(values, "boot", cpus.boot);
   Set(values, "max", cpus.max);
   Set(values, "max_phys_bits", cpus.max_phys_bits);
-  if (const AffinityList* list = values.Get<AffinityList>("affinity"))
-    cpus.affinity = {list->begin(), list->end()};
+  if (const AffinityList* list = values.Get<AffinityList>("affinity")) {
+    for (const auto& [vcpu, host] : *list) {
+      if (cpus.affinity.emplace(vcpu, host).second) continue;
+      errors.push_back({"DuplicateTuple", values.label, "affinity",
+                        std::to_string(vcpu) + "@[" + host.ToString() + "]", "vCPU stands twice in the list",
+                        "each vCPU once", ""});
+    }
+  }
   const auto* topology = values.Get<std::string>("topology");
   if (topology == nullptr) return;
   cpus.topology = ParseTopology(*topology);
@@ -97,13 +103,14 @@ NumaConfig MakeNumaNode(const OptionValues& values, ConfigErrors& errors) {
   Set(values, "device_id", node.device_id);
   if (const TupleList* list = values.Get<TupleList>("distances")) {
     for (auto [destination, distance] : *list) {
+      const std::string given = std::to_string(destination) + "@" + std::to_string(distance);
       // A distance is one byte in the SLIT; what does not fit is reported here, the finer rules later.
-      if (distance <= UINT8_MAX) {
-        node.distances[destination] = static_cast<uint8_t>(distance);
-      } else {
-        errors.push_back({"InvalidDistance", values.label, "distances",
-                          std::to_string(destination) + "@" + std::to_string(distance),
-                          "distance out of range", "11 to 254", ""});
+      if (distance > UINT8_MAX) {
+        errors.push_back(
+            {"InvalidDistance", values.label, "distances", given, "distance out of range", "11 to 255", ""});
+      } else if (!node.distances.emplace(destination, static_cast<uint8_t>(distance)).second) {
+        errors.push_back({"DuplicateTuple", values.label, "distances", given, "node stands twice in the list",
+                          "each node once", ""});
       }
     }
   }

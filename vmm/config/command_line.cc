@@ -1,6 +1,7 @@
 #include "vmm/config/command_line.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <string_view>
 
@@ -55,8 +56,10 @@ class ArgumentReader {
     std::vector<std::string> values;
     if (attached) values.push_back(*attached);
     if (spec == nullptr || !spec->supported()) {
-      while (!attached && HasValue()) ++next_;
-      Refuse(spec, name);
+      while (!attached && HasValue()) values.push_back(arguments_[next_++]);
+      const bool harmless =
+          spec != nullptr && values.size() == 1 && FindWord(spec->harmless, values[0]) != "";
+      if (!harmless) Refuse(spec, name);
       return;
     }
     if (!attached && spec->form != OptionSpec::Form::kFlag) TakeValues(*spec, values);
@@ -104,6 +107,26 @@ class ArgumentReader {
   Occurrences found_;
 };
 
+constexpr int kFirstInherited = 3;
+
+// "PATH", "path=PATH" or "fd=N".
+void ApplyApiSocket(std::string_view value, CommandLine& line, ConfigErrors& errors) {
+  constexpr std::string_view kPath = "path=", kFd = "fd=";
+  if (!value.starts_with(kFd)) {
+    line.api_socket = value.starts_with(kPath) ? value.substr(kPath.size()) : value;
+    return;
+  }
+  value.remove_prefix(kFd.size());
+  int fd = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), fd);
+  if (error == std::errc() && end == value.data() + value.size() && fd >= kFirstInherited) {
+    line.api_fd = fd;
+  } else {
+    errors.push_back({"InvalidValue", "api-socket", "fd", value, "not the number of an inherited descriptor",
+                      "3 and above", ""});
+  }
+}
+
 void ApplyText(std::string_view name, const std::string& value, CommandLine& line, ConfigErrors& errors) {
   if (value.empty() && name != "cmdline") {
     errors.push_back(
@@ -116,7 +139,7 @@ void ApplyText(std::string_view name, const std::string& value, CommandLine& lin
   if (name == "host-data") line.config.host_data = value;
   if (name == "initramfs") line.config.initramfs = value;
   if (name == "cmdline") line.config.cmdline = value;
-  if (name == "api-socket") line.api_socket = value.starts_with("path=") ? value.substr(5) : value;
+  if (name == "api-socket") ApplyApiSocket(value, line, errors);
   if (name == "log-file") line.log_file = value;
   if (name == "seccomp") {
     if (value == "true") {
@@ -141,13 +164,12 @@ void ApplyText(std::string_view name, const std::string& value, CommandLine& lin
 }
 
 void ApplyMonitor(const OptionValues& values, CommandLine& line, ConfigErrors& errors) {
-  constexpr uint64_t kFirstInherited = 3;
   const auto* path = values.Get<std::string>("path");
   const auto* fd = values.Get<uint64_t>("fd");
   if ((path != nullptr) == (fd != nullptr)) {
     errors.push_back(
         {"InvalidValue", values.label, "path", "", "needs a path or a descriptor", "path= or fd=", ""});
-  } else if (fd != nullptr && (*fd < kFirstInherited || *fd > INT32_MAX)) {
+  } else if (fd != nullptr && (*fd < uint64_t{kFirstInherited} || *fd > INT32_MAX)) {
     errors.push_back({"InvalidValue", values.label, "fd", std::to_string(*fd),
                       "descriptors 0 to 2 are reserved", "3 and above", ""});
   } else if (fd != nullptr) {
@@ -262,6 +284,10 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
   line.landlock = given("landlock");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
+  if (given("landlock-rules") && !line.landlock) {
+    errors.push_back({"Conflict", "landlock-rules", "", "", "needs --landlock: nothing is confined without",
+                      "", "add --landlock, or leave it out"});
+  }
   line.has_vm = (!given("api-socket") && !given("restore")) || line.action == CommandLine::Action::kCheck ||
                 std::any_of(found.begin(), found.end(),
                             [](const auto& entry) { return !IsOptionOfProcess(entry.first->name); });

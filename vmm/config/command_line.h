@@ -49,6 +49,7 @@ struct CommandLine {
   // Whether any option describes a VM. Without one, and with an API socket, the VM comes by vm.create.
   bool has_vm = true;
   std::optional<std::string> api_socket;
+  std::optional<int> api_fd;  // instead of it: an inherited socket that listens
   std::optional<std::string> log_file;
   std::optional<std::string> event_path;  // of --event-monitor: one of both
   std::optional<int> event_fd;

@@ -4,6 +4,21 @@
 
 namespace berth::vmm {
 
+ConfigError::ConfigError(TextRef error_code, TextRef of_option, TextRef of_key, TextRef given, TextRef what,
+                         TextRef accepted, TextRef advice)
+    : code(error_code.ToString()),
+      option(of_option.ToString()),
+      key(of_key.ToString()),
+      value(given.ToString()),
+      message(what.ToString()),
+      allowed(accepted.ToString()),
+      hint(advice.ToString()) {}
+ConfigError::ConfigError(const ConfigError&) = default;
+ConfigError::ConfigError(ConfigError&&) noexcept = default;
+ConfigError& ConfigError::operator=(const ConfigError&) = default;
+ConfigError& ConfigError::operator=(ConfigError&&) noexcept = default;
+ConfigError::~ConfigError() = default;
+
 std::string ToText(const ConfigError& error) {
   std::string text = "--" + error.option + ": ";
   if (!error.key.empty()) {

@@ -1,10 +1,26 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
 namespace berth::vmm {
+
+// A text that somebody else has. Unlike a string_view it does not look for the end of a literal where it is
+// made, which is code in each of these places.
+class TextRef {
+ public:
+  constexpr TextRef(const char* text) : data_(text) {}
+  TextRef(const std::string& text) : data_(text.data()), size_(text.size()) {}
+  constexpr TextRef(std::string_view text) : data_(text.data()), size_(text.size()) {}
+  std::string ToString() const { return size_ == kToItsEnd ? std::string(data_) : std::string(data_, size_); }
+
+ private:
+  static constexpr size_t kToItsEnd = std::string_view::npos;
+  const char* data_;
+  size_t size_ = kToItsEnd;
+};
 
 // One thing that is wrong with a configuration. All that are found are reported together.
 struct ConfigError {
@@ -15,6 +31,15 @@ struct ConfigError {
   std::string message;  // what is wrong, in words
   std::string allowed;  // what would be accepted, or empty
   std::string hint;     // what to do, or empty
+
+  // None of these is inline: rules make errors in some two hundred places.
+  ConfigError(TextRef error_code, TextRef of_option, TextRef of_key, TextRef given, TextRef what,
+              TextRef accepted, TextRef advice);
+  ConfigError(const ConfigError&);
+  ConfigError(ConfigError&&) noexcept;
+  ConfigError& operator=(const ConfigError&);
+  ConfigError& operator=(ConfigError&&) noexcept;
+  ~ConfigError();
 
   friend bool operator==(const ConfigError&, const ConfigError&) = default;
 };

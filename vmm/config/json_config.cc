@@ -37,25 +37,22 @@ Result<CpuSet> ToCpuSet(const Json& value) {
 }
 
 // The two members of a tuple's object, and nothing else.
-Status TakeTuple(const Json& item, const char* left, const char* right, std::set<uint32_t>& seen,
-                 uint32_t& key, Json& value) {
+Status TakeTuple(const Json& item, const char* left, const char* right, uint32_t& key, Json& value) {
   if (!item.is_object() || item.size() != 2 || !item.contains(left) || !item.contains(right))
     return InvalidArgument(std::string("not an object of ") + left + " and " + right);
   TRY_ASSIGN(uint64_t number, ToInteger(item[left], UINT32_MAX));
   key = static_cast<uint32_t>(number);
   value = item[right];
-  if (!seen.insert(key).second) return InvalidArgument(std::to_string(key) + " stands twice in the list");
   return OkStatus();
 }
 
 Result<OptionValue> ToTuples(const Json& value, uint64_t max) {
   if (!value.is_array() || value.empty()) return InvalidArgument("not a list with at least one item");
   TupleList list;
-  std::set<uint32_t> seen;
   for (const Json& item : value) {
     uint32_t key = 0;
     Json right;
-    TRY(TakeTuple(item, "destination", "distance", seen, key, right));
+    TRY(TakeTuple(item, "destination", "distance", key, right));
     TRY_ASSIGN(uint64_t number, ToInteger(right, max));
     list.emplace_back(key, static_cast<uint32_t>(number));
   }
@@ -65,11 +62,10 @@ Result<OptionValue> ToTuples(const Json& value, uint64_t max) {
 Result<OptionValue> ToAffinity(const Json& value) {
   if (!value.is_array() || value.empty()) return InvalidArgument("not a list with at least one item");
   AffinityList list;
-  std::set<uint32_t> seen;
   for (const Json& item : value) {
     uint32_t key = 0;
     Json right;
-    TRY(TakeTuple(item, "vcpu", "host_cpus", seen, key, right));
+    TRY(TakeTuple(item, "vcpu", "host_cpus", key, right));
     TRY_ASSIGN(CpuSet cpus, ToCpuSet(right));
     list.emplace_back(key, std::move(cpus));
   }
@@ -154,21 +150,43 @@ class Reader {
       config.pvpanic = value.get<bool>();
       return;
     }
-    static const std::set<std::string, std::less<>> kLater = {"fs",
-                                                              "generic_vhost_user",
-                                                              "pmem",
-                                                              "user_devices",
-                                                              "vdpa",
-                                                              "iommu",
-                                                              "watchdog",
-                                                              "debug_console",
-                                                              "tpm",
-                                                              "rate_limit_groups",
-                                                              "landlock_enable",
-                                                              "landlock_rules"};
-    bool later = kLater.contains(name);
-    Report(later ? "NotSupported" : "UnknownOption", name, "", value,
-           later ? "not supported: not carried out by this version" : "unknown option", "");
+    ReadRefusedSection(name, value);
+  }
+
+  // A section that is known: refused, unless it asks for nothing.
+  void ReadRefusedSection(const std::string& name, const Json& value) {
+    struct Section {
+      std::string_view name;
+      std::string_view option;  // of the table, which has the reason
+      std::string_view reason = {};
+    };
+    static constexpr Section kSections[] = {
+        {"fs", "fs"},
+        {"generic_vhost_user", "generic-vhost-user"},
+        {"pmem", "pmem"},
+        {"user_devices", "user-device"},
+        {"vdpa", "vdpa"},
+        {"watchdog", "watchdog"},
+        {"debug_console", "debug-console"},
+        {"tpm", "tpm"},
+        {"rtc", "rtc"},
+        {"gdb", "gdb"},
+        {"ivshmem", "ivshmem"},
+        {"pvmemcontrol", "pvmemcontrol"},
+        {"rate_limit_groups", "rate-limit-group"},
+        {"iommu", "", "give iommu to the devices that are to be behind the virtual IOMMU"},
+        {"landlock_enable", "", "give --landlock when the process is started"},
+        {"landlock_rules", "", "give --landlock-rules when the process is started"},
+    };
+    for (const Section& section : kSections) {
+      if (section.name != name) continue;
+      const bool off = value.is_object() && value.contains("mode") && value["mode"] == "Off";
+      if (off || value == false || (value.is_array() && value.empty())) return;
+      const std::string_view reason =
+          section.option.empty() ? section.reason : FindOption(section.option)->refusal;
+      return Report("NotSupported", name, "", value, "not supported: " + std::string(reason), "");
+    }
+    Report("UnknownOption", name, "", value, "unknown option", "");
   }
 
   void ReadPayload(const Json& value, VmConfig& config) {
@@ -244,31 +262,36 @@ class Reader {
       for (const KeySpec& key : spec.keys) {
         auto given = value.find(key.json_name);
         if (key.required && (given == value.end() || given->is_null()))
-          errors_.push_back({"MissingKey", label, std::string(key.name), "", "required key is missing", "",
-                             std::string(key.help)});
+          errors_.push_back({"MissingKey", label, key.name, "", "required key is missing", "", key.help});
       }
     }
     options_.push_back(std::move(result));
   }
 
-  void ReadKey(const OptionSpec& spec, const std::string& name, const Json& value, OptionValues& result) {
+  // `shown`: the field's place where that is not its name alone.
+  void ReadKey(const OptionSpec& spec, const std::string& name, const Json& value, OptionValues& result,
+               std::string shown = {}) {
     if (value.is_null() || (name == "rate_limiter_config" && FindKey(spec, "bw_size") != nullptr)) return;
     const KeySpec* key = nullptr;
     for (const KeySpec& candidate : spec.keys) {
       if (candidate.json_name == name) key = &candidate;
     }
+    if (shown.empty()) shown = name;
     if (key == nullptr)
-      return Report("UnknownOption", result.label, name, value, "unknown option: " + name, "");
-    std::string label(key->name);
-    if (!key->supported())
-      return Report("NotSupported", result.label, label, value, "not supported: " + std::string(key->refusal),
-                    "");
+      return Report("UnknownOption", result.label, shown, value, "unknown option: " + shown, "");
+    // Errors go by the option's key, as those of the rules do.
+    const std::string label(key->name);
+    const std::string field = shown == label ? "" : shown + ": ";
+    if (!key->supported()) {
+      if (IsHarmless(*key, value.is_string() ? value.get<std::string>() : value.dump())) return;
+      return Report("NotSupported", result.label, label, value,
+                    field + "not supported: " + std::string(key->refusal), key->harmless);
+    }
     Result<OptionValue> typed = ToValue(*key, value);
     if (!typed.has_value())
-      return Report("InvalidValue", result.label, label, value, typed.error().message(), "");
-    if (!IsAllowedWord(*key, *typed))
-      return Report("InvalidValue", result.label, label, value, "unknown value",
-                    std::string(key->allowed_words));
+      return Report("InvalidValue", result.label, label, value, field + typed.error().message(), "");
+    if (!TakeAllowedWord(*key, *typed))
+      return Report("InvalidValue", result.label, label, value, field + "unknown value", key->allowed_words);
     result.values.emplace(key->name, *std::move(typed));
   }
 
@@ -276,13 +299,15 @@ class Reader {
   void ReadLimits(const OptionSpec& spec, const Json& value, OptionValues& result) {
     if (value.is_null() || !IsObject(result.label, value)) return;
     for (const auto& [name, bucket] : value.items()) {
+      if (bucket.is_null()) continue;
       const std::string prefix = name == "bandwidth" ? "bw_" : "ops_";
       if ((name != "bandwidth" && name != "ops") || !bucket.is_object()) {
         Report("InvalidValue", result.label, "rate_limiter_config", bucket, "not a limit: " + name,
                "bandwidth, ops");
         continue;
       }
-      for (const auto& [field, number] : bucket.items()) ReadKey(spec, prefix + field, number, result);
+      for (const auto& [field, number] : bucket.items())
+        ReadKey(spec, prefix + field, number, result, "rate_limiter_config." + name + "." + field);
     }
   }
 
@@ -304,7 +329,8 @@ class Reader {
              "Off, Null, Tty, Pty, File, Socket");
     for (const auto& [name, item] : rest.items()) {
       if (item.is_null()) continue;
-      if (wanted == nullptr || name != wanted) {
+      const KeySpec* key = FindKey(*result.spec, name);
+      if (key != nullptr && key->supported() && (wanted == nullptr || name != wanted)) {
         Report("InvalidValue", port, name, item, "does not go with the mode", "");
       } else {
         ReadKey(*result.spec, name, item, result);
@@ -321,20 +347,21 @@ class Reader {
     return false;
   }
 
-  void Report(const char* code, const std::string& option, const std::string& key, const Json& value,
-              std::string message, std::string allowed) {
-    errors_.push_back({code, option, key, Shown(value), std::move(message), std::move(allowed), ""});
+  void Report(TextRef code, TextRef option, TextRef key, const Json& value, TextRef message,
+              TextRef allowed) {
+    errors_.push_back({code, option, key, Shown(value), message, allowed, ""});
   }
 
   ConfigErrors& errors_;
   std::vector<OptionValues> options_;
 };
 
-ConfigError SyntaxError(std::string message) {
-  return {"SyntaxError", "json", "", "", std::move(message), "a JSON object as of vm.create", ""};
+ConfigError SyntaxError(TextRef message) {
+  return {"SyntaxError", "json", "", "", message, "a JSON object as of vm.create", ""};
 }
 
-// Parses, and finds keys that stand twice in an object and too deep nesting, which the library accepts.
+// Parses, and finds keys that stand twice in an object and too deep nesting, which the library accepts. What
+// cannot be read at all is no object.
 Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
   std::vector<std::set<std::string>> open;
   bool deep = false;
@@ -350,7 +377,9 @@ Json ParseStrictly(std::string_view text, ConfigErrors& errors) {
   Json document = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
   if (deep) {
     errors.push_back(SyntaxError("nested deeper than " + std::to_string(kMaxJsonDepth)));
-  } else if (document.is_discarded()) {
+    return {};
+  }
+  if (document.is_discarded()) {
     errors.push_back(SyntaxError("not valid JSON"));
   } else if (!document.is_object()) {
     errors.push_back(SyntaxError("not an object"));
@@ -379,9 +408,13 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
   if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
   ConfigErrors errors;
   Json document = ParseStrictly(text, errors);
-  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  if (!document.is_object()) return tl::unexpected(std::move(errors));
   VmConfig with = config;
   Reader(errors).ReadDevice(FindOption(option)->name, document, with);
+  if (option == "vsock" && config.vsock) {
+    errors.push_back({"IdentifierNotUnique", "vsock", "id", config.vsock->id, "a VM has one vsock device", "",
+                      "remove it first"});
+  }
   if (with.nets.size() > config.nets.size()) {
     RefuseDescriptors(with.nets, config.nets.size(), errors);
     with.nets.back().fds = fds;
@@ -395,8 +428,9 @@ ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view
 }
 
 const std::string& LastDeviceId(const VmConfig& with, std::string_view option) {
-  CHECK(option == "disk" || option == "net" || option == "device");
   if (option == "disk") return with.disks.back().id;
+  if (option == "vsock") return with.vsock->id;
+  CHECK(option == "net" || option == "device");
   return option == "net" ? with.nets.back().id : with.devices.back().id;
 }
 
@@ -404,7 +438,7 @@ ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
   ConfigErrors errors;
   if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
   Json document = ParseStrictly(text, errors);
-  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  if (!document.is_object()) return tl::unexpected(std::move(errors));
   VmConfig config;
   Reader(errors).Read(document, config);
   RefuseDescriptors(config.nets, 0, errors);

@@ -25,8 +25,8 @@ std::string ConfigToJson(const VmConfig& config);
 // errors of ValidateConfig are reported together; a null is "not given".
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
 
-// The configuration with one device more: `option` is "disk", "net" or "device", `text` the device as an
-// object of vm.create. The whole is validated; the device is the last of its list, with an id.
+// The configuration with one device more: `option` is "disk", "net", "device" or "vsock", `text` the device
+// as an object of vm.create. The whole is validated; the device is the last of its list, with an id.
 ConfigResult<VmConfig> ConfigWithDevice(const VmConfig& config, std::string_view option,
                                         std::string_view text, const std::vector<int>& fds = {});
 // The id of the device that ConfigWithDevice has added.

@@ -144,7 +144,7 @@ Json ConfigJson(const VmConfig& config) {
   if (config.platform.iommu_model != IommuModel::kVirtio)
     json["platform"]["iommu_model"] = IommuModelName(config.platform.iommu_model);
   if (const auto& width = config.platform.iommu_address_width)
-    json["platform"]["iommu_address_width"] = *width;
+    json["platform"]["iommu_address_width_bits"] = *width;
   if (const CpuSet& segments = config.platform.iommu_segments; !segments.empty())
     json["platform"]["iommu_segments"] = segments.ToVector();
   if (config.platform.confidential != ConfidentialKind::kNone) {

@@ -4,7 +4,6 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
-#include <set>
 
 #include "common/byte_size.h"
 
@@ -122,23 +121,20 @@ Result<CpuSet> ParseIntegerList(std::string_view text) {
   return set;
 }
 
-// Splits "k@v"; k is an unsigned integer of 32 bits and stands in only one tuple of a list.
-Result<std::pair<uint32_t, std::string_view>> SplitTuple(std::string_view item, std::set<uint32_t>& seen) {
+// Splits "k@v"; k is an unsigned integer of 32 bits.
+Result<std::pair<uint32_t, std::string_view>> SplitTuple(std::string_view item) {
   size_t at = FindOutside(item, '@');
   if (at == std::string_view::npos)
     return InvalidArgument("'" + std::string(item) + "' is not of the form a@b");
   TRY_ASSIGN(uint64_t left, ParseInteger(item.substr(0, at), UINT32_MAX));
-  if (!seen.insert(static_cast<uint32_t>(left)).second)
-    return InvalidArgument(std::to_string(left) + "@ stands twice in the list");
   return std::pair(static_cast<uint32_t>(left), item.substr(at + 1));
 }
 
 Result<TupleList> ParseTupleList(std::string_view text, uint64_t max) {
   TRY_ASSIGN(std::vector<std::string_view> items, ListItems(text));
   TupleList list;
-  std::set<uint32_t> seen;
   for (std::string_view item : items) {
-    TRY_ASSIGN(auto tuple, SplitTuple(item, seen));
+    TRY_ASSIGN(auto tuple, SplitTuple(item));
     TRY_ASSIGN(uint64_t right, ParseInteger(tuple.second, max));
     list.emplace_back(tuple.first, static_cast<uint32_t>(right));
   }
@@ -148,9 +144,8 @@ Result<TupleList> ParseTupleList(std::string_view text, uint64_t max) {
 Result<AffinityList> ParseAffinityList(std::string_view text) {
   TRY_ASSIGN(std::vector<std::string_view> items, ListItems(text));
   AffinityList list;
-  std::set<uint32_t> seen;
   for (std::string_view item : items) {
-    TRY_ASSIGN(auto tuple, SplitTuple(item, seen));
+    TRY_ASSIGN(auto tuple, SplitTuple(item));
     TRY_ASSIGN(CpuSet cpus, ParseIntegerList(tuple.second));
     list.emplace_back(tuple.first, std::move(cpus));
   }
@@ -215,20 +210,26 @@ std::string Unquote(std::string_view text) {
   return plain;
 }
 
-Result<std::vector<KeyValue>> SplitKeyValues(std::string_view text) {
-  TRY_ASSIGN(std::vector<Part> parts, SplitCommas(text));
+std::vector<KeyValue> SplitKeyValues(std::string_view text, std::vector<Status>& wrong) {
   std::vector<KeyValue> pairs;
-  std::set<std::string> seen;
-  for (const Part& part : parts) {
-    if (Trim(part.text).empty()) return Syntax("empty part where key=value should be", part.column);
-    size_t equals = FindOutside(part.text, '=');
-    if (equals == std::string_view::npos)
-      return Syntax("'" + std::string(Trim(part.text)) + "' is not of the form key=value", part.column);
+  Result<std::vector<Part>> parts = SplitCommas(text);
+  if (!parts.has_value()) {
+    wrong.push_back(parts.error());
+    return pairs;
+  }
+  for (const Part& part : *parts) {
+    const size_t equals = FindOutside(part.text, '=');
     std::string key(Trim(part.text.substr(0, equals)));
-    if (key.empty()) return Syntax("no key before '='", part.column);
-    if (!seen.insert(key).second) return Syntax("key '" + key + "' stands twice", part.column);
-    size_t column = part.column + part.text.find_first_of(key);
-    pairs.push_back({std::move(key), std::string(Trim(part.text.substr(equals + 1))), column});
+    if (Trim(part.text).empty()) {
+      wrong.push_back(Syntax("empty part where key=value should be", part.column));
+    } else if (equals == std::string_view::npos) {
+      wrong.push_back(Syntax("'" + key + "' is not of the form key=value", part.column).WithField(key));
+    } else if (key.empty()) {
+      wrong.push_back(Syntax("no key before '='", part.column));
+    } else {
+      const size_t column = part.column + part.text.find_first_of(key);
+      pairs.push_back({std::move(key), std::string(Trim(part.text.substr(equals + 1))), column});
+    }
   }
   return pairs;
 }

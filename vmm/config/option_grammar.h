@@ -15,7 +15,8 @@
 //   list    = item / "[" item *("," item) "]"
 //   integer list item = n / a "-" b    tuple = n "@" value
 // A quotation mark toggles a literal section; a comma inside quotes or brackets does not separate. Stricter
-// than Cloud Hypervisor: a key may stand only once, sizes and integers are range checked. Pure functions.
+// than Cloud Hypervisor: sizes and integers are range checked, and who reads the pairs and tuples refuses
+// those that stand twice. Pure functions.
 namespace berth::vmm {
 
 struct KeyValue {
@@ -24,9 +25,10 @@ struct KeyValue {
   size_t column = 0;  // of the key, from 1
 };
 
-// The pairs in order. Errors (kInvalidArgument, message names the column): unbalanced quotes or brackets, a
-// part without "=", an empty key, a key that stands twice.
-Result<std::vector<KeyValue>> SplitKeyValues(std::string_view text);
+// The pairs in order. Appends what is wrong (kInvalidArgument, message names the column): unbalanced quotes
+// or brackets, which leave no pairs; a part without "=" (the error's field) and an empty key, which leave the
+// others.
+std::vector<KeyValue> SplitKeyValues(std::string_view text, std::vector<Status>& wrong);
 
 // Removes the quotation marks.
 std::string Unquote(std::string_view text);
@@ -49,7 +51,8 @@ using OptionValue =
     std::variant<bool, uint64_t, std::string, CpuSet, TupleList, AffinityList, std::vector<std::string>>;
 
 // The value of a key. `max` bounds kInteger and the right side of kTupleList. The error's hint says what is
-// accepted. An integer list holds numbers up to CpuSet::kMaxCpu; a list is never empty.
+// accepted. An integer list holds numbers up to CpuSet::kMaxCpu; a list is never empty. The left sides of
+// tuples may stand twice.
 Result<OptionValue> ParseValue(ValueType type, uint64_t max, std::string_view text);
 
 // What ParseValue accepts for a type, in words: "on, off, true or false".

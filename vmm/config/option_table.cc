@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <numeric>
 #include <vector>
 
@@ -15,11 +16,15 @@ using Form = OptionSpec::Form;
 constexpr std::string_view kLinuxOnly = "only Linux guests are supported";
 constexpr std::string_view kNoSmbios = "the machine has no SMBIOS tables";
 constexpr std::string_view kNotYet = "not carried out by this version";
+constexpr std::string_view kEditSnapshot = "edit config.json of the snapshot instead";
+constexpr std::string_view kOffloads = "the guest chooses among what the TAP can";
 
+// `harmless` as in KeySpec; "off" is, unless something else is given.
 constexpr KeySpec Refused(std::string_view name, std::string_view json_name, ValueType type,
-                          std::string_view reason, std::string_view help = {}) {
-  KeySpec key{name, json_name, type, help};
+                          std::string_view reason, std::string_view harmless = {}) {
+  KeySpec key{name, json_name, type, {}};
   key.refusal = reason;
+  key.harmless = harmless.empty() && type == kToggle ? "off" : harmless;
   return key;
 }
 constexpr KeySpec Required(std::string_view name, std::string_view json_name, ValueType type,
@@ -32,20 +37,34 @@ constexpr KeySpec Wide(std::string_view name, std::string_view json_name, std::s
 constexpr KeySpec kSegmentKey = {"pci_segment", "pci_segment", kInteger, "PCI segment [0]"};
 constexpr KeySpec kIommuKey = {"iommu", "iommu", kToggle, "behind the virtual IOMMU [off]"};
 constexpr KeySpec kBusDeviceKey = Refused("pci_device_id", "pci_device_id", kInteger, kNotYet);
+// Of devices that there is one of.
+constexpr KeySpec FixedId(std::string_view ids) {
+  return Refused("id", "id", kString, "there is one such device, whose name is fixed", ids);
+}
+constexpr KeySpec kFirstSegmentKey =
+    Refused("pci_segment", "pci_segment", kInteger, "the device is on segment 0", "0");
+constexpr KeySpec kNoIommuKey =
+    Refused("iommu", "iommu", kToggle, "the device is never behind the virtual IOMMU");
 
 constexpr KeySpec kCpuKeys[] = {
     {"boot", "boot_vcpus", kInteger, "vCPUs that the guest starts with [1]"},
     {"max", "max_vcpus", kInteger, "vCPUs that the guest could ever have [boot]"},
     {"topology", "topology", kString, "threads:cores:dies:packages, each of the next; their product is max"},
-    {"affinity", "affinity", kAffinityList, "host CPUs of a vCPU's thread: [vcpu@[a,b-c],...]"},
+    {.name = "affinity",
+     .json_name = "affinity",
+     .type = kAffinityList,
+     .help = "host CPUs of a vCPU's thread: [vcpu@[a,b-c],...]",
+     .allowed = "[vcpu@[a,b-c],...] with vCPUs from 0 to 253 and host CPUs up to 65535"},
     {"max_phys_bits", "max_phys_bits", kInteger, "guest-physical address bits, 36 to 52 [the host's]"},
     Refused("kvm_hyperv", "kvm_hyperv", kToggle, kLinuxOnly),
-    Refused("features", "features", kString, "the guest gets the features that KVM supports, and no others"),
-    Refused("nested", "nested", kToggle, "nested virtualisation is as the host's KVM has it"),
-    Refused("core_scheduling", "core_scheduling", kString, kNotYet),
+    Refused("features", "features", kString, "the guest gets the features that KVM supports, and no others",
+            "{}, {\"amx\":false}"),
+    Refused("nested", "nested", kToggle, "nested virtualisation is as the host's KVM has it", "on"),
+    Refused("core_scheduling", "core_scheduling", kString, kNotYet, "off, vm"),
+    Refused("profile", "profile", kString, "the guest's processor is the host's", "host"),
 };
 constexpr KeySpec kMemoryKeys[] = {
-    {"size", "size", kBytes, "guest RAM; 0 when --memory-zone is given [512M]"},
+    Required("size", "size", kBytes, "guest RAM; 0 when --memory-zone is given [512M without --memory]"),
     {"mergeable", "mergeable", kToggle, "let the host merge equal pages (KSM); zones inherit it [off]"},
     {"shared", "shared", kToggle, "map with MAP_SHARED [off]"},
     {"hugepages", "hugepages", kToggle, "back with huge pages [off]"},
@@ -77,11 +96,23 @@ constexpr KeySpec kZoneKeys[] = {
 };
 constexpr KeySpec kNumaKeys[] = {
     Required("guest_numa_id", "guest_numa_id", kInteger, "number of the guest's node"),
-    {"cpus", "cpus", kIntegerList, "its vCPUs: n, a-b or [a-b,n,...]"},
-    {"distances", "distances", kTupleList, "[node@distance,...], 11 to 254 [the way back, else 20]"},
+    {.name = "cpus",
+     .json_name = "cpus",
+     .type = kIntegerList,
+     .help = "its vCPUs: n, a-b or [a-b,n,...]",
+     .allowed = "n, a-b or [a-b,n,...] with vCPUs from 0 to 253"},
+    {.name = "distances",
+     .json_name = "distances",
+     .type = kTupleList,
+     .help = "[node@distance,...], 11 to 255 (not to be reached) [the way back, else 20]",
+     .allowed = "node@distance or [node@distance,...], 11 to 255 to others and 10 to itself"},
     {"memory_zones", "memory_zones", kStringList, "its zones: id or [id,...]"},
     {"sgx_epc_sections", "sgx_epc_sections", kStringList, "its SGX EPC sections: id or [id,...]"},
-    {"pci_segments", "pci_segments", kIntegerList, "its PCI segments; 0 belongs to the first node"},
+    {.name = "pci_segments",
+     .json_name = "pci_segments",
+     .type = kIntegerList,
+     .help = "its PCI segments; 0 belongs to the first node",
+     .allowed = "n, a-b or [a-b,n,...] with segments from 0 to 95"},
     {"device_id", "device_id", kString, "device that is this node, which has neither CPUs nor memory"},
 };
 constexpr KeySpec kPlatformKeys[] = {
@@ -92,14 +123,25 @@ constexpr KeySpec kPlatformKeys[] = {
      .help = "the virtual IOMMU: virtio, there when something is behind it, or intel (VT-d), for all devices "
              "[virtio]",
      .allowed_words = "virtio, intel, smmuv3"},
-    {"iommu_segments", "iommu_segments", kIntegerList,
-     "PCI segments whose devices, added later too, are behind the virtual IOMMU: [1,...]"},
-    {"iommu_address_width", "iommu_address_width", kInteger,
+    {.name = "iommu_segments",
+     .json_name = "iommu_segments",
+     .type = kIntegerList,
+     .help = "PCI segments whose devices, added later too, are behind the virtual IOMMU: [1,...]",
+     .allowed = "n, a-b or [a-b,n,...] with segments from 1 to 95"},
+    {"iommu_address_width", "iommu_address_width_bits", kInteger,
      "bits of the addresses that the virtual IOMMU translates: virtio 32 to 64 [64]; intel 39 or 48 [what "
      "the host has]"},
     Refused("serial_number", "serial_number", kString, kNoSmbios),
     Refused("uuid", "uuid", kString, kNoSmbios),
     Refused("oem_strings", "oem_strings", kStringList, kNoSmbios),
+    Refused("system_serial_number", "system_serial_number", kString, kNoSmbios),
+    Refused("system_uuid", "system_uuid", kString, kNoSmbios),
+    Refused("system_manufacturer", "system_manufacturer", kString, kNoSmbios),
+    Refused("system_product_name", "system_product_name", kString, kNoSmbios),
+    Refused("system_version", "system_version", kString, kNoSmbios),
+    Refused("system_family", "system_family", kString, kNoSmbios),
+    Refused("system_sku_number", "system_sku_number", kString, kNoSmbios),
+    Refused("chassis_asset_tag", "chassis_asset_tag", kString, kNoSmbios),
     {.name = "confidential",
      .json_name = "confidential",
      .type = kString,
@@ -110,7 +152,8 @@ constexpr KeySpec kPlatformKeys[] = {
     {"quote_socket", "quote_socket", kString, "UNIX socket of the quote generation service (TDX)"},
     Wide("snp_policy", "snp_policy", "guest policy of SEV-SNP [0x30000 = 196608: multi-threading allowed]"),
     Refused("iommufd", "iommufd", kToggle, kNotYet),
-    Refused("vfio_p2p_dma", "vfio_p2p_dma", kToggle, kNotYet),
+    Refused("iommufd_fd", "iommufd_fd", kInteger, kNotYet),
+    Refused("vfio_p2p_dma", "vfio_p2p_dma", kToggle, kNotYet, "on"),
 };
 constexpr KeySpec kPciSegmentKeys[] = {
     Required("pci_segment", "pci_segment", kInteger, "number of the segment"),
@@ -145,6 +188,11 @@ constexpr KeySpec kDiskKeys[] = {
     Refused("rate_limit_group", "rate_limit_group", kString, kNotYet),
     Refused("queue_affinity", "queue_affinity", kString, kNotYet),
     Refused("backing_files", "backing_files", kToggle, "images are raw, not layered"),
+    Refused("image_type", "image_type", kString, "images are raw", "raw, unknown"),
+    Refused("sparse", "sparse", kToggle, "what the guest discards is always given back", "on"),
+    Refused("lock_granularity", "lock_granularity", kString, "the whole file is locked",
+            "full, byte-range, ByteRange"),
+    Refused("_disable_aio", "disable_aio", kToggle, "there is no Linux AIO anyway", "on, off"),
 };
 constexpr KeySpec kNetKeys[] = {
     {"tap", "tap", kString, "TAP interface, created when it does not exist"},
@@ -161,9 +209,15 @@ constexpr KeySpec kNetKeys[] = {
     {"queue_size", "queue_size", kInteger, "entries of a queue, a power of two [256]"},
     {"vhost_user", "vhost_user", kToggle, "served by another process, instead of tap [off]"},
     {"socket", "vhost_socket", kString, "UNIX socket of that process"},
-    Refused("vhost_mode", "vhost_mode", kString, "the VMM connects to the other process's socket"),
-    {"fd", "fds", kIntegerList,
-     "inherited descriptors of a TAP, instead of tap: one for each pair of queues"},
+    Refused("vhost_mode", "vhost_mode", kString, "the VMM connects to the other process's socket", "client"),
+    Refused("offload_tso", "offload_tso", kToggle, kOffloads, "on"),
+    Refused("offload_ufo", "offload_ufo", kToggle, kOffloads, "on"),
+    Refused("offload_csum", "offload_csum", kToggle, kOffloads, "on"),
+    {.name = "fd",
+     .json_name = "fds",
+     .type = kIntegerList,
+     .help = "inherited descriptors of a TAP, instead of tap: one for each pair of queues",
+     .allowed = "n or [n,...] with descriptors from 3 to 65535"},
     {"mtu", "mtu", kInteger, "MTU that the guest is told, 1280 to 65535"},
     Wide("bw_size", "bw_size", "rate limit: bytes in one refill time"),
     Wide("bw_one_time_burst", "bw_one_time_burst", "bytes beyond it, once [0]"),
@@ -178,16 +232,25 @@ constexpr KeySpec kDeviceKeys[] = {
     kSegmentKey,
     kIommuKey,
     kBusDeviceKey,
+    Refused("fd", "fd", kInteger, "devices are opened by the VMM"),
     Refused("x_nv_gpudirect_clique", "x_nv_gpudirect_clique", kInteger, kNotYet),
+    Refused("x_exclude_mmap_bars", "x_exclude_mmap_bars", kIntegerList, kNotYet),
 };
 constexpr KeySpec kRngKeys[] = {
     Required("src", "src", kString, "source of the randomness [/dev/urandom]"),
     kIommuKey,
+    FixedId("rng0, __rng"),
+    kFirstSegmentKey,
+    kBusDeviceKey,
 };
 constexpr WordSpec kRngWords[] = {{"off"}};
-constexpr KeySpec kSerialKeys[] = {
+constexpr KeySpec kPortKeys[] = {
     {"file", "file", kString, "append the output to a file"},
     {"socket", "socket", kString, "listen on a UNIX socket"},
+    kNoIommuKey,
+    FixedId("console0, __console"),
+    kFirstSegmentKey,
+    kBusDeviceKey,
 };
 constexpr WordSpec kPortWords[] = {{"off"}, {"null"}, {"tty"}, {"pty"}};
 constexpr KeySpec kBalloonKeys[] = {
@@ -196,6 +259,10 @@ constexpr KeySpec kBalloonKeys[] = {
     {"free_page_reporting", "free_page_reporting", kToggle,
      "the guest reports pages that it does not use, which the host then need not keep [off]"},
     Refused("statistics", "statistics", kToggle, kNotYet),
+    kNoIommuKey,
+    FixedId("balloon0, __balloon"),
+    kFirstSegmentKey,
+    kBusDeviceKey,
 };
 constexpr KeySpec kVsockKeys[] = {
     Required("cid", "cid", kInteger, "the guest's address, from 3"),
@@ -204,6 +271,7 @@ constexpr KeySpec kVsockKeys[] = {
     {"id", "id", kString, "name of the device [vsock0]"},
     kSegmentKey,
     kIommuKey,
+    kBusDeviceKey,
 };
 constexpr KeySpec kRestoreKeys[] = {
     Required("source_url", "source_url", kString, "file:///DIRECTORY with the snapshot"),
@@ -214,6 +282,10 @@ constexpr KeySpec kRestoreKeys[] = {
      .help = "copy memory at once, or bring it when it is touched: copy or ondemand [copy]",
      .allowed_words = "copy, ondemand"},
     {"resume", "resume", kToggle, "let the guest run; off: it waits for vm.resume [off]"},
+    Refused("zone_updates", "zone_updates", kString, kEditSnapshot),
+    Refused("net_fds", "net_fds", kString, kEditSnapshot),
+    Refused("vfio_fds", "vfio_fds", kString, "a snapshot has no devices of the host"),
+    Refused("iommufd_fd", "iommufd_fd", kInteger, "a snapshot has no devices of the host"),
 };
 constexpr KeySpec kJailKeys[] = {
     {"uid", "uid", kInteger, "user to become, who must be able to open /dev/kvm, the TAPs and the images"},
@@ -242,9 +314,10 @@ constexpr KeySpec kMonitorKeys[] = {
 };
 
 constexpr OptionSpec Later(std::string_view name, Form form = Form::kKeys, bool repeatable = false,
-                           std::string_view reason = kNotYet) {
-  return {name, form, "", "", repeatable, {}, {}, 0, reason};
+                           std::string_view reason = kNotYet, std::string_view harmless = {}) {
+  return {name, form, "", "", repeatable, {}, {}, 0, reason, harmless};
 }
+constexpr std::string_view kNoDbus = "the API is served on a UNIX socket";
 
 constexpr std::array kOptions = {
     OptionSpec{"kernel", Form::kText, "FILE", "kernel to boot: a bzImage, or a vmlinux with a PVH entry"},
@@ -270,15 +343,16 @@ constexpr std::array kOptions = {
     OptionSpec{"net", Form::kKeys, "KEYS...", "a virtio network device", true, kNetKeys},
     OptionSpec{"device", Form::kKeys, "KEYS...", "a device of the host", true, kDeviceKeys},
     OptionSpec{"rng", Form::kKeys, "off|KEYS", "virtio random number device", false, kRngKeys, kRngWords},
-    OptionSpec{"serial", Form::kKeys, "off|null|tty|pty|KEY", "serial port COM1 [tty]", false, kSerialKeys,
+    OptionSpec{"serial", Form::kKeys, "off|null|tty|pty|KEY", "serial port COM1 [tty]", false, kPortKeys,
                kPortWords},
-    OptionSpec{"console", Form::kKeys, "off|null|tty|pty|KEY", "virtio console [off]", false, kSerialKeys,
+    OptionSpec{"console", Form::kKeys, "off|null|tty|pty|KEY", "virtio console [off]", false, kPortKeys,
                kPortWords},
     OptionSpec{"balloon", Form::kKeys, "KEYS", "virtio memory balloon", false, kBalloonKeys},
     OptionSpec{"vsock", Form::kKeys, "KEYS", "virtio sockets between guest and host", false, kVsockKeys},
     OptionSpec{"pvpanic", Form::kFlag, "", "a device by which the guest reports that it has crashed"},
     OptionSpec{"event-monitor", Form::kKeys, "KEY", "write events as JSON lines", false, kMonitorKeys},
-    OptionSpec{"api-socket", Form::kText, "PATH", "serve the API on this UNIX socket"},
+    OptionSpec{"api-socket", Form::kText, "PATH|fd=N",
+               "serve the API on this UNIX socket, or on an inherited one that listens"},
     OptionSpec{"log-file", Form::kText, "PATH", "append the log to a file [standard error]"},
     OptionSpec{"log-level", Form::kText, "LEVEL", "debug, info, warning or error [info]"},
     OptionSpec{"jail", Form::kKeys, "KEYS",
@@ -302,9 +376,19 @@ constexpr std::array kOptions = {
     Later("vdpa", Form::kKeys, true),
     Later("tpm", Form::kKeys, false, "there is no TPM device"),
     Later("watchdog", Form::kFlag),
-    Later("debug-console"),
+    Later("debug-console", Form::kKeys, false, "use --serial: there is no debug port", "off"),
     Later("rate-limit-group", Form::kKeys, true),
     Later("gdb", Form::kKeys, false, "debug the guest by its serial port (kgdb)"),
+    Later("rtc", Form::kKeys, false, "the machine has a CMOS clock, and no virtio one"),
+    Later("generic-vhost-user", Form::kKeys, true, "only disks and networks may be other processes'"),
+    Later("ivshmem", Form::kKeys, false, "memory is shared with no other guest"),
+    Later("pvmemcontrol", Form::kFlag),
+    Later("fw-cfg-config", Form::kKeys, false, "there is no fw_cfg device"),
+    Later("no-shutdown", Form::kFlag, false, "the process ends when the guest powers off"),
+    Later("log-format", Form::kText, false, "the log has one format"),
+    Later("dbus-service-name", Form::kText, false, kNoDbus),
+    Later("dbus-object-path", Form::kText, false, kNoDbus),
+    Later("dbus-system-bus", Form::kFlag, false, kNoDbus),
 };
 
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -354,6 +438,17 @@ const OptionSpec* FindOption(std::string_view name) {
     if (option.name == name) return &option;
   }
   return nullptr;
+}
+
+std::string_view FindWord(std::string_view words, std::string_view text) {
+  constexpr std::string_view kSeparator = ", ";
+  auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+  while (!words.empty()) {
+    const std::string_view word = words.substr(0, words.find(kSeparator));
+    if (std::equal(word.begin(), word.end(), text.begin(), text.end(), same)) return word;
+    words.remove_prefix(std::min(words.size(), word.size() + kSeparator.size()));
+  }
+  return {};
 }
 
 const KeySpec* FindKey(const OptionSpec& option, std::string_view name) {

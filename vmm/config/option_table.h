@@ -19,13 +19,16 @@ struct KeySpec {
   uint64_t max = UINT32_MAX;            // for integers
   std::string_view refusal = {};        // why the key, part of the grammar, is refused with NotSupported
   std::string_view allowed_words = {};  // for texts of a few values: "acpi, virtio-mem"
+  // Of a refused key: values that ask for nothing, or for what is so anyway; they are accepted. Cloud
+  // Hypervisor writes them into every configuration.
+  std::string_view harmless = {};
+  std::string_view allowed = {};  // for error texts, where the type alone allows more
   bool supported() const { return refusal.empty(); }
 };
 
-// A word that may stand instead of keys, such as "off" or "tty".
+// A word that may stand instead of keys, or before them, such as "off" or "tty".
 struct WordSpec {
   std::string_view name;
-  std::string_view refusal = {};
 };
 
 struct OptionSpec {
@@ -41,10 +44,14 @@ struct OptionSpec {
   bool repeatable = false;  // several values in one occurrence, and several occurrences
   std::span<const KeySpec> keys = {};
   std::span<const WordSpec> words = {};
-  char short_name = 0;            // '-v'
-  std::string_view refusal = {};  // why the option is refused as a whole
+  char short_name = 0;             // '-v'
+  std::string_view refusal = {};   // why the option is refused as a whole
+  std::string_view harmless = {};  // values that are accepted all the same, as those of a key
   bool supported() const { return refusal.empty(); }
 };
+
+// The word of a list "acpi, virtio-mem" that a text is, whatever the case of its letters; else empty.
+std::string_view FindWord(std::string_view words, std::string_view text);
 
 std::span<const OptionSpec> OptionTable();
 const OptionSpec* FindOption(std::string_view name);

@@ -32,8 +32,11 @@ struct OptionValues {
 OptionValues ReadOptionString(const OptionSpec& spec, std::string label, std::string_view text,
                               ConfigErrors& errors);
 
-// Whether a text is one of the key's words, where the key has such.
-bool IsAllowedWord(const KeySpec& key, const OptionValue& value);
+// Whether a text is one of the key's words, where the key has such; it is then spelled as the table has it.
+bool TakeAllowedWord(const KeySpec& key, OptionValue& value);
+
+// Whether a value of a refused key is one of its harmless ones. `text` as on the command line, or as JSON.
+bool IsHarmless(const KeySpec& key, std::string_view text);
 
 // Puts typed values into a configuration: later options see earlier ones of the table's order (a zone
 // inherits --memory mergeable), whatever order they were given in. Generates missing device ids.

@@ -3,44 +3,86 @@
 #include <algorithm>
 #include <string_view>
 
+#include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate_rules.h"
 
 namespace berth::vmm {
 namespace {
 
-// A value that could not be read keeps its default: a rule about it would blame what nobody wrote. The same
-// holds for the rules that compare it with other options.
+// A rule that compares values: what it says of one (`code`, `key`, where empty stands for any) follows from
+// keys of an option that could not be read. An empty option stands for the entry that the rule is about.
+struct Consequence {
+  std::string_view code;
+  std::string_view key;
+  std::string_view option;
+  std::string_view keys;
+};
+constexpr Consequence kConsequences[] = {
+    {"VcpuUnassigned", "", "numa", "cpus"},
+    {"VcpuUnassigned", "", "cpus", "boot, max"},
+    {"InvalidVcpu", "", "cpus", "boot, max"},
+    {"CpusMaxLowerThanBoot", "", "cpus", "boot"},
+    {"InvalidTopology", "", "cpus", "boot, max"},
+    {"MemoryZoneUnassigned", "", "numa", "memory_zones"},
+    {"UnknownNumaNode", "", "numa", "guest_numa_id"},
+    {"DuplicateNumaNode", "", "numa", "guest_numa_id"},
+    {"DefaultPciSegmentInvalidNode", "", "numa", "guest_numa_id"},
+    {"DuplicatePciSegment", "", "pci-segment", "pci_segment"},
+    {"InvalidPciSegment", "", "platform", "num_pci_segments"},
+    {"MissingMemoryZones", "", "memory-zone", ""},
+    {"UnknownMemoryZone", "", "memory-zone", "id"},
+    {"UnknownSgxEpcSection", "", "sgx-epc", "id"},
+    {"UnknownDevice", "", "disk", "id"},
+    {"UnknownDevice", "", "net", "id"},
+    {"UnknownDevice", "", "device", "id"},
+    {"InvalidHotplugMethodWithMemoryZones", "", "memory", "hotplug_method"},
+    {"ConfidentialHotplug", "", "memory", "hotplug_method"},
+    {"InvalidMemoryParameters", "hotplugged_size", "", "hotplug_size, hotplug_method"},
+    {"MisalignedMemorySize", "hotplug_size", "", "hotplug_method"},
+    {"MisalignedMemorySize", "hotplugged_size", "", "hotplug_method"},
+    {"HugePageSizeWithoutHugePages", "", "", "hugepages"},
+    {"BalloonLargerThanRam", "", "memory", "size, hotplug_size"},
+    {"BalloonLargerThanRam", "", "memory-zone", "size, hotplug_size"},
+    {"VhostUserRequiresSharedMemory", "", "memory", "shared, hugepages"},
+    {"VhostUserRequiresSharedMemory", "", "memory-zone", "shared, hugepages"},
+    {"MissingKey", "tap", "", "fd, vhost_user"},
+    {"MissingKey", "path", "", "vhost_user"},
+    {"MissingKey", "socket", "", "vhost_user"},
+    {"InvalidRateLimit", "", "", "bw_size, bw_refill_time, ops_size, ops_refill_time"},
+    {"OnIommuSegment", "", "", "iommu"},
+    {"InvalidIommuAddressWidthBits", "", "platform", "iommu_model"},
+    {"QuoteSocketUnused", "", "platform", "confidential, tdx, sev_snp"},
+    {"InvalidHostData", "", "platform", "confidential, tdx, sev_snp"},
+    {"FirmwareUnused", "", "platform", "confidential, tdx, sev_snp"},
+    {"KernelMissing", "", "platform", "confidential, tdx, sev_snp"},
+};
+
+// Whether the entry that could not be read can be the one that the rule did not find, or found twice.
+bool IsAbout(const ConfigError& earlier, const ConfigError& error) {
+  if (error.code.starts_with("Duplicate")) return error.message.find(earlier.option) != std::string::npos;
+  if (!error.code.starts_with("Unknown") && error.code != "MemoryZoneUnassigned") return true;
+  const std::string name = error.value.substr(0, error.value.find('@'));
+  return earlier.value.find(name) != std::string::npos;
+}
+
+// A value that could not be read keeps its default: a rule about it would blame what nobody wrote.
 bool FollowsFrom(const ConfigErrors& known, const ConfigError& error) {
-  struct Consequence {
-    std::string_view option;
-    std::string_view code;
-  };
-  constexpr Consequence kConsequences[] = {
-      {"numa", "VcpuUnassigned"},
-      {"numa", "MemoryZoneUnassigned"},
-      {"numa", "UnknownNumaNode"},
-      {"cpus", "VcpuUnassigned"},
-      {"cpus", "InvalidVcpu"},
-      {"cpus", "CpusMaxLowerThanBoot"},
-      {"memory-zone", "MissingMemoryZones"},
-      {"memory-zone", "UnknownMemoryZone"},
-      {"memory", "InvalidMemoryParameters"},
-      {"memory", "InvalidHotplugMethodWithMemoryZones"},
-      {"memory", "InvalidHotplugSize"},
-      {"platform", "InvalidPciSegment"},
-      {"sgx-epc", "UnknownSgxEpcSection"},
-      {"disk", "UnknownDevice"},
-      {"net", "UnknownDevice"},
-      {"device", "UnknownDevice"},
-  };
   return std::any_of(known.begin(), known.end(), [&](const ConfigError& earlier) {
-    if (earlier.option == error.option && (earlier.key.empty() || earlier.key == error.key)) return true;
-    std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
-    return std::any_of(std::begin(kConsequences), std::end(kConsequences),
-                       [&](const Consequence& consequence) {
-                         return consequence.option == option && consequence.code == error.code;
-                       });
+    // Of what stands twice the first was read.
+    if (earlier.code.starts_with("Duplicate") || earlier.code == "InvalidDistance") return false;
+    const bool same = earlier.option == error.option;
+    // A syntax error without a value is about a part of the entry that stands for nothing.
+    const bool whole = earlier.key.empty() && !(earlier.code == "SyntaxError" && earlier.value.empty());
+    if (same && (whole || (!error.key.empty() && earlier.key == error.key))) return true;
+    const std::string_view option = std::string_view(earlier.option).substr(0, earlier.option.find('['));
+    return std::any_of(
+        std::begin(kConsequences), std::end(kConsequences), [&](const Consequence& consequence) {
+          return consequence.code == error.code &&
+                 (consequence.key.empty() || consequence.key == error.key) &&
+                 (consequence.option.empty() ? same : consequence.option == option) &&
+                 (whole || !FindWord(consequence.keys, earlier.key).empty()) && IsAbout(earlier, error);
+        });
   });
 }
 
@@ -122,8 +164,12 @@ uint32_t NetQueues(const NetConfig& net) {
 
 bool DropDevice(VmConfig& config, const std::string& id) {
   auto named = [&id](const auto& device) { return device.id == id; };
-  const size_t dropped = std::erase_if(config.disks, named) + std::erase_if(config.nets, named) +
-                         std::erase_if(config.devices, named);
+  size_t dropped = std::erase_if(config.disks, named) + std::erase_if(config.nets, named) +
+                   std::erase_if(config.devices, named);
+  if (config.vsock && config.vsock->id == id) {
+    config.vsock.reset();
+    ++dropped;
+  }
   for (NumaConfig& node : config.numa) {
     if (node.device_id == id) node.device_id.reset();
   }

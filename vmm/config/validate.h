@@ -41,8 +41,8 @@ uint32_t NetQueues(const NetConfig& net);
 // Every name that a device on a PCI bus has: disks, networks and those that exist once ("rng0", ...).
 std::vector<std::string> PciDeviceIds(const VmConfig& config);
 
-// Takes a disk, network device or device of the host out; a NUMA node that is made of it is no device's any
-// more. False when there is none with this id.
+// Takes a disk, network device, device of the host or vsock device out; a NUMA node that is made of it is no
+// device's any more. False when there is none with this id.
 bool DropDevice(VmConfig& config, const std::string& id);
 
 // Distance from one node to another: given, else the way back, else 20; 10 to itself.

@@ -39,10 +39,8 @@ class Rules {
   }
 
  private:
-  void Add(std::string code, std::string option, std::string key, std::string value, std::string message,
-           std::string hint) {
-    errors_.push_back({std::move(code), std::move(option), std::move(key), std::move(value),
-                       std::move(message), "", std::move(hint)});
+  void Add(TextRef code, TextRef option, TextRef key, TextRef value, TextRef message, TextRef hint) {
+    errors_.push_back({code, option, key, value, message, "", hint});
   }
 
   void CheckImages() {

@@ -31,7 +31,7 @@ Backing BackingOf(const Memory& memory, std::string label) {
 }
 
 bool IsPageSize(ByteSize size) {
-  return std::has_single_bit(size.bytes()) && size >= kPage;
+  return std::has_single_bit(size.bytes()) && size > kPage;
 }
 
 void CheckBacking(const Backing& backing, ConfigErrors& errors) {
@@ -42,7 +42,7 @@ void CheckBacking(const Backing& backing, ConfigErrors& errors) {
   }
   if (huge && !IsPageSize(*huge)) {
     errors.push_back({"InvalidHugePageSize", backing.label, "hugepage_size", huge->ToString(),
-                      "not a page size", "a power of two from 4K, such as 2M or 1G", ""});
+                      "not a size of huge pages", "a power of two above 4K, such as 2M or 1G", ""});
   }
   if (backing.mergeable && (backing.shared || backing.hugepages)) {
     errors.push_back({"InvalidMemoryParameters", backing.label, "mergeable", "on",
@@ -60,10 +60,9 @@ void CheckBacking(const Backing& backing, ConfigErrors& errors) {
 void CheckHotplug(const Backing& backing, HotplugMethod method, ConfigErrors& errors) {
   const auto& most = backing.hotplug_size;
   const auto& first = backing.hotplugged_size;
-  auto refuse = [&](const char* code, const char* key, ByteSize value, std::string message,
-                    std::string allowed, std::string hint) {
-    errors.push_back({code, backing.label, key, value.ToString(), std::move(message), std::move(allowed),
-                      std::move(hint)});
+  auto refuse = [&](const char* code, const char* key, ByteSize value, TextRef message, TextRef allowed,
+                    TextRef hint) {
+    errors.push_back({code, backing.label, key, value.ToString(), message, allowed, hint});
   };
   const bool huge = backing.hugepages && backing.hugepage_size && IsPageSize(*backing.hugepage_size);
   const ByteSize block(HotplugBlock(method, huge ? backing.hugepage_size->bytes() : kPage.bytes()));
@@ -117,18 +116,18 @@ void CheckZone(const MemoryZoneConfig& zone, HotplugMethod method, const std::st
   }
 }
 
-// --memory beside zones must say nothing that the zones would have to ignore.
+// --memory beside zones must say nothing that the zones would have to ignore; but for reserve=off, which is
+// Cloud Hypervisor's default and stands in all configurations that it writes.
 void CheckMemoryBesideZones(const MemoryConfig& memory, ConfigErrors& errors) {
-  auto refuse = [&](const char* key, std::string value, const char* allowed) {
-    errors.push_back({"InvalidMemoryParameters", "memory", key, std::move(value),
-                      "set together with memory zones", allowed, "give it for each --memory-zone"});
+  auto refuse = [&](const char* key, TextRef value, const char* allowed) {
+    errors.push_back({"InvalidMemoryParameters", "memory", key, value, "set together with memory zones",
+                      allowed, "give it for each --memory-zone"});
   };
   if (memory.size != ByteSize()) refuse("size", memory.size.ToString(), "0");
   if (memory.shared) refuse("shared", "on", "off");
   if (memory.hugepages) refuse("hugepages", "on", "off");
   if (memory.hugepage_size) refuse("hugepage_size", memory.hugepage_size->ToString(), "");
   if (memory.prefault) refuse("prefault", "on", "off");
-  if (!memory.reserve) refuse("reserve", "off", "on");
   if (memory.hotplug_size) refuse("hotplug_size", memory.hotplug_size->ToString(), "");
   if (memory.hotplugged_size) refuse("hotplugged_size", memory.hotplugged_size->ToString(), "");
 }

@@ -9,7 +9,6 @@ namespace berth::vmm {
 namespace {
 
 constexpr uint8_t kMinDistance = 11;
-constexpr uint8_t kMaxDistance = 254;
 constexpr uint8_t kSelfDistance = 10;
 
 class NumaCheck {
@@ -57,10 +56,11 @@ class NumaCheck {
       } else if (destination == node.guest_numa_id && distance != kSelfDistance) {
         errors_.push_back(
             {"InvalidDistance", label, "distances", given, "a node's distance to itself", "10", ""});
-      } else if (destination != node.guest_numa_id && (distance < kMinDistance || distance > kMaxDistance)) {
-        // Linux drops the whole SLIT for an entry of 10 or less off the diagonal; 255 means "unreachable".
+      } else if (destination != node.guest_numa_id && distance < kMinDistance) {
+        // Linux drops the whole SLIT for an entry of 10 or less off the diagonal. 255 means "not to be
+        // reached".
         errors_.push_back(
-            {"InvalidDistance", label, "distances", given, "distance out of range", "11 to 254", ""});
+            {"InvalidDistance", label, "distances", given, "distance out of range", "11 to 255", ""});
       }
     }
   }

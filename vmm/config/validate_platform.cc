@@ -81,13 +81,16 @@ void CheckIntelIommu(const VmConfig& config, ConfigErrors& errors) {
 void CheckIommu(const VmConfig& config, ConfigErrors& errors) {
   const PlatformConfig& platform = config.platform;
   const uint32_t count = platform.num_pci_segments;
+  // A number of segments that is wrong itself is no measure.
+  const bool known = count >= 1 && count <= layout::kPciSegmentsMax;
   for (uint32_t segment : platform.iommu_segments.ToVector()) {
-    if (segment > 0 && (segment < count || count == 0)) continue;
-    errors.push_back({"InvalidPciSegment", "platform", "iommu_segments", std::to_string(segment),
-                      segment == 0 ? "the virtual IOMMU itself is on segment 0, with what needs none"
-                                   : "a PCI segment that the machine does not have",
-                      count <= 1 ? "none" : "1 to " + std::to_string(count - 1),
-                      segment == 0 ? "" : "raise --platform num_pci_segments"});
+    if (segment > 0 && (segment < count || !known)) continue;
+    errors.push_back(
+        {"InvalidPciSegment", "platform", "iommu_segments", std::to_string(segment),
+         segment == 0 ? "the virtual IOMMU itself is on segment 0, with what needs none"
+                      : "a PCI segment that the machine does not have",
+         count == 1 ? "none" : "1 to " + std::to_string((known ? count : layout::kPciSegmentsMax) - 1),
+         segment == 0 ? "" : "raise --platform num_pci_segments"});
   }
   const uint32_t width = platform.iommu_address_width.value_or(48);
   const bool intel = platform.iommu_model == IommuModel::kIntel;

@@ -35,7 +35,7 @@ std::string HelpText() {
       "  --compact           print JSON on one line\n"
       "  -h, --help          print this text\n"
       "  -v, --version       print the version\n\n"
-      "verbs (the part before the dot may be left out, vm. is tried first):\n";
+      "verbs (the part before the dot may be left out, vm. is tried first; shutdown-vmm is vmm.shutdown):\n";
   for (const ApiVerb& verb : ApiVerbs()) {
     std::string row = "  " + std::string(verb.name);
     row.resize(22, ' ');
@@ -43,17 +43,23 @@ std::string HelpText() {
   }
   text +=
       "\narguments:\n"
-      "  create FILE, preflight [FILE]        a configuration as JSON; - is standard input\n"
+      "  create [FILE], preflight [FILE]      a configuration as JSON; - is standard input, as is no file "
+      "of\n"
+      "                                       create. preflight ends with 1 when it has found an error\n"
       "  resize [--cpus N] [--memory SIZE] [--balloon SIZE] [--timeout MS]\n"
       "  resize-zone --id ID --size SIZE [--timeout MS]\n"
       "  resize-disk --disk ID --size SIZE\n"
-      "  add-disk KEYS, add-net KEYS          as the options --disk and --net of berth-vmm; the descriptors "
-      "of\n"
-      "                                       fd=[N,...] are this program's, and travel with the request\n"
+      "  add-disk KEYS, add-net KEYS, add-device KEYS, add-vsock KEYS\n"
+      "                                       as the options --disk, --net, --device and --vsock of "
+      "berth-vmm;\n"
+      "                                       the descriptors of fd=[N,...] are this program's, and travel "
+      "with\n"
+      "                                       the request\n"
       "  remove-device ID [--timeout MS]\n"
       "  coredump file:///PATH, snapshot file:///DIRECTORY\n"
       "  restore file:///DIRECTORY [--prefault on|off] [--memory-restore-mode Copy|OnDemand] [--resume "
       "on|off]\n"
+      "  restore source_url=file:///DIRECTORY,...   as the option --restore of berth-vmm\n"
       "  or the request's JSON object itself\n";
   return text;
 }
@@ -89,7 +95,8 @@ std::optional<std::string> ReadArguments(const std::vector<std::string>& argumen
   return std::nullopt;
 }
 
-const ApiVerb* FindVerb(const std::string& name) {
+const ApiVerb* FindVerb(const std::string& given) {
+  const std::string name = given == "shutdown-vmm" ? "vmm.shutdown" : given;  // as ch-remote has it
   for (const std::string& full : {name, "vm." + name, "vmm." + name}) {
     for (const ApiVerb& verb : ApiVerbs()) {
       if (verb.name == full) return &verb;
@@ -114,7 +121,8 @@ int Call(const Request& request, const ApiVerb& verb, std::ostream& out, std::os
   std::string body = request.compact ? response->body : IndentJson(response->body);
   if (!good) err << "berth-vmmctl: " << verb.name << ": HTTP status " << response->status << "\n";
   if (!body.empty()) (good ? out : err) << body << "\n";
-  return good ? 0 : kFailed;
+  const bool lacking = verb.name == "vm.preflight" && HasErrorFindings(response->body);
+  return good && !lacking ? 0 : kFailed;
 }
 
 }  // namespace
@@ -131,6 +139,12 @@ int RunCtl(const std::vector<std::string>& arguments, std::ostream& out, std::os
   }
   const ApiVerb* verb = FindVerb(request.verb);
   if (verb == nullptr) {
+    std::string_view refusal = VerbRefusal(request.verb);
+    if (refusal.empty()) refusal = VerbRefusal("vm." + request.verb);
+    if (!refusal.empty()) {
+      err << "berth-vmmctl: " << request.verb << ": not supported: " << refusal << "\n";
+      return kUsage;
+    }
     err << "berth-vmmctl: unknown verb " << request.verb << " (see --help)\n";
     return kUsage;
   }

@@ -1,5 +1,6 @@
 #include "vmm/ctl/verb_body.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -101,36 +102,50 @@ Result<std::string> Flags(const VerbSpec& spec, const std::vector<std::string>& 
   return body.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Result<std::string> Device(std::string_view option, const std::vector<std::string>& arguments) {
+// One argument that is written as an option of berth-vmm.
+Result<std::string> AsOption(const OptionSpec& option, const std::vector<std::string>& arguments) {
   if (arguments.size() != 1)
-    return InvalidArgument("needs one device, as --" + std::string(option) + " has it");
+    return InvalidArgument("needs one argument, as --" + std::string(option.name) + " has it");
   ConfigErrors errors;
-  const OptionValues values =
-      ReadOptionString(*FindOption(option), std::string(option), arguments[0], errors);
+  const OptionValues values = ReadOptionString(option, std::string(option.name), arguments[0], errors);
   if (errors.empty()) return OptionToJson(values);
   std::string text = ToText(errors);
   while (text.ends_with('\n')) text.pop_back();
   return InvalidArgument(text);
 }
 
-Result<std::string> File(const std::vector<std::string>& arguments, bool required) {
-  if (arguments.empty() && !required) return std::string();
-  if (arguments.size() != 1) return InvalidArgument("needs one file with a configuration as JSON");
-  return ReadFile(arguments[0] == "-" ? "/dev/stdin" : arguments[0], kMaxJsonConfig);
+Result<std::string> File(const std::vector<std::string>& arguments) {
+  if (arguments.size() > 1) return InvalidArgument("takes one file with a configuration as JSON");
+  const bool input = arguments.empty() || arguments[0] == "-";
+  return ReadFile(input ? "/dev/stdin" : arguments[0], kMaxJsonConfig);
 }
 
 }  // namespace
 
 Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments) {
   if (arguments.size() == 1 && arguments[0].starts_with("{")) return arguments[0];
-  if (verb == "vm.create" || verb == "vm.preflight") return File(arguments, verb == "vm.create");
-  if (verb == "vm.add-disk") return Device("disk", arguments);
-  if (verb == "vm.add-net") return Device("net", arguments);
+  if (verb == "vm.create" || (verb == "vm.preflight" && !arguments.empty())) return File(arguments);
+  constexpr std::string_view kAdd = "vm.add-";
+  if (verb.starts_with(kAdd)) {
+    const OptionSpec* option = FindOption(verb.substr(kAdd.size()));
+    CHECK(option != nullptr);
+    return AsOption(*option, arguments);
+  }
+  if (verb == "vm.restore" && arguments.size() == 1 && !arguments[0].starts_with("file:") &&
+      arguments[0].find('=') != std::string::npos)
+    return AsOption(*FindOption("restore"), arguments);
   for (const VerbSpec& spec : Specs()) {
     if (spec.verb == verb) return Flags(spec, arguments);
   }
   if (arguments.empty()) return std::string();
   return InvalidArgument(std::string(verb) + " takes no arguments, not " + arguments[0]);
+}
+
+bool HasErrorFindings(const std::string& findings) {
+  const Json json = Json::parse(findings, nullptr, /*allow_exceptions=*/false);
+  return json.is_array() && std::any_of(json.begin(), json.end(), [](const Json& finding) {
+           return finding.is_object() && finding.value("severity", Json()) == "error";
+         });
 }
 
 std::vector<int> TakeDescriptors(std::string_view verb, std::string& body) {

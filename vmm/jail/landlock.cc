@@ -58,7 +58,8 @@ uint64_t AccessOf(PathRule::Use use) {
     case PathRule::Use::kTemporary:
       return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile;
     case PathRule::Use::kTree:
-      return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile | kMakeDir | kRemoveDir;
+      return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile | kMakeDir | kRemoveDir |
+             kMakeSock;
   }
   CHECK(false);
 }

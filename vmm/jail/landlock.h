@@ -15,7 +15,7 @@ struct PathRule {
     kReadWrite,  // also device files with their ioctls
     kSockets,    // a folder in which sockets are made and removed
     kTemporary,  // a folder in which files are made, written and removed
-    kTree,       // the same, and folders as well
+    kTree,       // the same, and folders and sockets as well
   };
   std::string path;
   Use use = Use::kRead;
@@ -28,6 +28,9 @@ struct PathRule {
 // What a VMM with this command line needs: its images, disks, backing files, devices, sockets, what it reads
 // of /proc and /sys, and --landlock-rules. Pure, but for looking which zone files are folders.
 std::vector<PathRule> LandlockRules(const CommandLine& line);
+
+// The paths of --landlock-rules that do not exist: whoever names them expects to use them.
+ConfigErrors MissingRulePaths(const std::vector<LandlockRule>& rules);
 
 // Restricts this thread, and all that it starts, to the rules (Landlock). Rules of paths that do not exist
 // are an error, except for those of /dev, /proc and /sys, which this host may lack. kFailedPrecondition where

@@ -386,6 +386,11 @@ Result<PciPlace> Board::AddNet(const NetPort& net) {
   return AddVirtio(std::move(device), net.id, net.pci_segment, net.iommu);
 }
 
+Result<PciPlace> Board::AddVsock(const VsockConfig& vsock) {
+  TRY_ASSIGN(auto device, VirtioVsock::Create(vsock.cid, vsock.socket, *parts_.loop));
+  return AddVirtio(std::move(device), vsock.id, vsock.pci_segment, vsock.iommu);
+}
+
 Status Board::AddVirtioDevices() {
   const VmConfig& config = *parts_.config;
   for (const DiskConfig& disk : config.disks) TRY(AddDisk(disk));
@@ -402,10 +407,7 @@ Status Board::AddVirtioDevices() {
 Status Board::AddPlainDevices() {
   const VmConfig& config = *parts_.config;
   if (parts_.console != nullptr) TRY(AddConsole());
-  if (config.vsock.has_value()) {
-    TRY_ASSIGN(auto vsock, VirtioVsock::Create(config.vsock->cid, config.vsock->socket, *parts_.loop));
-    TRY(AddVirtio(std::move(vsock), config.vsock->id, config.vsock->pci_segment, config.vsock->iommu));
-  }
+  if (config.vsock.has_value()) TRY(AddVsock(*config.vsock));
   if (config.balloon.has_value()) {
     balloon_ = VirtioBalloon::Create(
         {config.balloon->size.bytes(), config.balloon->deflate_on_oom, config.balloon->free_page_reporting},

@@ -128,6 +128,7 @@ class Board {
   VirtioMem* FindMemoryDevice(const std::string& zone) const;
   Result<PciPlace> PlugDisk(const DiskConfig& disk);
   Result<PciPlace> PlugNet(const NetPort& net);
+  Result<PciPlace> PlugVsock(const VsockConfig& vsock);
   // Whether a device of the host can be plugged into the running board as far as the board knows.
   Status CheckAssigned(const DeviceConfig& device) const;
   // One of BoardParts::assigned that is not on the board yet.
@@ -175,6 +176,7 @@ class Board {
   std::optional<vhost_user::SharingGuest> Sharing();
   Result<PciPlace> AddDisk(const DiskConfig& disk);
   Result<PciPlace> AddNet(const NetPort& net);
+  Result<PciPlace> AddVsock(const VsockConfig& vsock);
   // Puts a function into the next free slot of a segment, or where the saved machine had it. `interrupts`:
   // see InterruptsOf; none for a function without.
   Result<PciPlace> AddFunction(std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment,

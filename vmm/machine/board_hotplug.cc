@@ -78,6 +78,11 @@ Result<PciPlace> Board::PlugNet(const NetPort& net) {
   return Announce(AddNet(net), net.id);
 }
 
+Result<PciPlace> Board::PlugVsock(const VsockConfig& vsock) {
+  TRY(CheckHotplugBehindIommu(vsock.pci_segment, vsock.iommu));
+  return Announce(AddVsock(vsock), vsock.id);
+}
+
 Status Board::CheckAssigned(const DeviceConfig& device) const {
   return CheckHotplugBehindIommu(device.pci_segment, device.iommu);
 }

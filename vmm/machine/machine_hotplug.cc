@@ -223,6 +223,7 @@ uint64_t Machine::ActualOf(const std::string& subject) const {
 
 Result<PciPlace> Machine::Plug(std::string_view option, const VmConfig& with) {
   if (option == "disk") return board_->PlugDisk(with.disks.back());
+  if (option == "vsock") return board_->PlugVsock(*with.vsock);
   if (option == "device") {
     TRY(board_->CheckAssigned(with.devices.back()));
     // What the device loop plugs meanwhile must not miss the first device.
@@ -279,9 +280,10 @@ Status Machine::RemoveDevice(const std::string& id, std::chrono::milliseconds ti
   auto named = [&id](const auto& device) { return device.id == id; };
   const bool known = std::any_of(config_.disks.begin(), config_.disks.end(), named) ||
                      std::any_of(config_.nets.begin(), config_.nets.end(), named) ||
-                     std::any_of(config_.devices.begin(), config_.devices.end(), named);
+                     std::any_of(config_.devices.begin(), config_.devices.end(), named) ||
+                     (config_.vsock && named(*config_.vsock));
   if (!known) {
-    return NotFound("no disk, network device or host device " + id, "id")
+    return NotFound("no disk, network device, host device or vsock device " + id, "id")
         .WithHint("vm.info lists what there is");
   }
   if (board_ == nullptr) {

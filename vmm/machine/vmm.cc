@@ -249,7 +249,7 @@ Status Vmm::RemoveDevice(const std::string& id, std::chrono::milliseconds timeou
   if (auto machine = this->machine()) return machine->RemoveDevice(id, timeout);
   return Change([&id](VmConfig& config) {
     if (DropDevice(config, id)) return OkStatus();
-    return NotFound("no disk, network device or host device " + id, "id")
+    return NotFound("no disk, network device, host device or vsock device " + id, "id")
         .WithHint("vm.info lists what there is");
   });
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -232,6 +233,29 @@ TEST_F(ApiServerTest, OneConnectionTooManyIsRefused) {
   }
 }
 
+// As a service manager that holds the socket hands it over.
+TEST_F(ApiServerTest, ServesOnAnInheritedSocket) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM, 0));
+  EXPECT_EQ(UnixListener::Inherit(fd.get()).status().code(), StatusCode::kInvalidArgument)
+      << "it does not listen";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path_.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(fd.get(), 1), 0);
+  Result<UnixListener> listener = UnixListener::Inherit(fd.release());
+  ASSERT_TRUE(listener.has_value()) << listener.status().ToString();
+  auto server = ApiServer::Start(*std::move(listener), vm_);
+  ASSERT_TRUE(server.has_value()) << server.status().ToString();
+
+  std::ostringstream out, err;
+  EXPECT_EQ(RunCtl({"--api-socket", path_, "ping"}, out, err), 0) << err.str();
+
+  server->reset();
+  EXPECT_EQ(access(path_.c_str(), F_OK), 0) << "the file is its maker's";
+  unlink(path_.c_str());
+}
+
 TEST_F(ApiServerTest, TheControlProgramMirrorsTheVerbs) {
   Start();
   std::ostringstream out;
@@ -294,7 +318,6 @@ TEST_F(ApiServerTest, TheControlProgramMakesBodiesOfItsArguments) {
                                              {"add-disk", "pth=a"},
                                              {"remove-device"},
                                              {"remove-device", "a", "b"},
-                                             {"create"},
                                              {"create", "/nonexistent"},
                                              {"info", "x"}})
     EXPECT_EQ(call(wrong), 2) << wrong[0];

@@ -123,13 +123,15 @@ TEST(Router, SnapshotsGoToDirectoriesAndComeBack) {
                    R"({"source_url":"file:///s","memory_restore_mode":"OnDemand","resume":true})")
                 .status,
             204);
-  EXPECT_EQ(Called(vm, "PUT", "vm.restore",
-                   R"({"source_url":"file:///s","prefault":false,"memory_restore_mode":"Copy"})")
-                .status,
-            204);
+  EXPECT_EQ(
+      Called(vm, "PUT", "vm.restore",
+             R"({"source_url":"file:///s","prefault":false,"memory_restore_mode":"Copy","net_fds":null})")
+          .status,
+      204);
   for (const char* body :
        {R"({})", R"({"source_url":"s"})", R"({"source_url":"file:///s","prefault":1})",
-        R"({"source_url":"file:///s","memory_restore_mode":"copy"})",
+        R"({"source_url":"file:///s","memory_restore_mode":"lazy"})",
+        R"({"source_url":"file:///s","iommufd_fd":7})",
         R"({"source_url":"file:///s","memory_restore_mode":"OnDemand","prefault":true})"}) {
     EXPECT_EQ(Called(vm, "PUT", "vm.restore", body).status, 400) << body;
   }

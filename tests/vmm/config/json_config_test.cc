@@ -103,7 +103,7 @@ TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
       R"("hotplug_method":"VirtioMem","thp":false,"zones":[{"id":"a","size":1073741824,)"
       R"("hotplug_size":1073741824,"hotplugged_size":134217728,"reserve":false}]},"numa":[{"guest_numa_id":0,)"
       R"("cpus":[0,1,2,3,4,5,6,7],"memory_zones":["a"],"pci_segments":[1],"sgx_epc_sections":["e"]}],)"
-      R"("platform":{"num_pci_segments":2,"iommu_segments":[1],"iommu_address_width":48},)"
+      R"("platform":{"num_pci_segments":2,"iommu_segments":[1],"iommu_address_width_bits":48},)"
       R"("disks":[{"path":"/d","iommu":true}],"net":[{"tap":"t","iommu":true}],"rng":{"src":"/r","iommu":true},)"
       R"("pci_segments":[{"pci_segment":1,"mmio64_aperture_weight":3}],)"
       R"("sgx_epc":[{"id":"e","size":4096,"prefault":true}],"console":{"mode":"Socket","socket":"/c"},)"

@@ -32,11 +32,11 @@ using Places = std::vector<std::string>;
 
 // ---- Basic Parameters
 
-// The document calls the key mandatory, and gives it a default; Cloud Hypervisor takes the default.
-TEST(MemoryDocument, SizeHasADefault) {
+TEST(MemoryDocument, SizeIsMandatoryInTheOptionAndHasADefaultWithoutIt) {
   EXPECT_EQ(Accepted({}).memory.size, MiB(512));
   EXPECT_EQ(Accepted({"--memory", "size=1G"}).memory.size, GiB(1));
-  EXPECT_EQ(Accepted({"--memory", "mergeable=on"}).memory.size, MiB(512));
+  EXPECT_EQ(Refused({"--memory", "mergeable=on"}), Places{"memory size"});
+  EXPECT_EQ(Refused({"--memory", "size="}), Places{"memory size"});
   EXPECT_EQ(Refused({"--memory", "size=1X"}), Places{"memory size"});
 }
 

@@ -473,6 +473,26 @@ TEST_F(HotplugTest, DisksComeAndGo) {
       << "the lock is gone";
 }
 
+TEST_F(HotplugTest, TheVsockDeviceComesAndGoes) {
+  const std::string vsock = R"({"cid":5,"socket":")" + directory_ + R"(/v"})";
+  Start();
+  Result<AddedDevice> added = machine_->AddDevice("vsock", vsock);
+  ASSERT_TRUE(added.has_value()) << added.status().ToString();
+  EXPECT_EQ(added->id, "vsock0");
+  EXPECT_EQ(machine_->config().vsock->cid, 5u);
+  EXPECT_EQ(access((directory_ + "/v").c_str(), F_OK), 0) << "it listens";
+  EXPECT_EQ(machine_->AddDevice("vsock", vsock).status().code(), StatusCode::kInvalidArgument)
+      << "there is one";
+
+  ASSERT_TRUE(machine_->RemoveDevice("vsock0", std::chrono::milliseconds(60000)).ok());
+  Guest({ScriptedExit::MmioWrite(kPlatform + layout::kPciHotplugOffset + 8, Bytes(1 << 2))});
+  loop_->Stop();
+  ASSERT_TRUE(loop_->Run().ok());
+  EXPECT_FALSE(machine_->config().vsock.has_value());
+  EXPECT_NE(access((directory_ + "/v").c_str(), F_OK), 0);
+  EXPECT_TRUE(machine_->AddDevice("vsock", vsock).has_value());
+}
+
 // The control loop comes to the ejected device only after its board is gone.
 TEST_F(HotplugTest, AnEjectedDeviceDoesNotOutliveItsBoard) {
   const std::string image = directory_ + "/image";

@@ -357,7 +357,12 @@ std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::stri
 
 std::vector<Finding> Preflight(const CommandLine& line, Kvm* kvm) {
   VmConfig config = line.config;
-  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = line.restore.has_value();
+  if (line.restore) {  // what it is started from is in the memory of the saved guest
+    config.kernel.clear();
+    config.initramfs.reset();
+    config.firmware.reset();
+    for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = true;
+  }
   std::vector<Finding> findings = Preflight(config, kvm);
   auto look = [&](const char* option, const std::optional<std::string>& path, Output kind) {
     if (!path) return;

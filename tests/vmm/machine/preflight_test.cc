@@ -243,6 +243,12 @@ TEST_F(PreflightTest, AFailedStartIsExplainedByAllThatIsMissing) {
   const Status disk = NotFound("disk disk0: disk /nope/disk: No such file or directory");
   EXPECT_EQ(codes(disk), (List{"KernelUnreadable", "DiskUnusable"}));
   EXPECT_EQ(codes(Internal("KVM_RUN: out of luck")), (List{"KernelUnreadable", "DiskUnusable", "INTERNAL"}));
+  line.restore.emplace();  // the kernel is in memory
+  line.config.memory_zones = config_.memory_zones;
+  line.config.memory_zones[0].host_numa_node.reset();
+  line.config.memory_zones[1].host_numa_node.reset();
+  line.config.memory_zones[1].file = root_ + "/ram";
+  EXPECT_EQ(codes(disk), (List{"MemoryFileUnusable", "DiskUnusable"}));
 }
 
 TEST_F(PreflightTest, SaysThatThereIsNoKvm) {

@@ -166,7 +166,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> unknown = app.remaining(true);
     const bool extras = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError);
-    if (extras && app.got_subcommand("db") && db_verb.empty() && !unknown.empty()) {
+    if (extras && app.got_subcommand("db") && !unknown.empty() &&
+        app.get_subcommand("db")->get_subcommands().empty()) {
       return berth::placement::RunDbCommand(unknown.front(), config->placement.store, "");
     }
     return app.exit(error) == 0 ? 0 : 2;  // 0: --help

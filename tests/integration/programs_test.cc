@@ -150,6 +150,9 @@ TEST_F(ProgramsTest, AnUnknownVerbOfDbIsNamed) {
 
   EXPECT_EQ(unknown.code, 2);
   EXPECT_EQ(unknown.text, "berth-placement db: no verb \"nope\"; there are check, export and import\n");
+  Ended more = Placement("db check more");
+  EXPECT_EQ(more.code, 2);
+  EXPECT_TRUE(Has(more, "not expected: more")) << more.text;  // it is no verb that is wrong
   EXPECT_EQ(none.code, 2);
   EXPECT_TRUE(Has(none, "there are check, export and import")) << none.text;
   EXPECT_EQ(missing.code, 1);

@@ -22,7 +22,7 @@ Result<agent::HostConfig> ReadConfig(const std::string& path) {
   agent::HostConfig config;
   if (path.empty()) return config;
   TRY_ASSIGN(YamlNode root, ReadYamlFile(path));
-  agent::ErrorList errors;
+  ErrorList errors;
   config = agent::ParseHostConfig(root, errors);
   Status status = errors.ToStatus();
   if (!status.ok()) return std::move(status).WithContext(path);

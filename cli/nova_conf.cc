@@ -96,7 +96,7 @@ class Converter {
   }
 
   void AddDeviceSpec(const Json& entry, const OsloOption& option) {
-    agent::ErrorList errors;
+    ErrorList errors;
     agent::ParseDeviceSpecEntry(ToNode(entry, option.line), At(option), errors);
     for (const Status& error : errors.errors()) errors_.Add(error);
     if (errors.empty()) result_.device_spec.push_back(entry);
@@ -155,7 +155,7 @@ class Converter {
   }
 
   std::string name_;
-  agent::ErrorList errors_;
+  ErrorList errors_;
   scheduler::AliasTable aliases_;
   NovaConf result_;
 };

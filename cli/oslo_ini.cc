@@ -20,8 +20,7 @@ std::string_view Unquote(std::string_view text) {
 
 }  // namespace
 
-std::vector<OsloOption> ParseOsloIni(std::string_view text, const std::string& name,
-                                     agent::ErrorList& errors) {
+std::vector<OsloOption> ParseOsloIni(std::string_view text, const std::string& name, ErrorList& errors) {
   std::vector<OsloOption> options;
   std::string section = "DEFAULT";
   bool continues = false;  // the line before belongs to the last option

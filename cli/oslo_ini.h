@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "compute-agent/devices/error_list.h"
+#include "common/error_list.h"
 
 namespace berth::cli {
 
@@ -19,7 +19,6 @@ struct OsloOption {
 // Sections, "key = value" or "key: value", comment lines beginning with # or ;, continuation lines beginning
 // with a blank. Lines that are none of these become errors with "NAME:LINE" as field; the others are
 // returned.
-std::vector<OsloOption> ParseOsloIni(std::string_view text, const std::string& name,
-                                     agent::ErrorList& errors);
+std::vector<OsloOption> ParseOsloIni(std::string_view text, const std::string& name, ErrorList& errors);
 
 }  // namespace berth::cli

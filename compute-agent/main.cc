@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "common/host_port.h"
 #include "common/log.h"
 #include "compute-agent/preflight/preflight_json.h"
 #include "compute-agent/service/agent_check.h"
@@ -84,6 +85,13 @@ int Run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is an error of its call
 
+  // By their form, before anything is made; gRPC would take a port that is too large modulo 65536.
+  for (const berth::Status& address :
+       {berth::ParseListen(flags.listen, "grpc-listen").status(),
+        berth::ParsePeer(flags.placement, "placement").status(),
+        flags.endpoint.empty() ? berth::OkStatus() : berth::ParsePeer(flags.endpoint, "endpoint").status()}) {
+    if (!address.ok()) return Fail(address);
+  }
   AgentServer::Options options;
   options.root = flags.root;
   if (!flags.config.empty()) {

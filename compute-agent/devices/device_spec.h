@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "common/error_list.h"
 #include "common/status.h"
 #include "common/yaml.h"
-#include "compute-agent/devices/error_list.h"
 #include "placement/device_spec/entry.h"
 #include "placement/model/host.h"
 

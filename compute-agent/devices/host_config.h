@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "common/cpu_set.h"
+#include "common/error_list.h"
 #include "common/yaml.h"
 #include "compute-agent/devices/device_domains.h"
 #include "compute-agent/devices/device_spec.h"
-#include "compute-agent/devices/error_list.h"
 #include "compute-agent/preflight/confidential_config.h"
 #include "compute-agent/sriov/vf_creator.h"
 #include "placement/model/host.h"

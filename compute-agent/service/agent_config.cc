@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/host_port.h"
+
 namespace berth::agent {
 namespace {
 
@@ -74,16 +76,13 @@ Result<AgentConfig> ParseAgentConfig(const YamlNode& root) {
                                         "start_after_reboot",
                                         "unclaimed_instances"};
   keys.insert(keys.end(), HostConfig::Keys().begin(), HostConfig::Keys().end());
-  for (const auto& entry : root.entries) {
-    YamlNode one;
-    one.kind = YamlNode::Kind::kMap;
-    one.entries.push_back(entry);
-    errors.Add(CheckYamlKeys(one, "", keys));
-  }
+  errors.Add(UnknownYamlKeys(root, "", keys));
   config.name = ReadText(root, "name", "", errors);
   config.state_dir = ReadText(root, "state_dir", config.state_dir, errors);
   config.vmm = ReadText(root, "vmm", "", errors);
   config.metrics_listen = ReadText(root, "metrics_listen", "", errors);
+  if (!config.metrics_listen.empty())
+    errors.Add(ParseListen(config.metrics_listen, "metrics_listen").status());
   config.shutdown_timeout = ReadSeconds(root, "shutdown_timeout", 0, 3600, config.shutdown_timeout, errors);
   config.start_timeout = ReadSeconds(root, "start_timeout", 1, 86400, config.start_timeout, errors);
   config.report_interval = ReadSeconds(root, "report_interval", 1, 3600, config.report_interval, errors);

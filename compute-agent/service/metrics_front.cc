@@ -1,26 +1,11 @@
 #include "compute-agent/service/metrics_front.h"
 
-#include <charconv>
 #include <utility>
+
+#include "common/host_port.h"
 
 namespace berth::agent {
 namespace {
-
-// "127.0.0.1:9703", "[::1]:9703".
-Status ParseListen(const std::string& listen, http::ServerOptions& options) {
-  const Status wrong =
-      InvalidArgument("\"" + listen + "\" is no HOST:PORT", "metrics_listen", "such as 127.0.0.1:9703");
-  const size_t colon = listen.rfind(':');
-  if (colon == std::string::npos || colon == 0) return wrong;
-  std::string host = listen.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  const char* end = listen.data() + listen.size();
-  auto [stop, error] = std::from_chars(listen.data() + colon + 1, end, options.port);
-  if (error != std::errc() || stop != end || options.port < 0 || options.port > 65535 || host.empty())
-    return wrong;
-  options.host = std::move(host);
-  return OkStatus();
-}
 
 http::Response Plain(int status, std::string body) {
   http::Response response;
@@ -59,7 +44,9 @@ Result<std::unique_ptr<MetricsFront>> MetricsFront::Start(const std::string& lis
   options.max_body_bytes = 4096;
   options.max_concurrent = 16;
   options.max_connections = 64;
-  TRY(ParseListen(listen, options));
+  TRY_ASSIGN(HostPort address, ParseListen(listen, "metrics_listen"));
+  options.host = std::move(address.host);
+  options.port = address.port;
   std::unique_ptr<MetricsFront> front(new MetricsFront);
   front->handler_ = std::make_unique<Handler>(std::move(text));
   TRY_ASSIGN(front->server_, http::StartServer(options, *front->handler_));

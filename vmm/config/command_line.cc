@@ -291,6 +291,11 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
   line.has_vm = (!given("api-socket") && !given("restore")) || line.action == CommandLine::Action::kCheck ||
                 std::any_of(found.begin(), found.end(),
                             [](const auto& entry) { return !IsOptionOfProcess(entry.first->name); });
+  if (line.landlock && !line.has_vm && !line.restore && line.landlock_rules.empty()) {
+    errors.push_back({"Conflict", "landlock", "", "",
+                      "no VM could open a file: it confines from the start on",
+                      "--landlock-rules for the files of VMs that are created later", ""});
+  }
   if (line.restore && line.has_vm) {
     errors.push_back({"Conflict", "restore", "", "", "a snapshot has a VM of its own",
                       "no other options of a VM, and no --check",

@@ -220,6 +220,10 @@ TEST(CloudHypervisor, TheApiSocketIsAPathOrADescriptor) {
 TEST(CloudHypervisor, LandlockRulesNeedLandlock) {
   EXPECT_EQ(RefusedLine({"--landlock-rules", "path=/tmp,access=r"}), (List{"Conflict landlock-rules "}));
   EXPECT_EQ(RefusedLine({"--landlock", "--landlock-rules", "path=/tmp,access=r"}), List());
+  // Landlock cannot be lifted again: what is created later opens what the rules name, or nothing.
+  EXPECT_EQ(RefusedLine({"--landlock", "--api-socket", "/tmp/s"}), (List{"Conflict landlock "}));
+  EXPECT_EQ(RefusedLine({"--landlock", "--api-socket", "/tmp/s", "--landlock-rules", "path=/tmp,access=r"}),
+            List());
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ class FilePlacement : public ClaimReporter {
     for (const std::string& name : Names()) {
       Result<std::string> text = ReadFile(folder_ + "/claims/" + name);
       if (!text.has_value()) continue;
-      placement::Claim claim = TestClaim(name, 1, uint64_t{1} << 20);
+      placement::Claim claim = TestClaim(name, 1, uint64_t{2} << 20);
       const std::string words = text->substr(text->find(' ') + 1);
       if (text->starts_with("releasing") || text->starts_with("unreserving"))
         claim.phase = placement::ClaimPhase::kReleasing;

@@ -29,7 +29,7 @@ struct PortOnBus {
     links.Add("pf0", 0, {testing::FakeVfLinks::kDrivers, 0, false, true});
   }
   static berth::placement::Claim Claim(const std::string& name, uint16_t vlan) {
-    berth::placement::Claim claim = TestClaim(name, 1, kMi);
+    berth::placement::Claim claim = TestClaim(name, 1, 2 * kMi);
     claim.devices.push_back({0, kVf, "port", 0, {.vlan = vlan}, false});
     return claim;
   }
@@ -364,7 +364,7 @@ TEST_F(LifecycleTest, ByPolicyReportAStoppedInstanceWithoutClaimIsLeftAloneAndBy
     options_.unclaimed_grace = std::chrono::milliseconds(0);
     reconciler_.reset();
     started_.clear();
-    Claim claim = TestClaim(policy == Unclaimed::kReport ? "report" : "stop", 1, kMi);
+    Claim claim = TestClaim(policy == Unclaimed::kReport ? "report" : "stop", 1, 2 * kMi);
     Put(claim);
     ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
     ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
@@ -375,7 +375,7 @@ TEST_F(LifecycleTest, ByPolicyReportAStoppedInstanceWithoutClaimIsLeftAloneAndBy
       EXPECT_TRUE(Await([&] { return !std::filesystem::exists(FolderOf(claim)); }));
       continue;
     }
-    Claim marker = TestClaim("marker", 1, kMi);
+    Claim marker = TestClaim("marker", 1, 2 * kMi);
     Put(marker);
     ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
     EXPECT_TRUE(std::filesystem::exists(FolderOf(claim)));
@@ -388,7 +388,7 @@ TEST_F(LifecycleTest, ByPolicyReportAStoppedInstanceWithoutClaimIsLeftAloneAndBy
 // A move: the instance's claim is on another host, a claim that is reserved for it holds what it had here.
 TEST_F(LifecycleTest, AMovedInstanceWaitsWithoutProcessUntilItsOldPlaceIsGivenUp) {
   Claim claim = Run();
-  Claim reservation = TestClaim("move", 1, kMi);
+  Claim reservation = TestClaim("move", 1, 2 * kMi);
   reservation.reserved_for = claim.consumer;
   reservation.swapped = true;
   pid_t pid = PidOf(claim);
@@ -408,7 +408,7 @@ TEST_F(LifecycleTest, AMovedInstanceWaitsWithoutProcessUntilItsOldPlaceIsGivenUp
 
 TEST_F(LifecycleTest, AMovedInstanceThatComesBackStartsWhereItWas) {
   Claim claim = Run();
-  Claim reservation = TestClaim("move", 1, kMi);
+  Claim reservation = TestClaim("move", 1, 2 * kMi);
   reservation.reserved_for = claim.consumer;
   ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kStop), OkStatus());
   ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kStopped));
@@ -463,11 +463,11 @@ TEST_F(LifecycleTest, AnInstanceThatCameStoppedIsStartedOnlyWhenAsked) {
 }
 
 TEST_F(LifecycleTest, AReservationOfAnInstanceThatIsNotHereYetRunsNothing) {
-  Claim reservation = TestClaim("move", 1, kMi);
-  reservation.reserved_for = TestClaim("vm", 1, kMi).consumer;
+  Claim reservation = TestClaim("move", 1, 2 * kMi);
+  reservation.reserved_for = TestClaim("vm", 1, 2 * kMi).consumer;
   Open();
   reconciler_->PutClaim(reservation);
-  Claim marker = TestClaim("marker", 1, kMi);
+  Claim marker = TestClaim("marker", 1, 2 * kMi);
   Put(marker);
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
   EXPECT_FALSE(std::filesystem::exists(FolderOf(reservation)));
@@ -496,7 +496,7 @@ TEST_F(LifecycleTest, ADeviceIsOnlyGivenUpWhenTheRecordSaysSo) {
   claim.devices[0].leaving = true;
   reconciler_->PutClaim(claim);
 
-  const Claim marker = TestClaim("marker", 1, kMi);
+  const Claim marker = TestClaim("marker", 1, 2 * kMi);
   Put(marker);
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));  // some rounds later
   EXPECT_FALSE(placement_.IsDropped(PortOnBus::kVf));
@@ -515,7 +515,7 @@ TEST_F(LifecycleTest, AResetThatIsDoneIsNotDoneAgainForWantOfARecord) {
   ASSERT_EQ(reconciler_->Act(claim.consumer, Action::kReset), OkStatus());
   const std::string log = FolderOf(claim) / "vmm.log";
   ASSERT_TRUE(Await([&] { return ReadFile(log).value_or("") == "fake_vmm: reset\n"; }));
-  const Claim marker = TestClaim("marker", 1, kMi);
+  const Claim marker = TestClaim("marker", 1, 2 * kMi);
   Put(marker);
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
   EXPECT_TRUE(RecordOf(claim).reset);
@@ -638,7 +638,7 @@ TEST_F(LifecycleTest, ATapIsMadeOnItsBridgeAndLeavesWithItsInstance) {
   EXPECT_TRUE(placement_.AwaitFinalized(claim.consumer));
   EXPECT_TRUE(taps.taps().empty());
 
-  Claim lost = TestClaim("lost", 1, kMi);
+  Claim lost = TestClaim("lost", 1, 2 * kMi);
   lost.spec.nets = {"bridge=nobridge"};
   Put(lost);
   EXPECT_TRUE(placement_.AwaitState(lost.consumer, InstanceState::kFailed));
@@ -688,7 +688,7 @@ TEST_F(LifecycleTest, ADeviceThatIsElsewhereOrThatTheVmmDoesNotHaveIsADifference
   std::filesystem::create_directories(device);
   std::filesystem::create_symlink("../../../kernel/iommu_groups/7", device / "iommu_group");
   std::ofstream(device / "numa_node") << "1\n";
-  Claim claim = TestClaim("vm", 1, kMi);
+  Claim claim = TestClaim("vm", 1, 2 * kMi);
   claim.devices.push_back({0, PciAddress{0, 0x41, 0, 0}, "gpu", 1, {}, false});
   EXPECT_EQ(CompareDevices(claim, folder_.path(), {"/dev/vfio/7"}), std::vector<std::string>{});
   EXPECT_EQ(CompareDevices(claim, folder_.path(), {"/dev/vfio/8"}),

@@ -166,7 +166,7 @@ class ReconcilerTest : public testing::Test {
     return claim;
   }
   static Claim With(std::string words) {
-    Claim claim = TestClaim("vm", 1, kMi);
+    Claim claim = TestClaim("vm", 1, 2 * kMi);
     claim.spec.cmdline = std::move(words);
     return claim;
   }

@@ -127,7 +127,7 @@ TEST_F(ReconcilerTest, AVmmThatNeverAnswersIsEndedAtTheTimeout) {
 
 TEST_F(ReconcilerTest, AGuestThatIgnoresThePowerButtonIsTerminatedAndADeafOneKilled) {
   for (const char* words : {"fake_stubborn", "fake_deaf"}) {
-    Claim claim = TestClaim(words, 1, kMi);
+    Claim claim = TestClaim(words, 1, 2 * kMi);
     claim.spec.cmdline = words;
     Put(claim);
     EXPECT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
@@ -204,7 +204,7 @@ TEST_F(ReconcilerTest, ARunningVmWithoutAClaimIsLeftAlone) {
   pid_t pid = PidOf(claim);
 
   reconciler_->ReplaceClaims({});
-  Claim marker = TestClaim("marker", 1, kMi);
+  Claim marker = TestClaim("marker", 1, 2 * kMi);
   Put(marker);
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
 
@@ -258,15 +258,15 @@ TEST_F(ReconcilerTest, ARestartedVmIsANewProcessOfTheSameInstanceAndPoweringOffI
   ASSERT_TRUE(placement_.AwaitState(claim.consumer, InstanceState::kRunning));
   EXPECT_GT(PidOf(claim), 0);
   EXPECT_NE(PidOf(claim), first);
-  Claim off = TestClaim("off", 1, kMi);
+  Claim off = TestClaim("off", 1, 2 * kMi);
   off.spec.cmdline = "fake_power_off";
   Put(off);
   EXPECT_TRUE(placement_.AwaitState(off.consumer, InstanceState::kStopped));
 }
 
 TEST_F(ReconcilerTest, AStatusThatIsRefusedDoesNotHoldBackTheOthers) {
-  Claim refused = TestClaim("refused", 1, kMi);
-  Claim other = TestClaim("other", 1, kMi);
+  Claim refused = TestClaim("refused", 1, 2 * kMi);
+  Claim other = TestClaim("other", 1, 2 * kMi);
   if (other.consumer < refused.consumer) std::swap(refused, other);
   placement_.Refuse(refused.consumer);
   Put(refused);
@@ -280,7 +280,7 @@ TEST_F(ReconcilerTest, AStatusThatIsRefusedDoesNotHoldBackTheOthers) {
 }
 
 TEST_F(ReconcilerTest, AConfidentialInstanceNeverRunsOnAVmmThatMakesNone) {
-  Claim claim = TestClaim("vm", 1, kMi);
+  Claim claim = TestClaim("vm", 1, 2 * kMi);
   claim.cells = {TestBinding(0, 0, "0", 2 * kMi)};
   claim.cells[0].secure = true;
   Put(claim);
@@ -327,7 +327,7 @@ TEST(ConsoleWatch, FindsSwiotlbBufferIsFullHoweverItIsCut) {
 TEST_F(ReconcilerTest, LeftoversWithoutProcessAndClaimAreCleanedUp) {
   Claim claim = With("");
   std::filesystem::create_directories(FolderOf(claim));
-  Claim marker = TestClaim("marker", 1, kMi);
+  Claim marker = TestClaim("marker", 1, 2 * kMi);
   Put(marker);
   ASSERT_TRUE(placement_.AwaitState(marker.consumer, InstanceState::kRunning));
   EXPECT_FALSE(std::filesystem::exists(FolderOf(claim)));

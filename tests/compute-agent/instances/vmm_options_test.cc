@@ -121,7 +121,7 @@ TEST(VmmOptions, ReservedCpusAreExclusiveToo) {
 }
 
 TEST(VmmOptions, AFloatingVcpuKeepsTheSharedSetWhenNothingElseIsLeft) {
-  placement::Claim claim = TestClaim("vm", 1, kMi);
+  placement::Claim claim = TestClaim("vm", 1, 2 * kMi);
   claim.cells = {TestBinding(0, 0, "0", 64 * kMi)};
   EXPECT_EQ(VcpuAffinity(claim, TestHost(), CpuSet::Range(0, 3)).at(0).ToString(), "0-3");
 }
@@ -177,7 +177,7 @@ TEST(VmmOptions, ADeviceOfAnotherNodeSitsWithTheNearestGuestNode) {
 }
 
 TEST(VmmOptions, ADeviceOfAClaimWithoutCellsNeedsNoSegment) {
-  placement::Claim claim = TestClaim("vm", 1, kMi);
+  placement::Claim claim = TestClaim("vm", 1, 2 * kMi);
   claim.devices = {{0, *PciAddress::Parse("0000:61:00.0"), "vf", 1}};
   const std::string text = Text(VmmArguments(claim, TestHost(), {}, kPaths));
   EXPECT_NE(text.find("--device=path=/sys/bus/pci/devices/0000:61:00.0,id=pci-0000:61:00.0\n"),

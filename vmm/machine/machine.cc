@@ -10,7 +10,6 @@
 
 #include "common/file.h"
 #include "common/log.h"
-#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/validate.h"
 #include "vmm/jail/thread_filter.h"
 #include "vmm/machine/acpi_input.h"
@@ -287,7 +286,6 @@ void Machine::StartDevices() {
     EnterThread(ThreadKind::kDevices);
     if (Status status = loop->Run(); !status.ok()) LOG(kError, "device_loop_failed", {{"error", status}});
   });
-  KeepOn(device_thread_, CpusNearSegment(config_, 0));
 }
 
 void Machine::StopDevices() {

@@ -69,12 +69,14 @@ void AppendValue(std::string& line, std::string_view value) {
 }  // namespace
 
 void InitLogging(std::string_view program, LogLevel level) {
+  ::tzset();  // a first line later may come from a thread that may not read the time zone's file
   Install(std::make_shared<spdlog::logger>(std::string(program),
                                            std::make_shared<spdlog::sinks::stderr_sink_mt>()),
           level);
 }
 
 Status InitFileLogging(std::string_view program, LogLevel level, const std::string& path) {
+  ::tzset();  // as above
   try {
     Install(std::make_shared<spdlog::logger>(std::string(program),
                                              std::make_shared<spdlog::sinks::basic_file_sink_mt>(path)),

@@ -110,7 +110,8 @@ Result<std::unique_ptr<Machine>> Machine::Restore(Kvm& kvm, SnapshotContent snap
     if (config.memory_zones.empty()) config.memory.prefault = *prefault;
     for (MemoryZoneConfig& zone : config.memory_zones) zone.prefault = *prefault;
   }
-  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = true;
+  // Of others the snapshot has a copy.
+  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = zone.shared;
   TRY_ASSIGN(auto machine, Create(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(machine->CheckSnapshot());
   TRY(machine->RestoreFrom(std::move(snapshot), options));

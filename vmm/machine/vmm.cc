@@ -235,6 +235,9 @@ Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view jso
   {
     std::lock_guard lock(mutex_);
     if (machine_ == nullptr && config_) {
+      if (!fds.empty()) {
+        return FailedPrecondition("descriptors can be added to a VM that has booted", "fds", "boot it first");
+      }
       ConfigResult<VmConfig> with = ConfigWithDevice(*config_, option, json);
       if (!with.has_value()) return Told(std::move(with).error(), errors);
       config_ = *std::move(with);

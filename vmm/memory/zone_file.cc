@@ -55,8 +55,10 @@ std::vector<Status> ZoneFileErrors(const MemoryZoneConfig& zone) {
         about + " is a directory, whose file is mapped shared: the host merges no shared pages (KSM)",
         "mergeable", "leave out mergeable=on, or file"));
   }
+  // The copies that a private mapping of a file makes are anonymous, and lie where they are bound.
   const auto system = FileSystemOf(*zone.file);
-  if (zone.host_numa_node && system && system->f_type != TMPFS_MAGIC && system->f_type != HUGETLBFS_MAGIC) {
+  if (zone.host_numa_node && S_ISDIR(info.st_mode) && system && system->f_type != TMPFS_MAGIC &&
+      system->f_type != HUGETLBFS_MAGIC) {
     errors.push_back(InvalidArgument(
         about + " is on a file system that does not heed mbind(2): its pages cannot be bound to host node " +
             std::to_string(*zone.host_numa_node),

@@ -196,9 +196,9 @@ Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs
           "memory zone " + runs[i].zone + " was left in its file by the snapshot, which has no copy",
           "memory", "the zone must have this file, with shared=on, as it had");
     }
-    const bool private_file = runs[i].fd >= 0 && !runs[i].shared;
-    pieces.push_back(
-        {runs[i].host, runs[i].size, *plan[i].offset, !private_file, runs[i].page_size, !private_file});
+    // A file with a name has what was written to it before.
+    const bool fresh = runs[i].fd < 0 || (runs[i].shared && !IsInAFile(runs[i]));
+    pieces.push_back({runs[i].host, runs[i].size, *plan[i].offset, fresh, runs[i].page_size, fresh});
   }
   return pieces;
 }

@@ -1,5 +1,6 @@
 #include "vmm/machine/vmm.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -120,6 +121,16 @@ TEST_F(VmmTest, WhatHasNotBootedIsResizedAndLosesDevices) {
   EXPECT_TRUE(vmm_.config().disks.empty());
   ASSERT_TRUE(vmm_.Boot().ok());
   EXPECT_EQ(vmm_.Facts().vcpus.size(), 3u);
+}
+
+TEST_F(VmmTest, DescriptorsOfAVmThatHasNotBootedAreRefusedNotLost) {
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  std::vector<UniqueFd> fds;
+  fds.emplace_back(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  auto added = vmm_.AddDevice("net", R"({"tap":"zz"})", std::move(fds), errors_);
+  ASSERT_FALSE(added.has_value());
+  EXPECT_EQ(added.error().field(), "fds");
+  EXPECT_TRUE(vmm_.config().nets.empty());
 }
 
 TEST_F(VmmTest, ADeviceOfTheHostIsAddedBeforeTheFirstBoot) {

@@ -1,8 +1,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cstdio>
+#include <fstream>
 
 #include <atomic>
 #include <cstring>
@@ -88,6 +91,23 @@ TEST_F(MemoryTest, ComesBackByCopyAndHasHolesWhereItIsZero) {
   ASSERT_EQ(::fstat(file_.get(), &info), 0);
   EXPECT_EQ(info.st_size, 12 << 20);
   EXPECT_LT(info.st_blocks * 512, 12 << 20);
+}
+
+// A file that exists already is not empty where the image has holes.
+TEST_F(MemoryTest, WhatAFileHadBeforeIsOverwritten) {
+  const std::string path = testing::TempDir() + "memory_image_stale";
+  {
+    std::ofstream stale(path, std::ios::binary);
+    stale << std::string(4 * kMiB, 'A');
+  }
+  zones_[1].file = path;
+  target_ = *ZonedMemory::Create(zones_);
+  EXPECT_EQ(target_->memory().regions()[1].host[0], 'A');
+
+  ASSERT_EQ(ReadMemoryImage(file_.get(), *MatchImage(target_->memory().PresentRuns(), plan_)), OkStatus());
+
+  EXPECT_TRUE(Same());
+  std::remove(path.c_str());
 }
 
 TEST_F(MemoryTest, ReadsNothingThatWasNeverTouched) {

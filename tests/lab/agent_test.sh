@@ -45,6 +45,16 @@ shown_by_pf() { ip link show "$(ls "$sysfs/$pf/net")" | grep 'vf 0 '; }
 agent_check() {
     "$bin/berth-agent" --check --config "$state/$1.yaml" --state-dir "$state/s" > "$state/$1.out" 2>&1
 }
+# An agent of this configuration, for as long as it takes to begin.
+agent_begins() {
+    "$bin/berth-agent" --config "$state/$1.yaml" --state-dir "$state/s" --grpc-listen 127.0.0.1:0 > "$state/$1.out" 2>&1 &
+    local pid=$! status
+    wait_for 60 grep -q 'berth-agent ready' "$state/$1.out"
+    status=$?
+    kill $pid
+    wait $pid
+    return $status
+}
 config() {
     {
         echo "sriov: [{address: \"$pf\", vfs: $2}]"
@@ -58,8 +68,12 @@ stage_config() {
     config vfs 2 << 'Y'
   - {vendor_id: "8086", product_id: "10ca", physical_network: wire, trusted: "true"}
 Y
-    check "an agent whose configuration wants 2 VFs" agent_check vfs || cat "$state/vfs.out"
+    check "a look at a configuration that wants 2 VFs" agent_check vfs || cat "$state/vfs.out"
+    check "says that they would be made" grep -q "the agent would write 2 to .*$pf/sriov_numvfs" "$state/vfs.out"
+    equal "VFs after the look" 0 "$(cat $sysfs/$pf/sriov_numvfs)"
+    check "an agent with it begins" agent_begins vfs || cat "$state/vfs.out"
     equal "VFs afterwards" 2 "$(cat $sysfs/$pf/sriov_numvfs)"
+    check "a look at what there is" agent_check vfs
     check "it tells of the VF" grep -q "^  $vf 8086:10ca type-VF" "$state/vfs.out" || cat "$state/vfs.out"
 
     config again 3 << 'Y'

@@ -21,8 +21,8 @@
 #include "vmm/config/option_table.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/version.h"
+#include "vmm/jail/confinement.h"
 #include "vmm/jail/jail.h"
-#include "vmm/jail/landlock.h"
 #include "vmm/jail/thread_filter.h"
 #include "vmm/kvm/linux_kvm.h"
 #include "vmm/machine/event_monitor.h"
@@ -98,10 +98,20 @@ Result<int> Run(CommandLine& line) {
     Result<SnapshotContent> read = ReadSnapshot(line.restore->directory);
     if (!read.has_value()) return std::move(read).error().WithField("restore");
     snapshot = *std::move(read);
+    LandlockConfig& saved = snapshot->config.landlock;
+    saved.enable = saved.enable || line.config.landlock.enable;
+    saved.rules.insert(saved.rules.end(), line.config.landlock.rules.begin(),
+                       line.config.landlock.rules.end());
     line.config = snapshot->config;
   }
-  // Before anything else is opened and any thread is started: it holds for all of them.
-  if (line.landlock) TRY(ApplyLandlock(LandlockRules(line)));
+  // Before anything else is opened and any thread is started: it holds for all of them. A VM that comes by
+  // the API brings its own rules, unless there are some for all.
+  LandlockConfig& landlock = line.config.landlock;
+  const bool later = !line.has_vm && !snapshot && landlock.rules.empty();
+  Confinement confinement(ProcessRules(line), landlock.enable && later);
+  if (!later) {
+    TRY(confinement.Enter(line.config, snapshot.has_value(), [](const auto&) { return OkStatus(); }));
+  }
   // The filters have no call that looks at a socket that somebody else has made.
   std::optional<UnixListener> inherited;
   if (line.api_fd.has_value()) {
@@ -129,7 +139,7 @@ Result<int> Run(CommandLine& line) {
         }
         control->Stop();
       },
-      monitor.get());
+      monitor.get(), confinement);
   if (line.has_vm) TRY(vmm.CreateVm(line.config));
   TRY(control->Add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info;
@@ -159,7 +169,7 @@ Result<int> Run(CommandLine& line) {
 int Check(const CommandLine& line) {
   auto kvm = OpenLinuxKvm();
   std::vector<Finding> findings = Preflight(line, kvm.has_value() ? kvm->get() : nullptr);
-  for (const ConfigError& error : MissingRulePaths(line.landlock_rules)) {
+  for (const ConfigError& error : MissingRulePaths(line.config.landlock.rules)) {
     findings.push_back({Finding::Severity::kError, error.code, error.option,
                         error.value + ": " + error.message, error.allowed});
   }
@@ -182,7 +192,7 @@ int Main(int argc, char** argv) {
   }
   CommandLine& line = *parsed;
   if (line.action == CommandLine::Action::kRun) {
-    if (const ConfigErrors missing = MissingRulePaths(line.landlock_rules); !missing.empty()) {
+    if (const ConfigErrors missing = MissingRulePaths(line.config.landlock.rules); !missing.empty()) {
       std::fputs((line.json ? ToJson(missing) : ToText(missing)).c_str(), stderr);
       return kCannotStart;
     }

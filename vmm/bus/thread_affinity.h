@@ -1,7 +1,6 @@
 #pragma once
 
-#include <pthread.h>
-#include <sched.h>
+#include <sys/types.h>
 
 #include <thread>
 
@@ -9,15 +8,11 @@
 
 namespace berth::vmm {
 
-// Keeps a thread on these CPUs of the host, where it may run there: a hint. An empty set changes nothing.
-inline void KeepOn(std::thread& thread, const CpuSet& cpus) {
-  if (cpus.empty()) return;
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  for (uint32_t cpu = cpus.First(); cpu != CpuSet::kNone && cpu < CPU_SETSIZE; cpu = cpus.NextAfter(cpu)) {
-    CPU_SET(cpu, &mask);
-  }
-  pthread_setaffinity_np(thread.native_handle(), sizeof mask, &mask);
-}
+// CPUs of the host that the thread may run on, 0 for the calling one; none when that cannot be told.
+CpuSet AllowedCpus(pid_t tid);
+
+// Keeps a thread on those of these CPUs that the calling one may run on: a hint. Where none is left it
+// changes nothing.
+void KeepOn(std::thread& thread, const CpuSet& cpus);
 
 }  // namespace berth::vmm

@@ -303,6 +303,11 @@ void ApplyOption(const OptionValues& values, VmConfig& config, ConfigErrors& err
   if (name == "console") ApplySerial(values, config.console, errors);
   if (name == "vsock") config.vsock = MakeVsock(values);
   if (name == "balloon") config.balloon = MakeBalloon(values);
+  if (name == "landlock-rules") {
+    const auto* path = values.Get<std::string>("path");
+    const auto* access = values.Get<std::string>("access");
+    if (path != nullptr && access != nullptr) config.landlock.rules.push_back({*path, *access == "rw"});
+  }
 }
 
 }  // namespace

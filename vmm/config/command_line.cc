@@ -8,6 +8,7 @@
 #include "vmm/config/option_table.h"
 #include "vmm/config/option_values.h"
 #include "vmm/config/validate.h"
+#include "vmm/config/validate_rules.h"
 
 namespace berth::vmm {
 namespace {
@@ -247,10 +248,6 @@ void ApplyOccurrences(const Occurrences& found, CommandLine& line, ConfigErrors&
     if (values.spec->name == "event-monitor") ApplyMonitor(values, line, errors);
     if (values.spec->name == "jail") ApplyJail(values, line, errors);
     if (values.spec->name == "restore") ApplyRestore(values, line, errors);
-    const auto* path = values.Get<std::string>("path");
-    const auto* access = values.Get<std::string>("access");
-    if (values.spec->name == "landlock-rules" && path != nullptr && access != nullptr)
-      line.landlock_rules.push_back({*path, *access == "rw"});
   }
   ApplyOptions(options, line.config, errors);
 }
@@ -281,21 +278,12 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
     return line;
   }
   line.config.pvpanic = given("pvpanic");
-  line.landlock = given("landlock");
+  line.config.landlock.enable = given("landlock");
   if (given("check")) line.action = CommandLine::Action::kCheck;
   ApplyOccurrences(found, line, errors);
-  if (given("landlock-rules") && !line.landlock) {
-    errors.push_back({"Conflict", "landlock-rules", "", "", "needs --landlock: nothing is confined without",
-                      "", "add --landlock, or leave it out"});
-  }
   line.has_vm = (!given("api-socket") && !given("restore")) || line.action == CommandLine::Action::kCheck ||
                 std::any_of(found.begin(), found.end(),
                             [](const auto& entry) { return !IsOptionOfProcess(entry.first->name); });
-  if (line.landlock && !line.has_vm && !line.restore && line.landlock_rules.empty()) {
-    errors.push_back({"Conflict", "landlock", "", "",
-                      "no VM could open a file: it confines from the start on",
-                      "--landlock-rules for the files of VMs that are created later", ""});
-  }
   if (line.restore && line.has_vm) {
     errors.push_back({"Conflict", "restore", "", "", "a snapshot has a VM of its own",
                       "no other options of a VM, and no --check",
@@ -305,7 +293,11 @@ ConfigResult<CommandLine> ParseCommandLine(const std::vector<std::string>& argum
     errors.push_back({"InvalidValue", "restore", "resume", "off", "a VM that stays paused for ever", "on",
                       "give resume=on, or --api-socket and then vm.resume"});
   }
-  if (line.has_vm && !line.restore) AppendValidation(line.config, errors);
+  if (line.has_vm && !line.restore) {
+    AppendValidation(line.config, errors);
+  } else {
+    CheckLandlock(line.config.landlock, errors);
+  }
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return line;
 }

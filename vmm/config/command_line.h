@@ -10,12 +10,6 @@
 
 namespace berth::vmm {
 
-// A path that the process may use beside those of the VM's own options.
-struct LandlockRule {
-  std::string path;
-  bool write = false;
-};
-
 // What the process gives up before it opens anything.
 struct JailOptions {
   std::optional<uint32_t> uid;
@@ -45,7 +39,8 @@ struct RestoreCommand {
 struct CommandLine {
   enum class Action { kRun, kCheck, kHelp, kVersion };
   Action action = Action::kRun;
-  VmConfig config;  // validated, unless action is kHelp or kVersion
+  // Validated, unless action is kHelp or kVersion. Its `landlock` counts without a VM as well.
+  VmConfig config;
   // Whether any option describes a VM. Without one, and with an API socket, the VM comes by vm.create.
   bool has_vm = true;
   std::optional<std::string> api_socket;
@@ -54,10 +49,8 @@ struct CommandLine {
   std::optional<std::string> event_path;  // of --event-monitor: one of both
   std::optional<int> event_fd;
   std::optional<JailOptions> jail;
-  bool landlock = false;
   SeccompMode seccomp = SeccompMode::kKill;
   std::optional<RestoreCommand> restore;  // then has_vm is false
-  std::vector<LandlockRule> landlock_rules;
   LogLevel log_level = LogLevel::kInfo;
   bool json = false;  // errors and the result of --check as JSON
 };

@@ -146,11 +146,16 @@ class Reader {
     if (name == "serial" || name == "console") return ReadPort(name.c_str(), value);
     if (name == "balloon") return ReadObject("balloon", "balloon", value);
     if (name == "vsock") return ReadObject("vsock", "vsock", value);
-    if (name == "pvpanic" && value.is_boolean()) {
-      config.pvpanic = value.get<bool>();
-      return;
-    }
+    if (name == "landlock_rules") return ReadList("landlock-rules", value);
+    if (name == "pvpanic") return ReadToggle(name, value, config.pvpanic);
+    if (name == "landlock_enable") return ReadToggle(name, value, config.landlock.enable);
     ReadRefusedSection(name, value);
+  }
+
+  void ReadToggle(const std::string& name, const Json& value, bool& target) {
+    if (!value.is_boolean())
+      return Report("InvalidValue", name, "", value, "not a truth value", "true or false");
+    target = value.get<bool>();
   }
 
   // A section that is known: refused, unless it asks for nothing.
@@ -175,8 +180,6 @@ class Reader {
         {"pvmemcontrol", "pvmemcontrol"},
         {"rate_limit_groups", "rate-limit-group"},
         {"iommu", "", "give iommu to the devices that are to be behind the virtual IOMMU"},
-        {"landlock_enable", "", "give --landlock when the process is started"},
-        {"landlock_rules", "", "give --landlock-rules when the process is started"},
     };
     for (const Section& section : kSections) {
       if (section.name != name) continue;

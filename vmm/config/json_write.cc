@@ -187,6 +187,9 @@ Json ConfigJson(const VmConfig& config) {
     if (vsock->iommu) json["vsock"]["iommu"] = true;
   }
   if (config.pvpanic) json["pvpanic"] = true;
+  if (config.landlock.enable) json["landlock_enable"] = true;
+  for (const LandlockRule& rule : config.landlock.rules)
+    json["landlock_rules"].push_back({{"path", rule.path}, {"access", rule.write ? "rw" : "r"}});
   return json;
 }
 

@@ -98,6 +98,7 @@ ConfigErrors ValidateConfig(const VmConfig& config) {
   CheckDevices(config, errors);
   CheckConfidential(config, errors);
   CheckIdentifiers(config, errors);
+  CheckLandlock(config.landlock, errors);
   return errors;
 }
 

@@ -400,6 +400,16 @@ void CheckDevices(const VmConfig& config, ConfigErrors& errors) {
   CheckPath(config.rng, "rng", "src", errors);
 }
 
+void CheckLandlock(const LandlockConfig& landlock, ConfigErrors& errors) {
+  if (!landlock.enable && !landlock.rules.empty()) {
+    errors.push_back({"Conflict", "landlock-rules", "", "",
+                      "needs --landlock (landlock_enable): nothing is confined without", "",
+                      "add it, or leave the rules out"});
+  }
+  for (size_t i = 0; i < landlock.rules.size(); ++i)
+    CheckPath(landlock.rules[i].path, Label("landlock-rules", i), "path", errors);
+}
+
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors) {
   std::map<std::string, std::string> taken;  // id -> label of its first owner
   // Devices that there is one of have fixed names.

@@ -19,6 +19,7 @@ void CheckDevices(const VmConfig& config, ConfigErrors& errors);
 void CheckConfidential(const VmConfig& config, ConfigErrors& errors);
 // Zones and devices share one name space.
 void CheckIdentifiers(const VmConfig& config, ConfigErrors& errors);
+void CheckLandlock(const LandlockConfig& landlock, ConfigErrors& errors);
 
 // "numa[2]"
 inline std::string Label(const char* option, size_t index) {

@@ -23,6 +23,22 @@ struct CpuTopologyConfig {
   friend bool operator==(const CpuTopologyConfig&, const CpuTopologyConfig&) = default;
 };
 
+// A file, or a folder with all below it, that the process may use beside what the VM's other options name.
+struct LandlockRule {
+  std::string path;
+  bool write = false;
+
+  friend bool operator==(const LandlockRule&, const LandlockRule&) = default;
+};
+
+// Whether the process confines itself to what the VM needs (vmm/jail/confinement.h).
+struct LandlockConfig {
+  bool enable = false;
+  std::vector<LandlockRule> rules;
+
+  friend bool operator==(const LandlockConfig&, const LandlockConfig&) = default;
+};
+
 struct CpusConfig {
   uint32_t boot = 1;
   uint32_t max = 0;                     // 0: same as boot
@@ -239,6 +255,7 @@ struct VmConfig {
   std::optional<BalloonConfig> balloon;
   std::optional<VsockConfig> vsock;
   bool pvpanic = false;
+  LandlockConfig landlock;
 
   friend bool operator==(const VmConfig&, const VmConfig&) = default;
 };

@@ -175,6 +175,9 @@ constexpr AllowedCall kTable[] = {
     Call(NR(getrandom), kControl),
     Call(NR(fallocate), kControl),
     Call(NR(exit_group), kControl),
+    Call(NR(landlock_create_ruleset), kControl),
+    Call(NR(landlock_add_rule), kControl),
+    Call(NR(landlock_restrict_self), kControl),
     Call(NR(clock_nanosleep), kControl, "out of descriptors: the API waits a moment"),
 };
 

@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 
 #include "common/unique_fd.h"
 
@@ -58,8 +60,8 @@ uint64_t AccessOf(PathRule::Use use) {
     case PathRule::Use::kTemporary:
       return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile;
     case PathRule::Use::kTree:
-      return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile | kMakeDir | kRemoveDir |
-             kMakeSock;
+      return kReadFile | kReadDir | kWriteFile | kTruncate | kIoctlDev | kMakeReg | kRemoveFile | kMakeDir |
+             kRemoveDir | kMakeSock;
   }
   CHECK(false);
 }
@@ -73,6 +75,21 @@ std::string FolderOf(const std::string& path) {
 bool IsFolder(const std::string& path) {
   struct stat info{};
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// Without symbolic links, as far as it exists: the kernel's rules hold for files, not for names.
+std::string RealPath(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  if (real != nullptr) return real.get();
+  const std::string folder = FolderOf(path);
+  real.reset(::realpath(folder.c_str(), nullptr));
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return real == nullptr ? path : (folder == "/" ? "" : std::string(real.get())) + "/" + name;
+}
+
+bool IsBelow(const std::string& path, const std::string& above) {
+  return above == "/" ||
+         (path.starts_with(above) && (path.size() == above.size() || path[above.size()] == '/'));
 }
 
 bool MayBeMissing(const std::string& path) {
@@ -108,7 +125,7 @@ Status AddRule(int ruleset, uint64_t handled, const PathRule& rule) {
 
 }  // namespace
 
-std::vector<PathRule> LandlockRules(const CommandLine& line) {
+std::vector<PathRule> ProcessRules(const CommandLine& line) {
   using Use = PathRule::Use;
   std::vector<PathRule> rules = {
       {"/dev/kvm", Use::kReadWrite},  {"/dev/net/tun", Use::kReadWrite},
@@ -117,18 +134,24 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
       {"/sys", Use::kRead},           {"/dev/userfaultfd", Use::kReadWrite},
       {"/dev/sev", Use::kReadWrite},
   };
-  const VmConfig& config = line.config;
-  if (line.has_vm || line.restore) {
-    if (!config.kernel.empty()) rules.push_back({config.kernel, Use::kRead});
-    if (config.firmware) rules.push_back({*config.firmware, Use::kRead});
-    if (config.igvm) rules.push_back({*config.igvm, Use::kRead});
-    if (config.initramfs) rules.push_back({*config.initramfs, Use::kRead});
-  }
+  if (line.api_socket) rules.push_back({FolderOf(*line.api_socket), Use::kSockets});
+  if (line.event_path) rules.push_back({*line.event_path, Use::kReadWrite, true});
+  if (line.log_file) rules.push_back({*line.log_file, Use::kReadWrite, true});
+  return rules;
+}
+
+std::vector<PathRule> LandlockRules(const VmConfig& config, bool restored) {
+  using Use = PathRule::Use;
+  std::vector<PathRule> rules;
+  if (!config.kernel.empty()) rules.push_back({config.kernel, Use::kRead});
+  if (config.firmware) rules.push_back({*config.firmware, Use::kRead});
+  if (config.igvm) rules.push_back({*config.igvm, Use::kRead});
+  if (config.initramfs) rules.push_back({*config.initramfs, Use::kRead});
   for (const MemoryZoneConfig& zone : config.memory_zones) {
     if (!zone.file) continue;
     const bool folder = IsFolder(*zone.file);
     // The file of a saved guest is its memory: a new one would be another guest's.
-    rules.push_back({*zone.file, folder ? Use::kTemporary : Use::kReadWrite, !folder && !line.restore});
+    rules.push_back({*zone.file, folder ? Use::kTemporary : Use::kReadWrite, !folder && !restored});
   }
   // Connecting to a socket is not restricted by Landlock.
   for (const DiskConfig& disk : config.disks) {
@@ -138,19 +161,15 @@ std::vector<PathRule> LandlockRules(const CommandLine& line) {
   AddPort(config.serial, rules);
   AddPort(config.console, rules);
   if (config.vsock) rules.push_back({FolderOf(config.vsock->socket), Use::kSockets});
-  if (line.api_socket) rules.push_back({FolderOf(*line.api_socket), Use::kSockets});
-  if (line.event_path) rules.push_back({*line.event_path, Use::kReadWrite, true});
-  if (line.log_file) rules.push_back({*line.log_file, Use::kReadWrite, true});
-  if (line.restore) rules.push_back({line.restore->directory, Use::kRead});
   // In a folder that may be written to, files and folders may be made as well: core files and snapshots.
-  for (const LandlockRule& rule : line.landlock_rules) {
+  for (const LandlockRule& rule : config.landlock.rules) {
     const Use write = IsFolder(rule.path) ? Use::kTree : Use::kReadWrite;
     rules.push_back({rule.path, rule.write ? write : Use::kRead});
   }
   return rules;
 }
 
-Status ApplyLandlock(const std::vector<PathRule>& rules) {
+Result<LandlockRuleset> LandlockRuleset::Build(const std::vector<PathRule>& rules) {
   const long version = ::syscall(kCreateRuleset, nullptr, 0, kVersionFlag);
   constexpr long kLeast = 3, kWithIoctl = 5;
   if (version < kLeast) {
@@ -161,12 +180,37 @@ Status ApplyLandlock(const std::vector<PathRule>& rules) {
   }
   const uint64_t handled = kVersion3 | (version >= kWithIoctl ? uint64_t{kIoctlDev} : 0);
   const RulesetAttr attr{handled};
-  UniqueFd ruleset(static_cast<int>(::syscall(kCreateRuleset, &attr, sizeof attr, 0)));
-  if (!ruleset.valid()) return ErrnoStatus("landlock ruleset", errno);
-  for (const PathRule& rule : rules) TRY(AddRule(ruleset.get(), handled, rule));
+  UniqueFd fd(static_cast<int>(::syscall(kCreateRuleset, &attr, sizeof attr, 0)));
+  if (!fd.valid()) return ErrnoStatus("landlock ruleset", errno);
+  for (const PathRule& rule : rules) TRY(AddRule(fd.get(), handled, rule));
+  return LandlockRuleset(std::move(fd));
+}
+
+Status LandlockRuleset::Restrict() const {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return ErrnoStatus("no new privileges", errno);
-  if (::syscall(kRestrictSelf, ruleset.get(), 0) != 0) return ErrnoStatus("landlock", errno);
+  if (::syscall(kRestrictSelf, fd_.get(), 0) != 0) return ErrnoStatus("landlock", errno);
   return OkStatus();
+}
+
+std::vector<std::string> PathsOutside(const std::vector<PathRule>& wanted,
+                                      const std::vector<PathRule>& in_force) {
+  std::vector<std::pair<std::string, uint64_t>> known;
+  for (const PathRule& rule : in_force) known.emplace_back(RealPath(rule.path), AccessOf(rule.use));
+  std::vector<std::string> outside;
+  for (const PathRule& rule : wanted) {
+    if (MayBeMissing(rule.path) && ::access(rule.path.c_str(), F_OK) != 0) continue;
+    const std::string path = RealPath(rule.path);
+    uint64_t allowed = 0;
+    for (const auto& [above, access] : known) {
+      if (IsBelow(path, above)) allowed |= access;
+    }
+    uint64_t needed = AccessOf(rule.use);
+    if (!IsFolder(rule.path)) needed &= kOnFiles;
+    // What has to be made needs a folder where that may be done.
+    if (rule.create && ::access(rule.path.c_str(), F_OK) != 0) needed |= kMakeReg;
+    if ((needed & ~allowed) != 0) outside.push_back(rule.path);
+  }
+  return outside;
 }
 
 }  // namespace berth::vmm

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/status.h"
+#include "common/unique_fd.h"
 #include "vmm/config/command_line.h"
 
 namespace berth::vmm {
@@ -25,16 +27,34 @@ struct PathRule {
   friend bool operator==(const PathRule&, const PathRule&) = default;
 };
 
-// What a VMM with this command line needs: its images, disks, backing files, devices, sockets, what it reads
-// of /proc and /sys, and --landlock-rules. Pure, but for looking which zone files are folders.
-std::vector<PathRule> LandlockRules(const CommandLine& line);
+// What a VM needs: its images, disks, backing files, sockets, and what its landlock.rules name. A `restored`
+// one finds its zones' files and makes none. Pure, but for looking which paths are folders.
+std::vector<PathRule> LandlockRules(const VmConfig& config, bool restored);
 
-// The paths of --landlock-rules that do not exist: whoever names them expects to use them.
+// What the process with this command line needs beside its VMs: devices of the host, what it reads of /proc
+// and /sys, its API's socket, log and events.
+std::vector<PathRule> ProcessRules(const CommandLine& line);
+
+// The paths of landlock.rules that do not exist: whoever names them expects to use them.
 ConfigErrors MissingRulePaths(const std::vector<LandlockRule>& rules);
 
-// Restricts this thread, and all that it starts, to the rules (Landlock). Rules of paths that do not exist
-// are an error, except for those of /dev, /proc and /sys, which this host may lack. kFailedPrecondition where
-// the kernel has no Landlock of version 3 or later.
-Status ApplyLandlock(const std::vector<PathRule>& rules);
+// Rules as the kernel has them (Landlock), to be taken by one thread after the other.
+class LandlockRuleset {
+ public:
+  // Rules of paths that do not exist are an error, except for those of /dev, /proc and /sys, which this host
+  // may lack. kFailedPrecondition where the kernel has no Landlock of version 3 or later.
+  static Result<LandlockRuleset> Build(const std::vector<PathRule>& rules);
+  // Restricts this thread, and all that it starts from now on. Cannot be taken back.
+  Status Restrict() const;
+
+ private:
+  explicit LandlockRuleset(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+// Those of the paths that the rules in force do not let be used as they are to be. Pure, but for resolving
+// symbolic links.
+std::vector<std::string> PathsOutside(const std::vector<PathRule>& wanted,
+                                      const std::vector<PathRule>& in_force);
 
 }  // namespace berth::vmm

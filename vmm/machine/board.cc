@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <ctime>
+#include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "common/log.h"
@@ -64,19 +67,35 @@ class BackendSink final : public ConsoleSink {
   SerialBackend& backend_;
 };
 
+CpuSet CpusOfSegmentsNode(const VmConfig& config, uint32_t segment) {
+  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
+  if (segment >= segments.size()) return {};
+  const std::optional<uint32_t> node = segments[segment].guest_numa_id;
+  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
+  std::set<std::optional<uint32_t>> hosts;  // where the memory of that node lies; without nodes, all memory
+  for (const MemoryZoneConfig& zone : config.memory_zones) {
+    auto of_zone = nodes.find(zone.id);
+    if (!node || (of_zone != nodes.end() && of_zone->second == *node)) hosts.insert(zone.host_numa_node);
+  }
+  if (hosts.size() != 1 || !*hosts.begin()) return {};
+  return CpusOfHostNode(**hosts.begin());
+}
+
+CpuSet Unbound(CpuSet cpus, const VmConfig& config) {
+  for (const auto& [vcpu, bound] : config.cpus.affinity) cpus -= bound;
+  return cpus;
+}
+
 }  // namespace
 
 CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment) {
-  const std::vector<ResolvedSegment> segments = ResolveMachine(config).segments;
-  if (segment >= segments.size() || !segments[segment].guest_numa_id) return {};
-  const std::map<std::string, uint32_t> nodes = NodesOfZones(config);
-  for (const MemoryZoneConfig& zone : config.memory_zones) {
-    auto node = nodes.find(zone.id);
-    if (node == nodes.end() || node->second != *segments[segment].guest_numa_id || !zone.host_numa_node)
-      continue;
-    return CpusOfHostNode(*zone.host_numa_node);
-  }
-  return {};
+  const CpuSet near = CpusOfSegmentsNode(config, segment);
+  const CpuSet unbound = Unbound(near, config);
+  return unbound.empty() ? near : unbound;
+}
+
+CpuSet CpusForDeviceLoop(const VmConfig& config) {
+  return Unbound(CpusOfSegmentsNode(config, 0), config);
 }
 
 Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvents events) {

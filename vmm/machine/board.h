@@ -82,8 +82,14 @@ struct BoardEvents {
   std::function<void(const std::string& id)> on_device_wanted;
 };
 
-// CPUs of the host node that the memory of a PCI segment's guest node lies on; empty when that is not known.
+// CPUs of the host node that the memory of a PCI segment's guest node lies on, but those that vCPUs are bound
+// to
+// (--cpus affinity) only where the node has no others; empty when the node is not known.
 CpuSet CpusNearSegment(const VmConfig& config, uint32_t segment);
+// The same of segment 0, without any that a vCPU is bound to: a guest waits for the device loop's answers
+// without sleeping (requests to a virtual IOMMU, control queues), and would keep its processor from giving
+// them.
+CpuSet CpusForDeviceLoop(const VmConfig& config);
 
 // The machine from power-on to power-off or reset: a KVM VM with its memory, interrupt controllers, devices
 // and vCPUs, and the kernel loaded. A reset is a new board on the same memory. Calls come from one thread at

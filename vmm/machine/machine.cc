@@ -10,6 +10,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/validate.h"
 #include "vmm/jail/thread_filter.h"
 #include "vmm/machine/acpi_input.h"
@@ -286,6 +287,7 @@ void Machine::StartDevices() {
     EnterThread(ThreadKind::kDevices);
     if (Status status = loop->Run(); !status.ok()) LOG(kError, "device_loop_failed", {{"error", status}});
   });
+  KeepOn(device_thread_, CpusForDeviceLoop(config_));
 }
 
 void Machine::StopDevices() {

@@ -1,6 +1,5 @@
 #include "vmm/machine/vmm.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/json_config.h"
 #include "vmm/config/validate.h"
 #include "vmm/machine/accounting.h"
@@ -31,17 +31,6 @@ Status Told(ConfigErrors found, ConfigErrors& errors) {
   return AsStatus(errors);
 }
 
-CpuSet AllowedCpus(pid_t tid) {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  CpuSet cpus;
-  if (::sched_getaffinity(tid, sizeof mask, &mask) != 0) return cpus;
-  for (uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &mask)) cpus.Add(cpu);
-  }
-  return cpus;
-}
-
 MemoryAccount CountAll(const VmFacts& facts) {
   MemoryAccount account =
       CountMemory(ReadFile("/proc/self/numa_maps", 64 << 20).value_or(""), facts.memory_regions);
@@ -57,6 +46,16 @@ MemoryAccount CountAll(const VmFacts& facts) {
     found.unknown = nodes.error().message();
   }
   return account;
+}
+
+// Runs the function on the control loop's thread and waits for it.
+Status OnControl(EventLoop& control, std::function<Status()> function) {
+  auto done = std::make_shared<std::promise<Status>>();
+  std::future<Status> status = done->get_future();
+  control.Post([function = std::move(function), done]() mutable { done->set_value(function()); });
+  constexpr std::chrono::seconds kLongest{30};
+  if (status.wait_for(kLongest) == std::future_status::ready) return status.get();
+  return Status(StatusCode::kDeadlineExceeded, "the control loop is busy, and will do it later");
 }
 
 constexpr char kNone[] = "no VM has been created";
@@ -84,15 +83,27 @@ Status Vmm::CreateVm(VmConfig config) {
   std::lock_guard lock(mutex_);
   if (config_ || machine_ != nullptr)
     return AlreadyExists("there is a VM already").WithHint("delete it first");
+  TRY(Confine(config, false));
   config_ = std::move(config);
   LOG(kInfo, "vm_created");
   if (monitor_ != nullptr) monitor_->Write("vm", "created");
   return OkStatus();
 }
 
+Status Vmm::Confine(VmConfig& config, bool restored) {
+  const bool before = confinement_.entered();
+  TRY(confinement_.Enter(config, restored, [this](std::function<Status()> restrict) {
+    return OnControl(control_, std::move(restrict));
+  }));
+  if (!before && confinement_.entered()) LOG(kInfo, "confined");
+  return OkStatus();
+}
+
 Status Vmm::Create(std::string_view json, ConfigErrors& errors) {
   ConfigResult<VmConfig> config = ConfigFromJson(json);
   if (!config.has_value()) return Told(std::move(config).error(), errors);
+  ConfigErrors missing = MissingRulePaths(config->landlock.rules);
+  if (!missing.empty()) return Told(std::move(missing), errors);
   return CreateVm(*std::move(config));
 }
 
@@ -112,6 +123,7 @@ Status Vmm::RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, b
   std::lock_guard lock(mutex_);
   if (config_ || machine_ != nullptr)
     return AlreadyExists("there is a VM already").WithHint("delete it first");
+  TRY(Confine(snapshot.config, true));
   TRY_ASSIGN(auto machine, Machine::Restore(kvm_, std::move(snapshot), options, control_, on_end_, monitor_));
   machine_ = std::move(machine);
   return resume ? machine_->Perform(VmAction::kResume) : OkStatus();
@@ -139,15 +151,10 @@ Status Vmm::Delete() {
   LOG(kInfo, "vm_deleted");
   if (gone == nullptr) return OkStatus();
   // A machine is destroyed on the control loop, where its last tasks run.
-  auto done = std::make_shared<std::promise<void>>();
-  std::future<void> destroyed = done->get_future();
-  control_.Post([machine = std::move(gone), done]() mutable {
+  return OnControl(control_, [machine = std::move(gone)]() mutable {
     machine.reset();
-    done->set_value();
+    return OkStatus();
   });
-  constexpr std::chrono::seconds kLongest{30};
-  if (destroyed.wait_for(kLongest) == std::future_status::ready) return OkStatus();
-  return Status(StatusCode::kDeadlineExceeded, "the VM is still being taken apart");
 }
 
 VmConfig Vmm::config() {
@@ -245,7 +252,14 @@ Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view jso
     }
   }
   TRY_ASSIGN(auto machine, Booted("add a device"));
-  return machine->AddDevice(option, json, std::move(fds), &errors);
+  Result<AddedDevice> added = machine->AddDevice(option, json, std::move(fds), &errors);
+  if (!added.has_value() && added.error().code() == StatusCode::kPermissionDenied) {
+    std::lock_guard lock(mutex_);
+    if (confinement_.entered())
+      return std::move(added).error().WithHint(
+          "the process is confined: landlock_rules name what may be added later");
+  }
+  return added;
 }
 
 Status Vmm::RemoveDevice(const std::string& id, std::chrono::milliseconds timeout) {

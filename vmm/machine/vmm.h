@@ -9,6 +9,7 @@
 
 #include "common/status.h"
 #include "vmm/api/vm_control.h"
+#include "vmm/jail/confinement.h"
 #include "vmm/machine/machine.h"
 
 namespace berth::vmm {
@@ -19,10 +20,15 @@ class Vmm final : public VmControl {
  public:
   // `on_end` as of Machine. All that is handed in outlives it; it is destroyed when the control loop runs no
   // more.
-  Vmm(Kvm& kvm, EventLoop& control, std::function<void(MachineEnd)> on_end, EventMonitor* monitor)
-      : kvm_(kvm), control_(control), on_end_(std::move(on_end)), monitor_(monitor) {}
+  Vmm(Kvm& kvm, EventLoop& control, std::function<void(MachineEnd)> on_end, EventMonitor* monitor,
+      Confinement& confinement)
+      : kvm_(kvm),
+        control_(control),
+        on_end_(std::move(on_end)),
+        monitor_(monitor),
+        confinement_(confinement) {}
 
-  // kAlreadyExists when there is one.
+  // kAlreadyExists when there is one. Errors as of Confinement::Enter.
   Status CreateVm(VmConfig config);
   // A VM out of a snapshot, paused, or running if `resume`. kAlreadyExists when there is one.
   Status RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, bool resume);
@@ -53,6 +59,8 @@ class Vmm final : public VmControl {
   std::shared_ptr<Machine> machine();
   // A change of what has not booted: `change` is made to a copy, which must be valid.
   Status Change(const std::function<Status(VmConfig&)>& change);
+  // Confines the process to what this VM needs, if it is to be confined: this thread and the control loop's.
+  Status Confine(VmConfig& config, bool restored);
   // kNotFound without a VM, kFailedPrecondition before its first boot.
   Result<std::shared_ptr<Machine>> Booted(std::string_view action);
 
@@ -60,7 +68,8 @@ class Vmm final : public VmControl {
   EventLoop& control_;
   const std::function<void(MachineEnd)> on_end_;
   EventMonitor* const monitor_;
-  std::mutex mutex_;                // guards what follows
+  std::mutex mutex_;  // guards what follows
+  Confinement& confinement_;
   std::optional<VmConfig> config_;  // of a VM that has not booted
   std::shared_ptr<Machine> machine_;
 };

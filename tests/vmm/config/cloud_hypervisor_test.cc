@@ -104,9 +104,10 @@ TEST(CloudHypervisor, WhatAsksForSomethingIsRefusedWithTheReason) {
                   R"("image_type":"Qcow2"}],"net":[{"tap":"t","offload_tso":false,"vhost_mode":"Server"}],)"
                   R"("platform":{"iommufd":true,"vfio_p2p_dma":false,"oem_strings":["x"]},)"
                   R"("rng":{"src":"/r","pci_segment":1,"id":"x"},"console":{"mode":"Off","iommu":true},)"
-                  R"("watchdog":true,"iommu":true,"debug_console":{"mode":"Tty"},"landlock_enable":true,)"
+                  R"("watchdog":true,"iommu":true,"debug_console":{"mode":"Tty"},"landlock_enable":"yes",)"
                   R"("fs":[{"tag":"t"}])"),
-      (List{"NotSupported console iommu",
+      (List{"InvalidValue landlock_enable ",
+            "NotSupported console iommu",
             "NotSupported cpus core_scheduling",
             "NotSupported cpus features",
             "NotSupported cpus kvm_hyperv",
@@ -117,7 +118,6 @@ TEST(CloudHypervisor, WhatAsksForSomethingIsRefusedWithTheReason) {
             "NotSupported disk[0] sparse",
             "NotSupported fs ",
             "NotSupported iommu ",
-            "NotSupported landlock_enable ",
             "NotSupported net[0] offload_tso",
             "NotSupported net[0] vhost_mode",
             "NotSupported platform iommufd",
@@ -220,14 +220,29 @@ TEST(CloudHypervisor, TheApiSocketIsAPathOrADescriptor) {
 TEST(CloudHypervisor, LandlockRulesNeedLandlock) {
   EXPECT_EQ(RefusedLine({"--landlock-rules", "path=/tmp,access=r"}), (List{"Conflict landlock-rules "}));
   EXPECT_EQ(RefusedLine({"--landlock", "--landlock-rules", "path=/tmp,access=r"}), List());
-  // Landlock cannot be lifted again: what is created later opens what the rules name, or nothing.
+  // Without a VM, each that is created later brings its own rules, or all have to do with these.
   auto without_vm = [](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"--landlock", "--api-socket", "/tmp/s"});
     ConfigResult<CommandLine> line = ParseCommandLine(arguments);
     return line.has_value() ? List() : Summary(line.error());
   };
-  EXPECT_EQ(without_vm({}), (List{"Conflict landlock "}));
+  EXPECT_EQ(without_vm({}), List());
   EXPECT_EQ(without_vm({"--landlock-rules", "path=/tmp,access=r"}), List());
+}
+
+TEST(CloudHypervisor, LandlockIsOfTheConfiguration) {
+  ConfigResult<VmConfig> config =
+      ConfigFromJson(R"({"payload":{"kernel":"/k"},"memory":{"size":67108864},"landlock_enable":true,)"
+                     R"("landlock_rules":[{"path":"/images","access":"rw"},{"path":"/ro","access":"r"}]})");
+  ASSERT_TRUE(config.has_value()) << ToText(config.error());
+  EXPECT_TRUE(config->landlock.enable);
+  EXPECT_EQ(config->landlock.rules, (std::vector<LandlockRule>{{"/images", true}, {"/ro", false}}));
+  EXPECT_EQ(*ConfigFromJson(ConfigToJson(*config)), *config);
+
+  EXPECT_EQ(RefusedJson(R"("landlock_rules":[{"path":"/a","access":"r"}])"),
+            (List{"Conflict landlock-rules "}));
+  EXPECT_EQ(RefusedJson(R"("landlock_enable":true,"landlock_rules":[{"path":"/a"}])"),
+            (List{"MissingKey landlock-rules[0] access"}));
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ TEST(LandlockPaths, AFolderThatMayBeWrittenToTakesTheSocketOfAVsock) {
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
   const pid_t child = fork();  // a restriction cannot be taken back
   if (child == 0) {
-    if (!ApplyLandlock({{folder, PathRule::Use::kTree}}).ok()) _exit(1);
+    auto ruleset = LandlockRuleset::Build({{folder, PathRule::Use::kTree}});
+    if (!ruleset.has_value() || !ruleset->Restrict().ok()) _exit(1);
     _exit(UnixListener::Open(folder + "/v").has_value() ? 0 : 2);
   }
   int status = 0;

@@ -25,6 +25,18 @@ int InChild(Body body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
 }
 
+Status Apply(const std::vector<PathRule>& rules) {
+  TRY_ASSIGN(LandlockRuleset ruleset, LandlockRuleset::Build(rules));
+  return ruleset.Restrict();
+}
+
+std::vector<PathRule> AllRules(const CommandLine& line) {
+  std::vector<PathRule> rules = LandlockRules(line.config, line.restore.has_value());
+  const std::vector<PathRule> more = ProcessRules(line);
+  rules.insert(rules.end(), more.begin(), more.end());
+  return rules;
+}
+
 class LandlockTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -55,7 +67,7 @@ TEST_F(LandlockTest, OnlyWhatTheRulesNameCanBeUsed) {
                                        {folder_ + "/new", PathRule::Use::kReadWrite, true},
                                        {"/dev/no-such-device", PathRule::Use::kReadWrite}};
   EXPECT_EQ(InChild([&] {
-              if (!ApplyLandlock(rules).ok()) return 1;
+              if (!Apply(rules).ok()) return 1;
               if (!Opens("read", O_RDONLY)) return 2;
               if (Opens("read", O_RDWR)) return 3;
               if (!Opens("write", O_RDWR | O_TRUNC)) return 4;
@@ -72,7 +84,7 @@ TEST_F(LandlockTest, OnlyWhatTheRulesNameCanBeUsed) {
 TEST_F(LandlockTest, FoldersForSocketsAndTemporaryFiles) {
   const std::vector<PathRule> rules = {{folder_ + "/run", PathRule::Use::kTemporary}};
   EXPECT_EQ(InChild([&] {
-              if (!ApplyLandlock(rules).ok()) return 1;
+              if (!Apply(rules).ok()) return 1;
               if (!Opens("run/file", O_RDWR | O_CREAT)) return 2;
               if (unlink((folder_ + "/run/file").c_str()) != 0) return 3;
               if (mkdir((folder_ + "/run/sub").c_str(), 0700) == 0) return 4;
@@ -86,7 +98,7 @@ TEST_F(LandlockTest, AFolderThatMayBeWrittenToTakesASnapshot) {
       *ParseCommandLine(std::vector<std::string>{"--api-socket", folder_ + "/run/api", "--landlock",
                                                  "--landlock-rules", "path=" + folder_ + ",access=rw"});
   EXPECT_EQ(InChild([&] {
-              if (!ApplyLandlock(LandlockRules(line)).ok()) return 1;
+              if (!Apply(AllRules(line)).ok()) return 1;
               if (mkdir((folder_ + "/snapshot.new").c_str(), 0700) != 0) return 2;
               if (!Opens("snapshot.new/config.json", O_RDWR | O_CREAT)) return 3;
               if (rename((folder_ + "/snapshot.new").c_str(), (folder_ + "/snapshot").c_str()) != 0) return 4;
@@ -99,7 +111,7 @@ TEST_F(LandlockTest, AFolderThatMayBeWrittenToTakesASnapshot) {
 
 TEST_F(LandlockTest, APathThatDoesNotExistIsAnError) {
   EXPECT_EQ(InChild([] {
-              Status status = ApplyLandlock({{"/nonexistent/image", PathRule::Use::kRead}});
+              Status status = Apply({{"/nonexistent/image", PathRule::Use::kRead}});
               return status.code() == StatusCode::kNotFound ? 0 : 1;
             }),
             0);
@@ -111,8 +123,8 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
       "--console", "file=/log/c", "--memory", "size=0", "--memory-zone", "id=a,size=1G,file=/tmp",
       "--api-socket", "/run/api", "--landlock", "--landlock-rules", "path=/images,access=rw",
       "path=/ro,access=r"});
-  EXPECT_TRUE(line.landlock);
-  const std::vector<PathRule> rules = LandlockRules(line);
+  EXPECT_TRUE(line.config.landlock.enable);
+  const std::vector<PathRule> rules = AllRules(line);
   auto has = [&](const PathRule& rule) { return std::find(rules.begin(), rules.end(), rule) != rules.end(); };
   using Use = PathRule::Use;
   EXPECT_TRUE(has({"/dev/sev", Use::kReadWrite})) << "what launches SEV-SNP guests";
@@ -127,7 +139,7 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
   EXPECT_TRUE(has({"/ro", Use::kRead}));
   line.config.memory_zones[0].file = "/nonexistent/ram";
   auto makes_ram = [&] {
-    return std::ranges::count(LandlockRules(line), PathRule{"/nonexistent/ram", Use::kReadWrite, true}) > 0;
+    return std::ranges::count(AllRules(line), PathRule{"/nonexistent/ram", Use::kReadWrite, true}) > 0;
   };
   EXPECT_TRUE(makes_ram());
   line.restore.emplace();
@@ -135,6 +147,32 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
   EXPECT_FALSE(
       ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--landlock-rules", "path=/x,access=x"})
           .has_value());
+}
+
+TEST(LandlockRules, TellWhichPathsOfAnotherVmAreOutside) {
+  using Use = PathRule::Use;
+  const std::string folder = testing::TempDir() + "landlock_outside";
+  fs::remove_all(folder);
+  fs::create_directories(folder + "/below");
+  for (const char* name : {"/read", "/write", "/below/file", "/other"}) std::ofstream(folder + name) << "x";
+  fs::create_symlink(folder + "/read", folder + "/link");
+  const std::vector<PathRule> in_force = {
+      {folder + "/read", Use::kRead}, {folder + "/write", Use::kReadWrite}, {folder + "/below", Use::kTree}};
+  auto outside = [&](PathRule rule) { return !PathsOutside({std::move(rule)}, in_force).empty(); };
+
+  EXPECT_FALSE(outside({folder + "/read", Use::kRead}));
+  EXPECT_FALSE(outside({folder + "/link", Use::kRead})) << "another name of the same file";
+  EXPECT_FALSE(outside({folder + "/write", Use::kRead}));
+  EXPECT_FALSE(outside({folder + "/below/file", Use::kReadWrite}));
+  EXPECT_FALSE(outside({folder + "/below/new", Use::kReadWrite, true}));
+  EXPECT_FALSE(outside({folder + "/below", Use::kSockets}));
+  EXPECT_FALSE(outside({"/dev/none-such", Use::kReadWrite})) << "this host may lack it";
+  EXPECT_TRUE(outside({folder + "/read", Use::kReadWrite}));
+  EXPECT_TRUE(outside({folder + "/other", Use::kRead}));
+  EXPECT_TRUE(outside({folder + "/belowing", Use::kReadWrite, true})) << "a longer name";
+  EXPECT_TRUE(outside({folder, Use::kSockets}));
+  EXPECT_TRUE(outside({folder + "/new", Use::kReadWrite, true}));
+  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -358,7 +358,8 @@ TEST_F(SnapshotTest, TheApiMakesAVmOutOfASnapshotOnlyWhereThereIsNone) {
   BootAndPause({SerialWrite(7, 1)});
   ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
   machine_.reset();
-  Vmm vmm(other_kvm_, *loop_, Ignore, nullptr);
+  Confinement confinement({}, false);
+  Vmm vmm(other_kvm_, *loop_, Ignore, nullptr, confinement);
   RestoreRequest request;
   request.directory = directory();
   request.resume = true;

@@ -2,13 +2,18 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "tests/vmm/boot/kernel_image.h"
 #include "vmm/kvm/fake_kvm.h"
+#include "vmm/memory/prefault.h"
 
 namespace berth::vmm {
 namespace {
@@ -37,7 +42,8 @@ class VmmTest : public ::testing::Test {
   FakeKvm kvm_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   std::thread thread_;
-  Vmm vmm_{kvm_, *loop_, [this](MachineEnd) { loop_->Stop(); }, nullptr};
+  Confinement confinement_{{}, false};
+  Vmm vmm_{kvm_, *loop_, [this](MachineEnd) { loop_->Stop(); }, nullptr, confinement_};
 };
 
 TEST_F(VmmTest, AVmIsCreatedBootedShutDownBootedAndDeleted) {
@@ -157,6 +163,110 @@ TEST_F(VmmTest, LooksAtAHostWithoutAVm) {
   EXPECT_EQ(vmm_.Preflight("{", errors_).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(*vmm_.Preflight(Config(), errors_), "[]");
   EXPECT_NE(vmm_.Accounting().find("\"total\""), std::string::npos);
+}
+
+// A restriction cannot be taken back: in a child, with a control loop and VMs of its own. Returns the step
+// that failed, or 0.
+int ConfinedSteps(const std::string& folder, const std::string& kernel) {
+  FakeKvm kvm;
+  auto loop = *EventLoop::Create();
+  std::thread control([&loop] { (void)loop->Run(); });
+  Confinement confinement({{"/proc", PathRule::Use::kRead}, {"/sys", PathRule::Use::kRead}}, false);
+  Vmm vmm(kvm, *loop, [](MachineEnd) {}, nullptr, confinement);
+  ConfigErrors errors;
+  auto config = [&](const std::string& disk, const std::string& more) {
+    return R"({"payload":{"kernel":")" + kernel +
+           R"("},"memory":{"size":67108864},"serial":{"mode":"Null"},)" + R"("rng":null,"disks":[{"path":")" +
+           folder + disk + R"("}])" + more + "}";
+  };
+  const std::string confined =
+      R"(,"landlock_enable":true,"landlock_rules":[{"path":")" + folder + R"(/later","access":"rw"}])";
+  auto opens = [&folder](const char* name) {
+    UniqueFd file(::open((folder + name).c_str(), O_RDWR | O_CLOEXEC));
+    return file.valid();
+  };
+  auto opens_on_control = [&](const char* name) {
+    std::promise<bool> result;
+    loop->Post([&] { result.set_value(opens(name)); });
+    return result.get_future().get();
+  };
+  auto steps = [&] {
+    if (vmm.Create(config("/none", confined), errors).code() != StatusCode::kNotFound) return 1;
+    if (!vmm.Create(config("/other", ""), errors).ok() || !opens("/other")) return 2;
+    if (!vmm.Delete().ok()) return 3;
+    if (!vmm.Create(config("/disk", confined), errors).ok() || !vmm.config().landlock.enable) return 4;
+    if (opens("/other") || opens_on_control("/other")) return 5;
+    if (!opens("/disk") || !opens_on_control("/disk")) return 6;
+    if (!vmm.Boot().ok()) return 7;
+    if (!vmm.AddDevice("disk", R"({"path":")" + folder + R"(/later/disk"})", {}, errors).has_value())
+      return 8;
+    auto refused = vmm.AddDevice("disk", R"({"path":")" + folder + R"(/other"})", {}, errors);
+    if (refused.has_value() || refused.error().hint().find("landlock_rules") == std::string::npos) return 9;
+    if (!vmm.Delete().ok()) return 10;
+    const Status other = vmm.Create(config("/other", ""), errors);
+    if (other.code() != StatusCode::kFailedPrecondition) return 11;
+    if (other.message().find(folder + "/other") == std::string::npos) return 12;
+    if (!vmm.Create(config("/disk", ""), errors).ok() || !vmm.config().landlock.enable) return 13;
+    return 0;
+  };
+  const int failed = steps();
+  (void)vmm.Delete();
+  loop->Stop();
+  control.join();
+  return failed;
+}
+
+TEST_F(VmmTest, AVmThatAsksForItConfinesTheProcess) {
+  if (::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 3)
+    GTEST_SKIP() << "this kernel has no Landlock of version 3";
+  const std::string folder = testing::TempDir() + "vmm_test_confined";
+  std::filesystem::create_directories(folder + "/later");
+  for (const char* name : {"/disk", "/other", "/later/disk"}) {
+    std::ofstream(folder + name) << "x";
+    std::filesystem::resize_file(folder + name, 1 << 20);
+  }
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(ConfinedSteps(folder, kernel_));
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the step that failed";
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(VmmTest, RulesOfPathsThatDoNotExistAreRefused) {
+  std::string config = Config();
+  config.back() = ',';
+  config += R"("landlock_enable":true,"landlock_rules":[{"path":"/none/such","access":"r"}]})";
+  EXPECT_EQ(vmm_.Create(config, errors_).code(), StatusCode::kInvalidArgument);
+  ASSERT_EQ(errors_.size(), 1u);
+  EXPECT_EQ(errors_[0].code, "LandlockPathMissing");
+  EXPECT_FALSE(vmm_.exists());
+}
+
+TEST(DeviceThreads, RunNearTheirMemoryBesideBoundVcpus) {
+  const CpuSet near = CpusOfHostNode(0);
+  if (near.Count() < 2) GTEST_SKIP() << "this host's NUMA node 0 has fewer than two CPUs";
+  VmConfig config;
+  config.memory_zones.resize(1);
+  config.memory_zones[0].id = "a";
+  config.memory_zones[0].host_numa_node = 0;
+  EXPECT_EQ(CpusForDeviceLoop(config), near) << "all memory is there";
+  config.memory_zones.emplace_back().id = "b";
+  EXPECT_TRUE(CpusForDeviceLoop(config).empty()) << "memory may be elsewhere as well";
+  config.numa.resize(2);
+  config.numa[0].memory_zones = {"b"};
+  config.numa[1].guest_numa_id = 1;
+  config.numa[1].memory_zones = {"a"};
+  EXPECT_TRUE(CpusForDeviceLoop(config).empty()) << "segment 0 belongs to the first node";
+  config.numa[1].pci_segments = {0};
+  EXPECT_EQ(CpusForDeviceLoop(config), near);
+  config.cpus.affinity[0] = {near.First()};
+  EXPECT_EQ(CpusForDeviceLoop(config), near - CpuSet{near.First()});
+  EXPECT_EQ(CpusNearSegment(config, 0), near - CpuSet{near.First()});
+  config.cpus.affinity[1] = near;
+  EXPECT_TRUE(CpusForDeviceLoop(config).empty()) << "it would wait for a vCPU that waits for it";
+  EXPECT_EQ(CpusNearSegment(config, 0), near) << "whoever waits for a disk sleeps";
 }
 
 TEST_F(VmmTest, SendsNmisToEveryVcpu) {

@@ -18,7 +18,7 @@ version=${1:-6.12}
 root=$BERTH_LAB_CACHE/kernels/$version
 out=$root/guest.cpio
 lab_lock
-if [ ! -f "$out" ] || [ "$here/init.guest" -nt "$out" ] || [ "$here/mkinitramfs.sh" -nt "$out" ]; then
+if [ ! -f "$out" ] || [ "$root/rule" -nt "$out" ] || [ "$here/init.guest" -nt "$out" ] || [ "$here/mkinitramfs.sh" -nt "$out" ]; then
     "$here/mkinitramfs.sh" guest "$out" "$root" 8>&-
 fi
 echo "$root/bzImage $out"

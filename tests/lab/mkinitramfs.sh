@@ -25,7 +25,7 @@ case $kind in
                    igb e1000e e1000
                    nvme vfio-pci vfio_iommu_type1 tun vhost_net bridge virtio-rng virtio-iommu" ;;
     guest) groups="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 igbvf igb e1000e e1000 nvme virtio-iommu \
-                   virtio_mem virtio_balloon vmw_vsock_virtio_transport" ;;
+                   virtio_mem virtio_balloon vmw_vsock_virtio_transport pvpanic-pci" ;;
     *)     echo "mkinitramfs.sh: unknown kind $kind" >&2; exit 2 ;;
 esac
 lab_need busybox cpio modprobe xz

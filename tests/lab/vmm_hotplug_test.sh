@@ -25,20 +25,21 @@ cpus() { for n in 0 1 2; do echo "guest: $1 node $n cpus $(cat /sys/devices/syst
 sizes() { for n in 0 1 2; do echo "guest: $1 node $n size $(megabytes $n)"; done; }
 for n in 0 1 2; do echo "guest: node $n distance $(cat /sys/devices/system/node/node$n/distance)"; done
 echo "guest: disk on node $(cat /sys/bus/pci/devices/0001:00:00.0/numa_node)"
+until_true '[ $(megabytes 1) -ge 165 ]'  # what of its area is there from the start on is plugged by the driver
 cpus before; sizes before
 a=$(megabytes 0) b=$(megabytes 1) c=$(megabytes 2)
 echo "guest: ready"
 until_true '[ $(megabytes 0) -ge $((a + 120)) ] && [ $(megabytes 1) -ge $((b + 120)) ] && [ $(megabytes 2) -ge $((c + 120)) ]'
 sizes after
 echo "guest: memory has grown"
-until_true 'online_all; [ "$(nproc)" = 8 ]'
+until_true 'online_all; [ "$(nproc)" = 14 ]'
 cpus after
 echo "guest: processors have come"
 until_true '[ -b /dev/vdb ]'
 echo "guest: disk has come, $(head -c 11 /dev/vdb)"
 until_true '[ ! -b /dev/vdb ]'
 echo "guest: disk has gone"
-until_true '[ "$(nproc)" = 6 ]'
+until_true '[ "$(nproc)" = 12 ]'
 cpus left
 echo "guest: processors have gone"
 until_true '[ $(megabytes 1) -le $((b + 1)) ]'
@@ -49,15 +50,15 @@ GUEST
 truncate -s 1M "$work/disk" "$work/second"
 printf 'second disk' | dd of="$work/second" conv=notrunc 2> /dev/null
 cmdline="console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_state=online_movable"
-"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=6,max=8' \
+"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=12,max=14' \
     --platform num_pci_segments=2 --pci-segment pci_segment=1,mmio32_aperture_weight=1 \
     --memory size=0,hotplug_method=virtio-mem \
     --memory-zone id=m0,size=192M,host_numa_node=0,hotplug_size=256M \
                   id=m1,size=160M,host_numa_node=1,hotplug_size=256M,hotplugged_size=32M \
                   id=m2,size=128M,host_numa_node=2,hotplug_size=256M,shared=on \
-    --numa 'guest_numa_id=0,cpus=[0-1,6],distances=[2@15,5@20],memory_zones=m0' \
-           'guest_numa_id=5,cpus=[4-5,7],distances=[0@25,2@30],memory_zones=m2' \
-           'guest_numa_id=2,cpus=[2-3],distances=[0@20,5@25],memory_zones=[m1],pci_segments=[1]' \
+    --numa 'guest_numa_id=0,cpus=[0-3,12],distances=[2@15,5@20],memory_zones=m0' \
+           'guest_numa_id=5,cpus=[8-11,13],distances=[0@25,2@30],memory_zones=m2' \
+           'guest_numa_id=2,cpus=[4-7],distances=[0@20,5@25],memory_zones=[m1],pci_segments=[1]' \
     --disk "path=$work/disk,pci_segment=1" --serial "file=$serial" --log-file "$log" --api-socket "$work/api" \
     --cmdline "$cmdline berth.cmd=$(base64 -w0 "$work/guest.sh")" &
 pid=$!
@@ -75,12 +76,21 @@ wait_for 900 said ready
 equal "distances of node 0" "10 15 20" "$(guest 'node 0 distance ')"
 equal "distances of node 1" "20 10 25" "$(guest 'node 1 distance ')"
 equal "distances of node 2" "25 30 10" "$(guest 'node 2 distance ')"
-equal "CPUs of node 0" "0-1" "$(guest 'before node 0 cpus ')"
-equal "CPUs of node 2" "4-5" "$(guest 'before node 2 cpus ')"
+equal "CPUs of node 0" "0-3" "$(guest 'before node 0 cpus ')"
+equal "CPUs of node 1" "4-7" "$(guest 'before node 1 cpus ')"
+equal "CPUs of node 2" "8-11" "$(guest 'before node 2 cpus ')"
+# The kernel keeps some of it for itself, of node 0 most.
+size() { local n; n=$(guest "$1 node $2 size "); echo "${n:-0}"; }
+for range in 0:130:192 1:180:192 2:50:128; do
+    IFS=: read -r node least most <<< "$range"
+    check "memory of node $node is $(size before "$node") MiB: from $least to $most" \
+        test "$(size before "$node")" -ge "$least" -a "$(size before "$node")" -le "$most"
+done
 equal "node of the disk on segment 1" 1 "$(guest 'disk on node ')"
 
-equal "host CPUs of the disk's thread, near node 1" "2-3" \
-    "$(awk '/Cpus_allowed_list/ { print $2 }' "$(grep -l '^blk-disk0$' /proc/$pid/task/*/comm | sed 's/comm$/status/')")"
+runs_on() { awk '/Cpus_allowed_list/ { print $2 }' "$(grep -l "^$1\$" /proc/$pid/task/*/comm | sed 's/comm$/status/')"; }
+equal "host CPUs of the disk's thread, near node 1" "2-3" "$(runs_on blk-disk0)"
+equal "host CPUs of the other devices' thread, near segment 0" "0-1" "$(runs_on devices)"
 equal "m0 below its size at boot" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((100 * MiB))}")"
 equal "m0 above its area" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((500 * MiB))}")"
 equal "m0 misaligned" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((192 * MiB + 4096))}")"
@@ -93,13 +103,17 @@ for zone in m0 m1 m2; do
     wait_for 60 done_with "zone $zone"
     equal "state of zone $zone" Done "$(state "zone $zone")"
 done
+for node in 0 1 2; do
+    equal "MiB that node $node has grown by" 128 $(($(size after $node) - $(size before $node)))
+done
 
-equal "more processors than max" 400 "$(put vm.resize '{"desired_vcpus":9}')"
-equal "plug processors" 204 "$(put vm.resize '{"desired_vcpus":8}')"
+equal "more processors than max" 400 "$(put vm.resize '{"desired_vcpus":15}')"
+equal "plug processors" 204 "$(put vm.resize '{"desired_vcpus":14}')"
 wait_for 300 said 'processors have come'
-equal "CPUs of node 0 afterwards" "0-1,6" "$(guest 'after node 0 cpus ')"
-equal "CPUs of node 2 afterwards" "4-5,7" "$(guest 'after node 2 cpus ')"
-equal "threads of vCPUs" 8 "$(cat /proc/$pid/task/*/comm | grep -c '^vcpu')"
+equal "CPUs of node 0 afterwards" "0-3,12" "$(guest 'after node 0 cpus ')"
+equal "CPUs of node 1 afterwards" "4-7" "$(guest 'after node 1 cpus ')"
+equal "CPUs of node 2 afterwards" "8-11,13" "$(guest 'after node 2 cpus ')"
+equal "threads of vCPUs" 14 "$(cat /proc/$pid/task/*/comm | grep -c '^vcpu')"
 
 equal "add a disk" 200 "$(put vm.add-disk "{\"path\":\"$work/second\",\"id\":\"second\"}")"
 wait_for 200 said 'disk has come'
@@ -110,14 +124,21 @@ wait_for 60 done_with "device second"
 equal "state of the removal" Done "$(state 'device second')"
 equal "the same file can be added again" 200 "$(put vm.add-disk "{\"path\":\"$work/second\",\"id\":\"second\"}")"
 
-equal "give processors back" 204 "$(put vm.resize '{"desired_vcpus":6}')"
+equal "give processors back" 204 "$(put vm.resize '{"desired_vcpus":12}')"
 wait_for 300 said 'processors have gone'
 wait_for 60 done_with vcpus
 equal "state of the processors" Done "$(state vcpus)"
+for node in 0 1 2; do
+    equal "CPUs of node $node as before" "$(guest "before node $node cpus ")" "$(guest "left node $node cpus ")"
+done
 equal "shrink m1" 204 "$(put vm.resize-zone "{\"id\":\"m1\",\"desired_ram\":$((160 * MiB))}")"
 wait_for 300 said 'memory has gone'
 wait_for 200 done_with "zone m1"
 equal "state of the smaller zone" Done "$(state 'zone m1')"
+wait_for 60 said 'less node 2'
+equal "MiB that node 1 has lost" 160 $(($(size after 1) - $(size less 1)))
+equal "MiB that the others have lost" "0 0" "$(($(size after 0) - $(size less 0))) $(($(size after 2) - $(size less 2)))"
+check "the guest gave up on nothing" sh -c "! grep 'gave up' '$serial'"
 wait $pid
 equal "exit status after the guest has powered off" 0 $?
 tr -d '\r' < "$serial" | grep -E '^(berth-guest|guest|node|pci|block|available| +[0-9]+: )' | sed 's/^/    /'
@@ -156,6 +177,7 @@ check "the message says why" grep -q 'added by ACPI cannot be taken back' "$work
 wait_for 300 said 'grown by'
 wait_for 60 done_with memory
 equal "state of the memory" Done "$(state memory)"
+equal "MiB that the guest has grown by" 256 "$(guest 'grown by ')"
 wait_for 200 said filled
 equal "it can be used" 157286400 "$(guest 'filled ')"
 rss() { awk '/^VmRSS/ { print int($2 / 1024) }' /proc/$pid/status; }

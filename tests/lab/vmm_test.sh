@@ -70,6 +70,9 @@ for id in 0 1 2 3; do
     equal "host CPUs of vCPU $id" "$(echo 2 3 6 7 | cut -d' ' -f$((id + 1)))" \
         "$(awk '/Cpus_allowed_list/ { print $2 }' "${task%comm}status")"
 done
+task=$(grep -l '^devices$' /proc/$pid/task/*/comm)
+equal "host CPUs of the devices' thread, whose node has only those of vCPUs" "$(cat /sys/devices/system/cpu/online)" \
+    "$(awk '/Cpus_allowed_list/ { print $2 }' "${task%comm}status")"
 pages() { awk -v want="bind:$1" '$2 == want { for (i = 3; i <= NF; i++) if ($i ~ /^N[0-9]+=/) print $i }' /proc/$pid/numa_maps; }
 equal "pages of zone m0" N1=49152 "$(pages 1)"
 equal "huge pages of zone m1" N3=64 "$(pages 3)"

@@ -22,7 +22,8 @@ void KeepOn(std::thread& thread, const CpuSet& cpus) {
   if (allowed.empty()) return;
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  for (uint32_t cpu = allowed.First(); cpu != CpuSet::kNone; cpu = allowed.NextAfter(cpu)) CPU_SET(cpu, &mask);
+  for (uint32_t cpu = allowed.First(); cpu != CpuSet::kNone; cpu = allowed.NextAfter(cpu))
+    CPU_SET(cpu, &mask);
   ::pthread_setaffinity_np(thread.native_handle(), sizeof mask, &mask);
 }
 

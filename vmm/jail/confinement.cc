@@ -11,9 +11,11 @@ Status Confinement::Enter(VmConfig& config, bool restored, const Elsewhere& else
   std::vector<PathRule> rules = LandlockRules(config, restored);
   if (entered()) {
     std::string names;
-    for (const std::string& path : PathsOutside(rules, in_force_)) names += (names.empty() ? "" : ", ") + path;
+    for (const std::string& path : PathsOutside(rules, in_force_))
+      names += (names.empty() ? "" : ", ") + path;
     if (!names.empty()) {
-      return FailedPrecondition("this process has confined itself to other files than " + names, "landlock_enable",
+      return FailedPrecondition("this process has confined itself to other files than " + names,
+                                "landlock_enable",
                                 "start another berth-vmm for this VM, or let this one's rules name them");
     }
     config.landlock.enable = true;

@@ -56,7 +56,7 @@ uint64_t AccessOf(PathRule::Use use) {
     case PathRule::Use::kReadWrite:
       return kReadFile | kReadDir | kWriteFile | kTruncate | kIoctlDev;
     case PathRule::Use::kSockets:
-      return kReadDir | kMakeSock | kRemoveFile | kWriteFile | kReadFile;
+      return kMakeSock | kRemoveFile;
     case PathRule::Use::kTemporary:
       return kReadFile | kReadDir | kWriteFile | kTruncate | kMakeReg | kRemoveFile;
     case PathRule::Use::kTree:

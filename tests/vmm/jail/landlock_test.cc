@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "vmm/bus/unix_listener.h"
+
 namespace berth::vmm {
 namespace {
 
@@ -88,6 +90,17 @@ TEST_F(LandlockTest, FoldersForSocketsAndTemporaryFiles) {
               if (!Opens("run/file", O_RDWR | O_CREAT)) return 2;
               if (unlink((folder_ + "/run/file").c_str()) != 0) return 3;
               if (mkdir((folder_ + "/run/sub").c_str(), 0700) == 0) return 4;
+              return 0;
+            }),
+            0);
+}
+
+TEST_F(LandlockTest, FilesBesideASocketAreNotOpened) {
+  const std::vector<PathRule> rules = {{folder_, PathRule::Use::kSockets}};
+  EXPECT_EQ(InChild([&] {
+              if (!Apply(rules).ok()) return 1;
+              if (!UnixListener::Open(folder_ + "/run/socket").has_value()) return 2;
+              if (Opens("secret", O_RDONLY) || Opens("write", O_WRONLY)) return 3;
               return 0;
             }),
             0);

@@ -1,8 +1,8 @@
-/* guest_load.c - load for the benchmarks of virtual machines: reads of a disk past the page cache, and TCP streams.
+/* guest_load.c - load for the benchmarks of virtual machines: a disk past the page cache, and TCP streams.
  * One static program that runs in the guest and, as the other end of a stream, on the host.
  *
- * usage: guest_load seq  DEVICE MIB            sequential reads of 1 MiB; prints MiB/s
- *        guest_load rand DEVICE SECONDS JOBS   random reads of 4 KiB by JOBS threads; prints reads/s
+ * usage: guest_load seq  DEVICE MIB [write]            sequential reads or writes of 1 MiB; prints MiB/s
+ *        guest_load rand DEVICE SECONDS JOBS [write]   random ones of 4 KiB by JOBS threads; prints how many a second
  *        guest_load sink PORT                  takes streams and answers each with one byte at its end, for ever
  *        guest_load source PORT MIB            sends a stream to whoever connects, for ever
  *        guest_load send ADDRESS PORT MIB      sends a stream; prints Mbit/s
@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,8 @@ static void Die(const char* what) {
   exit(1);
 }
 
-static int OpenDisk(const char* path, uint64_t* size) {
-  const int fd = open(path, O_RDONLY | O_DIRECT);
+static int OpenDisk(const char* path, bool write, uint64_t* size) {
+  const int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_DIRECT);
   if (fd < 0) Die(path);
   const off_t end = lseek(fd, 0, SEEK_END);
   if (end < kMib) Die("size of the disk");
@@ -46,47 +47,53 @@ static int OpenDisk(const char* path, uint64_t* size) {
   return fd;
 }
 
-static void Sequential(const char* path, uint64_t mib) {
+static void Move(int fd, bool write, void* buffer, size_t bytes, uint64_t at) {
+  const ssize_t moved = write ? pwrite(fd, buffer, bytes, (off_t)at) : pread(fd, buffer, bytes, (off_t)at);
+  if (moved != (ssize_t)bytes) Die(write ? "write" : "read");
+}
+
+static void Sequential(const char* path, uint64_t mib, bool write) {
   uint64_t size;
-  const int fd = OpenDisk(path, &size);
+  const int fd = OpenDisk(path, write, &size);
   void* buffer;
   if (posix_memalign(&buffer, kBlock, kMib) != 0) Die("memory");
   const double start = Now();
-  for (uint64_t i = 0; i < mib; ++i) {
-    if (pread(fd, buffer, kMib, (off_t)(i * kMib % (size / kMib * kMib))) != kMib) Die("read");
-  }
+  memset(buffer, 'b', kMib);
+  for (uint64_t i = 0; i < mib; ++i) Move(fd, write, buffer, kMib, i * kMib % (size / kMib * kMib));
   printf("%.2f\n", (double)mib / (Now() - start));
 }
 
 struct Job {
   pthread_t thread;
   const char* path;
+  bool write;
   double end;
   uint64_t state;
   uint64_t done;
 };
 
-static void* Read(void* argument) {
+static void* Work(void* argument) {
   struct Job* job = argument;
   uint64_t size;
-  const int fd = OpenDisk(job->path, &size);
+  const int fd = OpenDisk(job->path, job->write, &size);
   void* buffer;
   if (posix_memalign(&buffer, kBlock, kBlock) != 0) Die("memory");
+  memset(buffer, 'b', kBlock);
   while (Now() < job->end) {
     job->state = job->state * 6364136223846793005u + 1442695040888963407u;
     const uint64_t block = (job->state >> 33) % (size / kBlock);
-    if (pread(fd, buffer, kBlock, (off_t)(block * kBlock)) != kBlock) Die("read");
+    Move(fd, job->write, buffer, kBlock, block * kBlock);
     ++job->done;
   }
   return NULL;
 }
 
-static void Random(const char* path, double seconds, int jobs) {
+static void Random(const char* path, double seconds, int jobs, bool write) {
   struct Job* all = calloc((size_t)jobs, sizeof *all);
   const double start = Now();
   for (int i = 0; i < jobs; ++i) {
-    all[i] = (struct Job){.path = path, .end = start + seconds, .state = (uint64_t)i * 77 + 1};
-    if (pthread_create(&all[i].thread, NULL, Read, &all[i]) != 0) Die("thread");
+    all[i] = (struct Job){.path = path, .write = write, .end = start + seconds, .state = (uint64_t)i * 77 + 1};
+    if (pthread_create(&all[i].thread, NULL, Work, &all[i]) != 0) Die("thread");
   }
   uint64_t done = 0;
   for (int i = 0; i < jobs; ++i) {
@@ -160,10 +167,12 @@ static void Report(uint64_t bytes, double seconds) {
 int main(int argc, char** argv) {
   signal(SIGCHLD, SIG_IGN);
   const char* verb = argc > 1 ? argv[1] : "";
-  if (strcmp(verb, "seq") == 0 && argc == 4) {
-    Sequential(argv[2], strtoull(argv[3], NULL, 10));
-  } else if (strcmp(verb, "rand") == 0 && argc == 5) {
-    Random(argv[2], atof(argv[3]), atoi(argv[4]));
+  const bool write = argc > 1 && strcmp(argv[argc - 1], "write") == 0;
+  const int words = argc - write;
+  if (strcmp(verb, "seq") == 0 && words == 4) {
+    Sequential(argv[2], strtoull(argv[3], NULL, 10), write);
+  } else if (strcmp(verb, "rand") == 0 && words == 5) {
+    Random(argv[2], atof(argv[3]), atoi(argv[4]), write);
   } else if (strcmp(verb, "sink") == 0 && argc == 3) {
     Listen(argv[2], 0);
   } else if (strcmp(verb, "source") == 0 && argc == 4) {

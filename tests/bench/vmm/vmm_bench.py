@@ -16,7 +16,7 @@ usage: vmm_bench.py --vmm BERTH-VMM --qemu QEMU --kernel BZIMAGE --initramfs CPI
            without turned off)
   boot     exec to the user space of a guest with modules; then memory without guest RAM, and threads
   devices  the same memory and threads with 4 disks and 4 network devices
-  io       disk reads and TCP streams in the guest, by guest_load in the initramfs; --load runs on the host
+  io       disk reads and writes and TCP streams in the guest, by guest_load in the initramfs; --load runs on the host
 
 What needs a running guest works where KVM runs Linux: on hardware, or in the lab (run.sh does that). Times from the
 emulated lab say something only in relation to each other, so the table has ratios.
@@ -257,6 +257,8 @@ ip addr add 10.78.0.2/24 dev eth0; ip link set eth0 up
 for i in 1 2; do
     echo "bench: seq_read_mib_s $(guest_load seq /dev/vda {mib})"
     echo "bench: rand_read_iops $(guest_load rand /dev/vda {seconds} 8)"
+    echo "bench: seq_write_mib_s $(guest_load seq /dev/vda {mib} write)"
+    echo "bench: rand_write_iops $(guest_load rand /dev/vda {seconds} 8 write)"
     echo "bench: net_send_mbit_s $(guest_load send 10.78.0.1 5001 {net})"
     echo "bench: net_recv_mbit_s $(guest_load recv 10.78.0.1 5002)"
 done
@@ -292,6 +294,8 @@ GOALS = [
     ('seq_read_mib_s', 'microvm', -1.0), ('rand_read_iops', 'microvm', -1.0), ('net_send_mbit_s', 'microvm', -1.0),
     ('net_recv_mbit_s', 'microvm', -1.0), ('seq_read_mib_s', 'q35', -1.0), ('rand_read_iops', 'q35', -1.0),
     ('net_send_mbit_s', 'q35', -1.0), ('net_recv_mbit_s', 'q35', -1.0),
+    ('seq_write_mib_s', 'microvm', -1.0), ('rand_write_iops', 'microvm', -1.0), ('seq_write_mib_s', 'q35', -1.0),
+    ('rand_write_iops', 'q35', -1.0),
 ]
 BINARY_GOAL = 4 << 20
 

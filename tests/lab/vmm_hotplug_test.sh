@@ -25,7 +25,7 @@ cpus() { for n in 0 1 2; do echo "guest: $1 node $n cpus $(cat /sys/devices/syst
 sizes() { for n in 0 1 2; do echo "guest: $1 node $n size $(megabytes $n)"; done; }
 for n in 0 1 2; do echo "guest: node $n distance $(cat /sys/devices/system/node/node$n/distance)"; done
 echo "guest: disk on node $(cat /sys/bus/pci/devices/0001:00:00.0/numa_node)"
-until_true '[ $(megabytes 1) -ge 165 ]'  # what of its area is there from the start on is plugged by the driver
+until_true '[ $(megabytes 1) -ge 165 ]'
 cpus before; sizes before
 a=$(megabytes 0) b=$(megabytes 1) c=$(megabytes 2)
 echo "guest: ready"
@@ -49,7 +49,8 @@ GUEST
 
 truncate -s 1M "$work/disk" "$work/second"
 printf 'second disk' | dd of="$work/second" conv=notrunc 2> /dev/null
-cmdline="console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_state=online_movable"
+# nokaslr: the kernel is in node 0, whose memory it takes
+cmdline="nokaslr console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 memhp_default_state=online_movable"
 "$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=12,max=14' \
     --platform num_pci_segments=2 --pci-segment pci_segment=1,mmio32_aperture_weight=1 \
     --memory size=0,hotplug_method=virtio-mem \

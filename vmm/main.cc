@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -92,6 +93,10 @@ std::set<int> KeptDescriptors(const CommandLine& line) {
 // order of destruction backwards: the API's thread ends before the machine that it asks.
 Result<int> Run(CommandLine& line) {
   int code = kGuestPoweredOff;
+  // Memory for threads that allocate at the same time. Without a limit the C library, once there are eight,
+  // counts the host's processors in a file, which a worker may not open.
+  constexpr int kArenas = 4;
+  ::mallopt(M_ARENA_MAX, kArenas);
   // A snapshot's configuration names the files that are needed.
   std::optional<SnapshotContent> snapshot;
   if (line.restore) {

@@ -47,8 +47,8 @@ traced first --kernel "$kernel" --initramfs "$initramfs" --cpus boot=2,max=3,aff
     --memory-zone id=a,size=160M,host_numa_node=1,prefault=on,hotplug_size=128M,hotplugged_size=64M \
     --memory-zone id=b,size=64M,shared=on \
     --numa guest_numa_id=0,cpus='[0-2]',memory_zones='[a,b]' \
-    --disk "path=$work/disk" --disk "path=$work/plain,_disable_io_uring=on,bw_size=4194304,bw_refill_time=100" \
-    --net tap=berth0,num_queues=4,bw_size=1048576,bw_refill_time=100 --serial "file=$out/serial.log" --console "socket=$work/console" \
+    --disk "path=$work/disk" --disk "path=$work/plain,_disable_io_uring=on,bw_size=262144,bw_refill_time=100" \
+    --net tap=berth0,num_queues=4,ops_size=2,ops_refill_time=50 --serial "file=$out/serial.log" --console "socket=$work/console" \
     --vsock "cid=9,socket=$work/vsock" --balloon size=0 --pvpanic --event-monitor "path=$work/events" \
     --cmdline "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest.sh")"
 wait_for 60 test -e /sys/class/net/berth0

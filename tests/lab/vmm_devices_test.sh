@@ -113,7 +113,7 @@ for stage in $stages; do
             check "disk: and the storage is freed" test "$(du -k "$work/disk" | cut -f1)" -lt 1024 ;;
         pvh)
             blank
-            if ! "$here/vmlinux.py" "$kernel" "$work/vmlinux"; then echo "pvh: skipped"; continue; fi
+            check "pvh: the bzImage has a vmlinux" "$here/vmlinux.py" "$kernel" "$work/vmlinux" || continue
             # nothing has been logged, or asked of the C library for that, before a vCPU runs
             start pvh --kernel "$work/vmlinux" --memory size=256M --disk "path=$work/disk" --net "$net" --log-level warning
             both_boots pvh ;;

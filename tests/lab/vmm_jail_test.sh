@@ -73,7 +73,7 @@ equal "threads that are filtered" "$(find /proc/$pid/task -mindepth 1 -maxdepth 
 
 config() { # DISK MORE
     echo "{\"payload\":{\"kernel\":\"$work/kernel\",\"initramfs\":\"$work/initramfs\",\"cmdline\":\"console=ttyS0 quiet tsc=reliable" \
-        "no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest.sh")\"},\"memory\":{\"size\":$((5 << 30)),\"reserve\":false}," \
+        "no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest.sh")\"},\"memory\":{\"size\":$((5 << 30)),\"reserve\":false,\"mergeable\":true}," \
         "\"disks\":[{\"path\":\"$work/$1\",\"id\":\"own\"}],\"serial\":{\"mode\":\"File\",\"file\":\"$serial\"},\"pvpanic\":true$2}"
 }
 equal "create a VM that confines" 204 "$(put vm.create "$(config own ',"landlock_enable":true')")"
@@ -93,6 +93,19 @@ equal "the guest sees it" "4096 sectors" "$(guest 'disk has ')"
 wait_for 400 said 'back after a panic'
 check "it comes back after a panic" grep -q 'back after a panic' "$serial"
 check "the panic is an event" grep -q '"event":"panic"' "$events"
+
+if [ -w /sys/kernel/mm/ksm/run ]; then
+    equal "merged pages before the kernel looks for them" 0 "$(cat /sys/kernel/mm/ksm/pages_sharing)"
+    echo 5000 > /sys/kernel/mm/ksm/pages_to_scan
+    echo 1 > /sys/kernel/mm/ksm/run
+    # shellcheck disable=SC2317  # called by wait_for
+    merged() { [ "$(cat /sys/kernel/mm/ksm/pages_sharing)" -gt 1000 ]; }
+    wait_for 120 merged
+    check "pages of a mergeable zone are merged: $(cat /sys/kernel/mm/ksm/pages_sharing)" merged
+    echo 0 > /sys/kernel/mm/ksm/run
+else
+    echo "mergeable: skipped, this host's kernel merges no pages"
+fi
 
 equal "another disk is refused" 400 "$(put vm.add-disk "{\"path\":\"$work/foreign\"}")"
 check "the answer says why" grep -q 'landlock_rules name what may be added later' "$work/reply"

@@ -62,7 +62,8 @@ Status ListHosts(Context& context) {
                                         {"MEMORY", Align::kRight},
                                         {"USED", Align::kRight},
                                         {"DEVICES", Align::kRight},
-                                        {"KVM"}};
+                                        {"KVM"},
+                                        {"STATUS"}};
   if (format == Format::kWide) {
     for (const char* name : {"UUID", "AGENT", "KERNEL", "WARNINGS"}) columns.push_back({name});
   }
@@ -78,7 +79,8 @@ Status ListHosts(Context& context) {
         BytesText(totals.memory),
         BytesText(totals.memory_used),
         std::to_string(totals.devices_used) + "/" + std::to_string(totals.assignable),
-        host.can_run_guests() ? "yes" : "no"};
+        host.can_run_guests() ? "yes" : "no",
+        IsDrained(host) ? "drained" : "enabled"};
     if (format == Format::kWide) {
       row.push_back(host.uuid());
       row.push_back(host.agent_endpoint());
@@ -106,6 +108,7 @@ std::string HostTables(const v1::GetHostResponse& response) {
   facts.AddRow({"os", host.os_name()});
   facts.AddRow({"kernel", host.kernel_release()});
   facts.AddRow({"KVM", host.can_run_guests() ? "yes" : "no"});
+  facts.AddRow({"status", IsDrained(host) ? "drained" : "enabled"});
   facts.AddRow({"generation", std::to_string(host.generation())});
   Table cells({{"CELL", Align::kRight},
                {"SOCKET", Align::kRight},

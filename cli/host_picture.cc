@@ -10,6 +10,7 @@
 #include "cli/text.h"
 #include "common/cpu_set.h"
 #include "common/pci_address.h"
+#include "placement/model/names.h"
 
 namespace berth::cli {
 namespace {
@@ -33,6 +34,7 @@ std::string Headline(const v1::Host& host) {
   if (!host.os_name().empty()) parts.push_back(host.os_name());
   if (!host.kernel_release().empty()) parts.push_back("Linux " + host.kernel_release());
   parts.push_back(host.can_run_guests() ? "KVM" : "no KVM");
+  if (IsDrained(host)) parts.push_back("drained");
   return Join(parts, " · ");
 }
 
@@ -182,6 +184,11 @@ TreeItem CellItem(const v1::GetHostResponse& response, const v1::Cell& cell, con
 }
 
 }  // namespace
+
+bool IsDrained(const v1::Host& host) {
+  return std::find(host.traits().begin(), host.traits().end(), placement::kHostDisabledTrait) !=
+         host.traits().end();
+}
 
 TreeItem HostPicture(const v1::GetHostResponse& response) {
   const v1::Host& host = response.host();

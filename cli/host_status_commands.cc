@@ -3,8 +3,8 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/host_picture.h"
 #include "cli/table.h"
-#include "placement/model/names.h"
 
 namespace berth::cli {
 namespace {
@@ -21,9 +21,7 @@ Status Preview(Context& context, Client& client, const Options& options, bool en
   request.set_host(options.host);
   TRY_ASSIGN(v1::GetHostResponse response,
              client.Call(client.placement(), &v1::Placement::Stub::GetHost, request));
-  bool disabled = false;
-  for (const std::string& trait : response.host().traits())
-    disabled = disabled || trait == placement::kHostDisabledTrait;
+  const bool disabled = IsDrained(response.host());
   std::ostream& out = context.terminal.out;
   const std::string& name = response.host().name();
   if (disabled != enable) {

@@ -77,9 +77,10 @@ TreeItem RuntimePicture(const Result<v1::GetInstanceRuntimeResponse>& runtime) {
     return TreeItem({"placement not proven: the agent did not answer: " + runtime.error().message()},
                     Tone::kWarning, kFact);
   }
-  if (runtime->pid() == 0) return TreeItem({"not running on the host"}, Tone::kQuiet, kFact);
   TreeItem item;
-  if (runtime->violations().empty()) {
+  if (runtime->pid() == 0) {
+    item = TreeItem({"not running on the host"}, Tone::kQuiet, kFact);
+  } else if (runtime->violations().empty()) {
     item = TreeItem({"placement proven · process " + std::to_string(runtime->pid())}, Tone::kBusy, kFact);
   } else {
     item = TreeItem({"placement differs from the claim · process " + std::to_string(runtime->pid())},

@@ -46,6 +46,26 @@ TEST_F(RemoteCommand, HostTopologyDrawsWhoUsesWhat) {
   ExpectGolden("host_topology.txt", {"host", "topology", "node-1"});
 }
 
+TEST_F(RemoteCommand, ADrainedHostIsShownAsOne) {
+  cloud_.host.mutable_host()->add_traits("COMPUTE_STATUS_DISABLED");
+
+  EXPECT_NE(Run({"host", "list"}).out.find("yes  drained"), std::string::npos);
+  EXPECT_NE(Run({"host", "show", "node-1"}).out.find("status      drained"), std::string::npos);
+  EXPECT_NE(Run({"host", "topology", "node-1"}).out.find("· KVM · drained\n"), std::string::npos);
+}
+
+TEST_F(RemoteCommand, AStoppedInstanceHasItsDisks) {
+  v1::AttachedDisk* disk = cloud_.runtime.add_disks();
+  disk->set_id("data");
+  disk->set_path("/images/data.raw");
+  cloud_.runtime.set_pid(0);
+
+  const std::string shown = Run({"instance", "show", "vm1"}).out;
+
+  EXPECT_NE(shown.find("not running on the host"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("/images/data.raw"), std::string::npos) << shown;
+}
+
 TEST_F(RemoteCommand, HostShowJsonHasNumbersNullsAndShortNames) {
   Json report = Json::parse(Run({"host", "show", "node-1", "-o", "json"}).out);
 

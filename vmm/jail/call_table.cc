@@ -159,7 +159,7 @@ constexpr AllowedCall kTable[] = {
     Call(NR(socket), kControl),
     Call(NR(bind), kControl),
     Call(NR(listen), kControl),
-    Call(NR(recvmsg), kControl, "descriptors that come with a request"),
+    Call(NR(recvmsg), kControl),
     Call(NR(poll), kControl),
     Call(NR(epoll_create1), kControl),
     Call(NR(eventfd2), kControl),

@@ -69,6 +69,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
                                                  std::function<void(MachineEnd)> on_end,
                                                  EventMonitor* monitor, const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
+  TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
   // Images that cannot be launched are found before anything runs.
@@ -90,7 +91,6 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   if (machine->console_ && !machine->console_->terminal().empty()) {
     machine->config_.console.path = machine->console_->terminal();
   }
-  TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_, ZonedMemory::Create(HostZones(machine->config_, boot.get()),
                                                    machine->config_.memory.hotplug_method));
   TRY_ASSIGN(machine->assigned_, AssignedDevices::Open(machine->config_, machine->memory_->memory(), vfio));

@@ -27,19 +27,22 @@ Status CheckGiven(const RestoredNet& given, const std::vector<NetConfig>& nets) 
 Status ReplaceDescriptors(const std::vector<RestoredNet>& given, VmConfig& config) {
   std::set<std::string_view> seen;
   for (const RestoredNet& net : given) {
-    if (!seen.insert(net.id).second) return InvalidArgument("network device " + net.id + " stands twice", kField);
+    if (!seen.insert(net.id).second)
+      return InvalidArgument("network device " + net.id + " stands twice", kField);
     TRY(CheckGiven(net, config.nets));
   }
   for (NetConfig& net : config.nets) {
     if (net.fds.empty()) continue;
-    auto found = std::find_if(given.begin(), given.end(), [&](const RestoredNet& n) { return n.id == net.id; });
+    auto found =
+        std::find_if(given.begin(), given.end(), [&](const RestoredNet& n) { return n.id == net.id; });
     const size_t count = found == given.end() ? 0 : found->fds.size();
     if (count != net.fds.size()) {
-      return InvalidArgument("network device " + net.id + " of the snapshot needs " +
-                                 Descriptors(net.fds.size()) + ", and has been given " + std::to_string(count),
-                             kField,
-                             "give one for each pair of its queues: net_fds of vm.restore, with SCM_RIGHTS, or "
-                             "of --restore; or write a tap into config.json");
+      return InvalidArgument(
+          "network device " + net.id + " of the snapshot needs " + Descriptors(net.fds.size()) +
+              ", and has been given " + std::to_string(count),
+          kField,
+          "give one for each pair of its queues: net_fds of vm.restore, with SCM_RIGHTS, or "
+          "of --restore; or write a tap into config.json");
     }
     net.fds = found->fds;
   }

@@ -436,6 +436,9 @@ TEST_F(DescriptorSnapshotTest, TheDescriptorsOfItsTapsAreGivenAnew) {
   ASSERT_EQ(config.nets.size(), 2u);
   EXPECT_EQ(config.nets[0].fds, given[1].fds);
   EXPECT_EQ(config.nets[1].fds, given[0].fds);
+  for (const RestoredNet& net : given) {
+    for (const int fd : net.fds) EXPECT_NE(::fcntl(fd, F_GETFD), -1) << "the device has it";
+  }
   // As often as anybody likes.
   EXPECT_EQ(vmm->Snapshot(folder_ + "/second"), OkStatus());
   vmm.reset();

@@ -161,7 +161,7 @@ constexpr AllowedCall kTable[] = {
     Call(NR(epoll_create1), kControl),
     Call(NR(eventfd2), kControl),
     Call(NR(signalfd4), kControl),
-    Call(NR(timerfd_create), kControl, "devices with rate limits"),
+    Call(NR(timerfd_create), kControl, "rate limits, and looks at hot-plug requests"),
     Call(NR(userfaultfd), kControl),
     Call(NR(io_uring_setup), kControl, kRings),
     Call(NR(socketpair), kControl, kServed),

@@ -70,6 +70,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
                                                  EventMonitor* monitor, const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
+  TRY(machine->WatchRequests());
   TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
   // Images that cannot be launched are found before anything runs.
@@ -99,6 +100,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
 }
 
 Machine::~Machine() {
+  if (request_timer_.valid()) control_.Remove(request_timer_.get());
   std::lock_guard lock(mutex_);
   StopBoard();
 }
@@ -203,8 +205,7 @@ VmFacts Machine::Facts() {
     }
   }
   if (board_ != nullptr && board_->balloon() != nullptr) facts.balloon = board_->balloon()->actual();
-  facts.hotplug = requests_.Look(HotplugRequests::Clock::now(),
-                                 [this](const std::string& subject) { return ActualOf(subject); });
+  facts.hotplug = LookAtRequests();
   if (board_ != nullptr) {
     for (const auto& [id, place] : board_->pci().Places()) facts.devices.push_back({id, place.ToString()});
   }

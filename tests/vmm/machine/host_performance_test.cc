@@ -15,8 +15,8 @@ namespace {
 class HostPerformanceTest : public testing::Test {
  protected:
   void Tell(uint32_t node, const std::string& file, const std::string& text) {
-    const std::filesystem::path folder = folder_.path() / "sys/devices/system/node" /
-                                         ("node" + std::to_string(node)) / "access0/initiators";
+    const std::filesystem::path folder =
+        folder_.path() / "sys/devices/system/node" / ("node" + std::to_string(node)) / "access0/initiators";
     std::filesystem::create_directories(folder);
     std::ofstream(folder / file) << text;
   }

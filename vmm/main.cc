@@ -86,6 +86,9 @@ std::set<int> KeptDescriptors(const CommandLine& line) {
   if (line.event_fd.has_value()) kept.insert(*line.event_fd);
   if (line.api_fd.has_value()) kept.insert(*line.api_fd);
   for (const NetConfig& net : line.config.nets) kept.insert(net.fds.begin(), net.fds.end());
+  if (line.restore) {
+    for (const RestoredNet& net : line.restore->nets) kept.insert(net.fds.begin(), net.fds.end());
+  }
   return kept;
 }
 
@@ -100,7 +103,11 @@ Result<int> Run(CommandLine& line) {
   // A snapshot's configuration names the files that are needed.
   std::optional<SnapshotContent> snapshot;
   if (line.restore) {
-    Result<SnapshotContent> read = ReadSnapshot(line.restore->directory);
+    std::vector<UniqueFd> fds;
+    for (const RestoredNet& net : line.restore->nets) {
+      for (const int fd : net.fds) fds.emplace_back(fd);
+    }
+    Result<SnapshotContent> read = ReadSnapshot(line.restore->directory, line.restore->nets, std::move(fds));
     if (!read.has_value()) return std::move(read).error().WithField("restore");
     snapshot = *std::move(read);
     LandlockConfig& saved = snapshot->config.landlock;

@@ -248,15 +248,44 @@ HttpResponse Snapshot(VmControl& control, const std::string& body) {
   return OutcomeOnHost(path.has_value() ? control.Snapshot(*path) : path.error());
 }
 
-HttpResponse Restore(VmControl& control, const std::string& body) {
+// {"net_fds": [{"id": "net1", "num_fds": 2}, ...]}: so many of the descriptors that came, in their order.
+Status TakeNets(const RequestBody& fields, std::vector<UniqueFd> fds, RestoreRequest& request) {
+  TRY_ASSIGN(const std::vector<RequestBody> items, fields.List("net_fds", {"id", "num_fds", "fds"}));
+  std::string wanted;
+  for (const RequestBody& item : items) {
+    RestoredNet& net = request.nets.emplace_back();
+    TRY_ASSIGN(net.id, item.Text("id"));
+    TRY_ASSIGN(const std::optional<uint64_t> count, item.Number("num_fds", UINT16_MAX));
+    if (item.Has("fds")) {
+      return InvalidArgument("network device " + net.id + ": descriptors do not travel in a text", "net_fds",
+                             "send them by SCM_RIGHTS, and their number as num_fds");
+    }
+    for (uint64_t i = 0; i < count.value_or(0); ++i) {
+      if (request.fds.size() == fds.size()) {
+        return InvalidArgument("network device " + net.id + " is to have " + std::to_string(*count) +
+                                   " descriptors, and " + std::to_string(i) + " came for it with the request",
+                               "net_fds", "send them by SCM_RIGHTS");
+      }
+      request.fds.push_back(std::move(fds[request.fds.size()]));
+      net.fds.push_back(request.fds.back().get());
+    }
+    wanted += (wanted.empty() ? ": " : ", ") + net.id + " is to have " + std::to_string(count.value_or(0));
+  }
+  if (request.fds.size() == fds.size()) return OkStatus();
+  return InvalidArgument(std::to_string(fds.size()) + " descriptors came, " +
+                             std::to_string(request.fds.size()) + " of them for a network device" + wanted,
+                         "net_fds", "name all devices that have descriptors");
+}
+
+HttpResponse Restore(VmControl& control, const std::string& body, std::vector<UniqueFd> fds) {
   Result<RequestBody> fields =
-      RequestBody::Parse(body, {"source_url", "prefault", "memory_restore_mode", "resume", "net_fds",
-                                "vfio_fds", "iommufd_fd", "zone_updates"});
+      RequestBody::ParseWithLists(body, {"source_url", "prefault", "memory_restore_mode", "resume", "net_fds",
+                                         "vfio_fds", "iommufd_fd", "zone_updates"});
   if (!fields.has_value()) return Outcome(fields.error());
   Status status = [&]() -> Status {
     RestoreRequest request;
     // Cloud Hypervisor's clients write them as null.
-    for (const char* other : {"net_fds", "vfio_fds", "iommufd_fd", "zone_updates"}) {
+    for (const char* other : {"vfio_fds", "iommufd_fd", "zone_updates"}) {
       if (fields->Has(other))
         return InvalidArgument("not supported", other, "edit config.json of the snapshot instead");
     }
@@ -274,7 +303,8 @@ HttpResponse Restore(VmControl& control, const std::string& body) {
       return InvalidArgument("memory that comes on demand is not there before", "prefault",
                              "leave it out, or use memory_restore_mode Copy");
     }
-    return control.Restore(request);
+    TRY(TakeNets(*fields, std::move(fds), request));
+    return control.Restore(std::move(request));
   }();
   return OutcomeOnHost(status);
 }
@@ -315,7 +345,7 @@ const Handler kHandlers[] = {
     {{"vm.placement", "GET", "whether memory and vCPUs are where they were to be"}, Placement},
     {{"vm.resize-disk", "PUT", "make a disk larger"}, ResizeDisk, true},
     {{"vm.snapshot", "PUT", "write the paused VM into a directory"}, Snapshot, true},
-    {{"vm.restore", "PUT", "make the VM of a snapshot"}, Restore, true, false},
+    {{"vm.restore", "PUT", "make the VM of a snapshot"}, nullptr, true, false, Restore},
     {{"vm.coredump", "PUT", "write a core file of the paused guest"}, CoreDump, true},
     {{"vm.nmi", "PUT", "send an NMI to all vCPUs"}, Act<VmAction::kNmi>},
     {{"vm.info", "GET", "configuration, state, threads and memory"}, Info},

@@ -14,6 +14,7 @@
 #include "common/status.h"
 #include "common/unique_fd.h"
 #include "vmm/config/config_error.h"
+#include "vmm/config/restored_nets.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -114,6 +115,8 @@ struct RestoreRequest {
   std::optional<bool> prefault;  // instead of what the configuration says
   bool on_demand = false;        // memory comes when it is touched
   bool resume = false;           // else the VM stays paused
+  std::vector<RestoredNet> nets = {};
+  std::vector<UniqueFd> fds = {};  // that `nets` names
 };
 
 struct AddedDevice {
@@ -150,7 +153,7 @@ class VmControl {
   // Writes the paused VM into a directory that has no snapshot yet.
   virtual Status Snapshot(const std::string& directory) = 0;
   // Makes the VM of a snapshot, in the place of Create and Boot.
-  virtual Status Restore(const RestoreRequest& request) = 0;
+  virtual Status Restore(RestoreRequest request) = 0;
   // Writes a core file of the paused guest; the file must not exist.
   virtual Status CoreDump(const std::string& path) = 0;
   // What the host lacks for a configuration (as of vm.create; empty: for this VM), as JSON. `errors` as of

@@ -180,6 +180,26 @@ void ApplyMonitor(const OptionValues& values, CommandLine& line, ConfigErrors& e
   }
 }
 
+void ApplyRestoredNets(const OptionValues& values, RestoreCommand& restore, ConfigErrors& errors) {
+  const auto* lists = values.Get<DescriptorLists>("net_fds");
+  if (lists == nullptr) return;
+  CpuSet taken;
+  for (const auto& [id, fds] : *lists) {
+    RestoredNet& net = restore.nets.emplace_back();
+    net.id = id;
+    for (const uint32_t fd : fds.ToVector()) {
+      const bool reserved = fd < uint32_t{kFirstInherited};
+      if (reserved || taken.Contains(fd)) {
+        errors.push_back({"InvalidValue", values.label, "net_fds", std::to_string(fd),
+                          id + ": " + (reserved ? "descriptors 0 to 2 are reserved" : "stands twice"),
+                          "each descriptor once, from 3 on", ""});
+      }
+      taken.Add(fd);
+      net.fds.push_back(static_cast<int>(fd));
+    }
+  }
+}
+
 void ApplyRestore(const OptionValues& values, CommandLine& line, ConfigErrors& errors) {
   RestoreCommand& restore = line.restore.emplace();
   constexpr std::string_view kScheme = "file://";
@@ -192,6 +212,7 @@ void ApplyRestore(const OptionValues& values, CommandLine& line, ConfigErrors& e
   }
   if (const auto* prefault = values.Get<bool>("prefault")) restore.prefault = *prefault;
   if (const auto* resume = values.Get<bool>("resume")) restore.resume = *resume;
+  ApplyRestoredNets(values, restore, errors);
   const auto* mode = values.Get<std::string>("memory_restore_mode");
   restore.on_demand = mode != nullptr && *mode == "ondemand";
   if (restore.on_demand && restore.prefault.value_or(false)) {

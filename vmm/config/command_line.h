@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "vmm/config/config_error.h"
+#include "vmm/config/restored_nets.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -33,6 +34,7 @@ struct RestoreCommand {
   std::optional<bool> prefault;
   bool on_demand = false;
   bool resume = false;
+  std::vector<RestoredNet> nets;  // with inherited descriptors
 };
 
 // What the command line of berth-vmm asks for.

@@ -105,6 +105,8 @@ Result<OptionValue> ToValue(const KeySpec& key, const Json& value) {
       return ToAffinity(value);
     case ValueType::kStringList:
       return ToStrings(value);
+    case ValueType::kDescriptorLists:
+      return InvalidArgument("descriptors do not travel in a text");
   }
   CHECK(false);
 }
@@ -399,8 +401,23 @@ void RefuseDescriptors(const std::vector<NetConfig>& nets, size_t first, ConfigE
   }
 }
 
+enum class Descriptors { kRefuse, kKeep };
+
 ConfigErrors TooLarge() {
   return {SyntaxError("larger than " + std::to_string(kMaxJsonConfig) + " bytes")};
+}
+
+ConfigResult<VmConfig> ReadConfig(std::string_view text, Descriptors descriptors) {
+  ConfigErrors errors;
+  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
+  Json document = ParseStrictly(text, errors);
+  if (!document.is_object()) return tl::unexpected(std::move(errors));
+  VmConfig config;
+  Reader(errors).Read(document, config);
+  if (descriptors == Descriptors::kRefuse) RefuseDescriptors(config.nets, 0, errors);
+  AppendValidation(config, errors);
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return config;
 }
 
 }  // namespace
@@ -438,16 +455,11 @@ const std::string& LastDeviceId(const VmConfig& with, std::string_view option) {
 }
 
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text) {
-  ConfigErrors errors;
-  if (text.size() > kMaxJsonConfig) return tl::unexpected(TooLarge());
-  Json document = ParseStrictly(text, errors);
-  if (!document.is_object()) return tl::unexpected(std::move(errors));
-  VmConfig config;
-  Reader(errors).Read(document, config);
-  RefuseDescriptors(config.nets, 0, errors);
-  AppendValidation(config, errors);
-  if (!errors.empty()) return tl::unexpected(std::move(errors));
-  return config;
+  return ReadConfig(text, Descriptors::kRefuse);
+}
+
+ConfigResult<VmConfig> ConfigFromSnapshot(std::string_view text) {
+  return ReadConfig(text, Descriptors::kKeep);
 }
 
 }  // namespace berth::vmm

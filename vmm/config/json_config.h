@@ -24,6 +24,9 @@ std::string ConfigToJson(const VmConfig& config);
 // Reads and validates. Keys that are unknown or stand twice, values of the wrong type or out of range and the
 // errors of ValidateConfig are reported together; a null is "not given".
 ConfigResult<VmConfig> ConfigFromJson(std::string_view text);
+// The same of a snapshot's configuration: its network devices may have descriptors, whose numbers mean
+// nothing any more, but for how many there are.
+ConfigResult<VmConfig> ConfigFromSnapshot(std::string_view text);
 
 // The configuration with one device more: `option` is "disk", "net", "device" or "vsock", `text` the device
 // as an object of vm.create. The whole is validated; the device is the last of its list, with an id.

@@ -219,6 +219,9 @@ std::string OptionToJson(const OptionValues& values) {
           } else if constexpr (std::is_same_v<T, AffinityList>) {
             for (const auto& [vcpu, cpus] : typed)
               json[key].push_back({{"vcpu", vcpu}, {"host_cpus", cpus.ToVector()}});
+          } else if constexpr (std::is_same_v<T, DescriptorLists>) {
+            for (const auto& [id, fds] : typed)
+              json[key].push_back({{"id", id}, {"num_fds", fds.Count()}, {"fds", fds.ToVector()}});
           } else {
             json[key] = typed;
           }

@@ -152,6 +152,20 @@ Result<AffinityList> ParseAffinityList(std::string_view text) {
   return list;
 }
 
+Result<DescriptorLists> ParseDescriptorLists(std::string_view text) {
+  TRY_ASSIGN(std::vector<std::string_view> items, ListItems(text));
+  DescriptorLists lists;
+  for (std::string_view item : items) {
+    const size_t at = FindOutside(item, '@');
+    std::string name = Unquote(Trim(item.substr(0, at)));
+    if (at == std::string_view::npos || name.empty())
+      return InvalidArgument("'" + std::string(item) + "' is not of the form name@[n,...]");
+    TRY_ASSIGN(CpuSet fds, ParseIntegerList(item.substr(at + 1)));
+    lists.emplace_back(std::move(name), std::move(fds));
+  }
+  return lists;
+}
+
 Result<std::vector<std::string>> ParseStringList(std::string_view text) {
   TRY_ASSIGN(std::vector<std::string_view> items, ListItems(text));
   std::vector<std::string> list;
@@ -198,6 +212,8 @@ Result<OptionValue> ParseTyped(ValueType type, uint64_t max, std::string_view te
       return Wrap(ParseAffinityList(text));
     case ValueType::kStringList:
       return Wrap(ParseStringList(text));
+    case ValueType::kDescriptorLists:
+      return Wrap(ParseDescriptorLists(text));
   }
   CHECK(false);
 }
@@ -259,6 +275,8 @@ std::string AllowedValues(ValueType type, uint64_t max) {
       return "[a@[b,c-d],...] with CPU numbers up to " + std::to_string(CpuSet::kMaxCpu);
     case ValueType::kStringList:
       return "x or [x,y,...]";
+    case ValueType::kDescriptorLists:
+      return "[name@[n,...],...] with descriptors from 3 to " + std::to_string(CpuSet::kMaxCpu);
   }
   CHECK(false);
 }

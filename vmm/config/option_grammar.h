@@ -41,14 +41,16 @@ enum class ValueType {
   kIntegerList,
   kTupleList,
   kAffinityList,
-  kStringList
+  kStringList,
+  kDescriptorLists
 };
 
-using TupleList = std::vector<std::pair<uint32_t, uint32_t>>;   // k@v
-using AffinityList = std::vector<std::pair<uint32_t, CpuSet>>;  // k@[a,b-c]
+using TupleList = std::vector<std::pair<uint32_t, uint32_t>>;         // k@v
+using AffinityList = std::vector<std::pair<uint32_t, CpuSet>>;        // k@[a,b-c]
+using DescriptorLists = std::vector<std::pair<std::string, CpuSet>>;  // text@[a,b-c]
 // kToggle: bool; kBytes and kInteger: uint64_t; kString: std::string; lists as named (kIntegerList: CpuSet).
-using OptionValue =
-    std::variant<bool, uint64_t, std::string, CpuSet, TupleList, AffinityList, std::vector<std::string>>;
+using OptionValue = std::variant<bool, uint64_t, std::string, CpuSet, TupleList, AffinityList,
+                                 std::vector<std::string>, DescriptorLists>;
 
 // The value of a key. `max` bounds kInteger and the right side of kTupleList. The error's hint says what is
 // accepted. An integer list holds numbers up to CpuSet::kMaxCpu; a list is never empty. The left sides of

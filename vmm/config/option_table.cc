@@ -282,8 +282,9 @@ constexpr KeySpec kRestoreKeys[] = {
      .help = "copy memory at once, or bring it when it is touched: copy or ondemand [copy]",
      .allowed_words = "copy, ondemand"},
     {"resume", "resume", kToggle, "let the guest run; off: it waits for vm.resume [off]"},
+    {"net_fds", "net_fds", kDescriptorLists,
+     "descriptors of TAPs for network devices that had some when they were saved: [id@[n,...],...]"},
     Refused("zone_updates", "zone_updates", kString, kEditSnapshot),
-    Refused("net_fds", "net_fds", kString, kEditSnapshot),
     Refused("vfio_fds", "vfio_fds", kString, "a snapshot has no devices of the host"),
     Refused("iommufd_fd", "iommufd_fd", kInteger, "a snapshot has no devices of the host"),
 };

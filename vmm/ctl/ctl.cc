@@ -59,7 +59,9 @@ std::string HelpText() {
       "  coredump file:///PATH, snapshot file:///DIRECTORY\n"
       "  restore file:///DIRECTORY [--prefault on|off] [--memory-restore-mode Copy|OnDemand] [--resume "
       "on|off]\n"
-      "  restore source_url=file:///DIRECTORY,...   as the option --restore of berth-vmm\n"
+      "  restore source_url=file:///DIRECTORY,...   as the option --restore of berth-vmm; the descriptors "
+      "of\n"
+      "                                       net_fds=[ID@[N,...],...] travel with the request\n"
       "  or the request's JSON object itself\n";
   return text;
 }

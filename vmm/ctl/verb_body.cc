@@ -120,6 +120,17 @@ Result<std::string> File(const std::vector<std::string>& arguments) {
   return ReadFile(input ? "/dev/stdin" : arguments[0], kMaxJsonConfig);
 }
 
+// The numbers in "fds" of an object, which loses them.
+bool TakeFrom(Json& json, std::vector<int>& fds) {
+  if (!json.is_object() || !json.contains("fds") || !json["fds"].is_array()) return false;
+  const Json& list = json["fds"];
+  if (!std::all_of(list.begin(), list.end(), [](const Json& fd) { return fd.is_number_unsigned(); }))
+    return false;
+  for (const Json& fd : list) fds.push_back(fd.get<int>());
+  json.erase("fds");
+  return true;
+}
+
 }  // namespace
 
 Result<std::string> VerbBody(std::string_view verb, const std::vector<std::string>& arguments) {
@@ -149,15 +160,16 @@ bool HasErrorFindings(const std::string& findings) {
 }
 
 std::vector<int> TakeDescriptors(std::string_view verb, std::string& body) {
-  if (verb != "vm.add-net") return {};
+  if (verb != "vm.add-net" && verb != "vm.restore") return {};
   Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("fds") || !json["fds"].is_array()) return {};
   std::vector<int> fds;
-  for (const Json& fd : json["fds"]) {
-    if (!fd.is_number_unsigned()) return {};
-    fds.push_back(fd.get<int>());
+  bool taken = false;
+  if (verb == "vm.add-net") {
+    taken = TakeFrom(json, fds);
+  } else if (json.is_object() && json.contains("net_fds") && json["net_fds"].is_array()) {
+    for (Json& net : json["net_fds"]) taken = TakeFrom(net, fds) || taken;
   }
-  json.erase("fds");
+  if (!taken) return {};
   body = json.dump(-1, ' ', false, Json::error_handler_t::replace);
   return fds;
 }

@@ -25,8 +25,8 @@ Result<std::string> VerbBody(std::string_view verb, const std::vector<std::strin
 // Whether vm.preflight's answer has a finding of severity "error".
 bool HasErrorFindings(const std::string& findings);
 
-// Takes the numbers of descriptors out of the body of vm.add-net (fd=[3,4]): they travel beside it. Empty for
-// other verbs and bodies.
+// Takes the numbers of descriptors out of the body of vm.add-net (fd=[3,4]) or vm.restore
+// (net_fds=[n@[3,4]]): they travel beside it. Empty for other verbs and bodies.
 std::vector<int> TakeDescriptors(std::string_view verb, std::string& body);
 
 }  // namespace berth::vmm

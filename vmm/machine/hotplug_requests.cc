@@ -10,7 +10,8 @@ void HotplugRequests::Begin(const std::string& subject, uint64_t wanted, std::ch
 }
 
 std::vector<HotplugFacts> HotplugRequests::Look(Clock::time_point now,
-                                                const std::function<uint64_t(const std::string&)>& actual) {
+                                                const std::function<uint64_t(const std::string&)>& actual,
+                                                const std::function<void(const HotplugFacts&)>& changed) {
   std::vector<HotplugFacts> list;
   for (auto& [subject, request] : requests_) {
     const uint64_t have = actual(subject);
@@ -25,6 +26,7 @@ std::vector<HotplugFacts> HotplugRequests::Look(Clock::time_point now,
           {{"subject", subject}, {"state", HotplugStateName(request.state)}, {"actual", have}});
     }
     list.push_back({subject, request.wanted, have, request.state});
+    if (request.state != before) changed(list.back());
   }
   return list;
 }

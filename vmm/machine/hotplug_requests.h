@@ -20,9 +20,11 @@ class HotplugRequests {
   void Begin(const std::string& subject, uint64_t wanted, std::chrono::milliseconds timeout,
              Clock::time_point now);
   // Looks where every subject is: done when it has what is wanted, timed out when its time is over (and done
-  // all the same, should the guest come to it later). `actual(subject)`: how much there is now.
+  // all the same, should the guest come to it later). `actual(subject)`: how much there is now; `changed`
+  // hears of each that is in another state than at the last look.
   std::vector<HotplugFacts> Look(Clock::time_point now,
-                                 const std::function<uint64_t(const std::string&)>& actual);
+                                 const std::function<uint64_t(const std::string&)>& actual,
+                                 const std::function<void(const HotplugFacts&)>& changed);
   // A new boot: nothing is asked of this guest.
   void Clear() { requests_.clear(); }
 

@@ -69,6 +69,8 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
                                                  std::function<void(MachineEnd)> on_end,
                                                  EventMonitor* monitor, const VfioSource& vfio) {
   std::unique_ptr<Machine> machine(new Machine(kvm, std::move(config), control, std::move(on_end), monitor));
+  TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
+  TRY(machine->WatchRequests());
   TRY(CheckSgx(machine->config_));
   TRY(AssignedDevices::Check(machine->config_, vfio));
   // Images that cannot be launched are found before anything runs.
@@ -90,7 +92,6 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   if (machine->console_ && !machine->console_->terminal().empty()) {
     machine->config_.console.path = machine->console_->terminal();
   }
-  TRY_ASSIGN(machine->nets_, OpenNetPorts(machine->config_.nets));
   TRY_ASSIGN(machine->memory_, ZonedMemory::Create(HostZones(machine->config_, boot.get()),
                                                    machine->config_.memory.hotplug_method));
   TRY_ASSIGN(machine->assigned_, AssignedDevices::Open(machine->config_, machine->memory_->memory(), vfio));
@@ -99,6 +100,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
 }
 
 Machine::~Machine() {
+  if (request_timer_.valid()) control_.Remove(request_timer_.get());
   std::lock_guard lock(mutex_);
   StopBoard();
 }
@@ -203,8 +205,7 @@ VmFacts Machine::Facts() {
     }
   }
   if (board_ != nullptr && board_->balloon() != nullptr) facts.balloon = board_->balloon()->actual();
-  facts.hotplug = requests_.Look(HotplugRequests::Clock::now(),
-                                 [this](const std::string& subject) { return ActualOf(subject); });
+  facts.hotplug = LookAtRequests();
   if (board_ != nullptr) {
     for (const auto& [id, place] : board_->pci().Places()) facts.devices.push_back({id, place.ToString()});
   }

@@ -111,6 +111,11 @@ class Machine {
   Status RestoreMemory(SnapshotContent& snapshot, const RestoreOptions& options, StateReader& in);
   Status PlugSaved(const std::vector<SavedRun>& plan);
   // machine_hotplug.cc
+  Status WatchRequests();  // once
+  void BeginRequest(const std::string& subject, uint64_t wanted, std::chrono::milliseconds timeout);
+  // How far they are; what has changed is told as an event.
+  std::vector<HotplugFacts> LookAtRequests();
+  void SetRequestTimer(std::chrono::milliseconds first, std::chrono::milliseconds every);
   Status CheckVcpus(uint32_t wanted) const;
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
   Status CheckMemory(uint64_t ram) const;
@@ -142,6 +147,7 @@ class Machine {
   std::map<std::string, uint64_t> requested_memory_;  // zone -> bytes of its memory device
   std::vector<MemoryHotplug::Piece> added_memory_;    // by ACPI
   HotplugRequests requests_;
+  UniqueFd request_timer_;  // while something is asked of the guest, on control_
   VmState state_ = VmState::kCreated;
   uint32_t boots_ = 0;
   std::unique_ptr<ZonedMemory> memory_;

@@ -1,4 +1,9 @@
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "common/byte_size.h"
@@ -19,11 +24,60 @@ constexpr char kBalloon[] = "balloon";
 constexpr std::string_view kZone = "zone ";
 constexpr std::string_view kDevice = "device ";
 
+// When requests are looked at.
+constexpr std::chrono::milliseconds kSoon{1}, kOften{100}, kSeldom{1000};
+
 std::string Size(uint64_t bytes) {
   return ByteSize(bytes).ToString();
 }
 
 }  // namespace
+
+// A guest does its part at any time, and says so to the board only: whoever reads the events need not ask.
+Status Machine::WatchRequests() {
+  request_timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!request_timer_.valid()) return ErrnoStatus("timer of hot-plug requests", errno);
+  return control_.Add(request_timer_.get(), EPOLLIN, [this](uint32_t) {
+    uint64_t ticks = 0;
+    if (::read(request_timer_.get(), &ticks, sizeof ticks) != sizeof ticks) return;
+    // The control loop does not wait for what takes its time, such as a snapshot: there is another tick.
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) LookAtRequests();
+  });
+}
+
+void Machine::BeginRequest(const std::string& subject, uint64_t wanted, std::chrono::milliseconds timeout) {
+  requests_.Begin(subject, wanted, timeout, HotplugRequests::Clock::now());
+  SetRequestTimer(kSoon, kOften);
+}
+
+std::vector<HotplugFacts> Machine::LookAtRequests() {
+  std::vector<HotplugFacts> facts = requests_.Look(
+      HotplugRequests::Clock::now(), [this](const std::string& subject) { return ActualOf(subject); },
+      [this](const HotplugFacts& changed) {
+        Tell("vm", "hotplug_changed",
+             {{"subject", changed.subject},
+              {"wanted", std::to_string(changed.wanted)},
+              {"actual", std::to_string(changed.actual)},
+              {"state", std::string(HotplugStateName(changed.state))}});
+      });
+  auto any = [&facts](HotplugState state) {
+    return std::any_of(facts.begin(), facts.end(), [state](const auto& fact) { return fact.state == state; });
+  };
+  // One whose time is over may come to it yet.
+  const auto next = any(HotplugState::kPending)    ? kOften
+                    : any(HotplugState::kTimedOut) ? kSeldom
+                                                   : std::chrono::milliseconds(0);
+  SetRequestTimer(next, next);
+  return facts;
+}
+
+void Machine::SetRequestTimer(std::chrono::milliseconds first, std::chrono::milliseconds every) {
+  auto time = [](std::chrono::milliseconds value) {
+    return timespec{value.count() / 1000, value.count() % 1000 * 1'000'000};
+  };
+  const itimerspec spec{time(every), time(first)};
+  ::timerfd_settime(request_timer_.get(), 0, &spec, nullptr);
+}
 
 Status Machine::CheckVcpus(uint32_t wanted) const {
   if (wanted >= 1 && wanted <= config_.cpus.max) return OkStatus();
@@ -39,7 +93,7 @@ Status Machine::ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout) 
     } else {
       board_->RequestVcpuRemoval(wanted);
     }
-    requests_.Begin(kVcpus, wanted, timeout, HotplugRequests::Clock::now());
+    BeginRequest(kVcpus, wanted, timeout);
   }
   config_.cpus.boot = wanted;
   return OkStatus();
@@ -115,7 +169,7 @@ Status Machine::AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted,
     TRY(board_->PlugMemory(area, plugged, wanted - plugged));
     added_memory_.push_back({Raw(area.base) + plugged, wanted - plugged});
   }
-  requests_.Begin(kMemory, BootRam(area.zone) + wanted, timeout, HotplugRequests::Clock::now());
+  BeginRequest(kMemory, BootRam(area.zone) + wanted, timeout);
   return OkStatus();
 }
 
@@ -128,8 +182,7 @@ Status Machine::RequestMemory(const MemoryRegion& area, uint64_t wanted, std::ch
     VirtioMem* device = board_->FindMemoryDevice(area.zone);
     CHECK(device != nullptr);
     TRY(device->Request(wanted));
-    requests_.Begin(MemorySubject(area.zone), BootRam(area.zone) + wanted, timeout,
-                    HotplugRequests::Clock::now());
+    BeginRequest(MemorySubject(area.zone), BootRam(area.zone) + wanted, timeout);
   }
   requested_memory_[area.zone] = wanted;
   const std::optional<ByteSize> added = wanted == 0 ? std::nullopt : std::optional(ByteSize(wanted));
@@ -146,7 +199,7 @@ void Machine::BeginMemoryRequests() {
   for (const auto& [zone, wanted] : requested_memory_) {
     const MemoryRegion* area = FindArea(zone);
     if (area == nullptr || wanted == area->plug->plugged()) continue;
-    requests_.Begin(MemorySubject(zone), BootRam(zone) + wanted, kPatience, HotplugRequests::Clock::now());
+    BeginRequest(MemorySubject(zone), BootRam(zone) + wanted, kPatience);
   }
 }
 
@@ -168,7 +221,7 @@ void Machine::ResizeBalloon(uint64_t bytes, std::chrono::milliseconds timeout) {
   config_.balloon->size = ByteSize(bytes);
   if (board_ == nullptr) return;
   board_->balloon()->Request(bytes);
-  requests_.Begin(kBalloon, bytes, timeout, HotplugRequests::Clock::now());
+  BeginRequest(kBalloon, bytes, timeout);
 }
 
 Status Machine::Resize(const ResizeRequest& request) {
@@ -261,8 +314,7 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
   if (board_ != nullptr) {
     TRY_ASSIGN(PciPlace place, Plug(option, *with));
     added.place = place.ToString();
-    requests_.Begin(std::string(kDevice) + added.id, 1, std::chrono::milliseconds(0),
-                    HotplugRequests::Clock::now());
+    BeginRequest(std::string(kDevice) + added.id, 1, std::chrono::milliseconds(0));
   } else if (option == "device") {
     TRY(assigned_->Add(with->devices.back()));
   } else if (option == "net") {
@@ -291,7 +343,7 @@ Status Machine::RemoveDevice(const std::string& id, std::chrono::milliseconds ti
     return OkStatus();
   }
   TRY(board_->RequestDeviceRemoval(id));
-  requests_.Begin(std::string(kDevice) + id, 0, timeout, HotplugRequests::Clock::now());
+  BeginRequest(std::string(kDevice) + id, 0, timeout);
   return OkStatus();
 }
 

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "common/log.h"
@@ -48,6 +49,9 @@ VmConfig Machine::SnapshotConfig() const {
   for (NetConfig& net : config.nets) {
     auto port = std::find_if(nets_.begin(), nets_.end(), [&net](const NetPort& p) { return p.id == net.id; });
     if (port != nets_.end()) net.mac = MacAddressText(port->mac);
+    // Only how many there were counts, and small numbers can be read by everybody.
+    constexpr int kFirstInherited = 3;
+    std::iota(net.fds.begin(), net.fds.end(), kFirstInherited);
   }
   return config;
 }
@@ -112,6 +116,7 @@ Result<std::unique_ptr<Machine>> Machine::Restore(Kvm& kvm, SnapshotContent snap
   }
   // Of others the snapshot has a copy.
   for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = zone.shared;
+  for (UniqueFd& fd : snapshot.descriptors) fd.release();
   TRY_ASSIGN(auto machine, Create(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(machine->CheckSnapshot());
   TRY(machine->RestoreFrom(std::move(snapshot), options));

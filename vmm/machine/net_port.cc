@@ -26,11 +26,14 @@ Result<std::vector<Tap>> NetPort::ShareTaps() const {
 
 namespace {
 
-Result<std::vector<Tap>> OpenTaps(const NetConfig& net, uint32_t pairs) {
-  if (net.fds.empty()) return OpenTapQueues(net.tap, pairs);
-  // All are taken, and closed, even if one of them is of no use.
+std::vector<UniqueFd> TakeOver(const std::vector<int>& numbers) {
   std::vector<UniqueFd> fds;
-  for (const int fd : net.fds) fds.emplace_back(fd);
+  for (const int fd : numbers) fds.emplace_back(fd);
+  return fds;
+}
+
+Result<std::vector<Tap>> OpenTaps(const NetConfig& net, std::vector<UniqueFd> fds, uint32_t pairs) {
+  if (net.fds.empty()) return OpenTapQueues(net.tap, pairs);
   std::vector<Tap> taps;
   for (UniqueFd& fd : fds) {
     TRY_ASSIGN(Tap tap, AdoptTap(std::move(fd)));
@@ -39,9 +42,7 @@ Result<std::vector<Tap>> OpenTaps(const NetConfig& net, uint32_t pairs) {
   return taps;
 }
 
-}  // namespace
-
-Result<NetPort> OpenNetPort(const NetConfig& net) {
+Result<NetPort> Open(const NetConfig& net, std::vector<UniqueFd> fds) {
   NetPort port;
   port.id = net.id;
   port.pci_segment = net.pci_segment;
@@ -52,7 +53,7 @@ Result<NetPort> OpenNetPort(const NetConfig& net) {
   port.pairs = NetQueues(net) / 2;
   port.vhost_socket = net.vhost_socket;
   if (!net.vhost_user) {
-    Result<std::vector<Tap>> taps = OpenTaps(net, port.pairs);
+    Result<std::vector<Tap>> taps = OpenTaps(net, std::move(fds), port.pairs);
     if (!taps.has_value()) return std::move(taps).error().WithField("net " + net.id + ".tap");
     port.taps = *std::move(taps);
   }
@@ -63,10 +64,18 @@ Result<NetPort> OpenNetPort(const NetConfig& net) {
   return port;
 }
 
+}  // namespace
+
+Result<NetPort> OpenNetPort(const NetConfig& net) {
+  return Open(net, TakeOver(net.fds));
+}
+
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets) {
+  std::vector<std::vector<UniqueFd>> fds;
+  for (const NetConfig& net : nets) fds.push_back(TakeOver(net.fds));
   std::vector<NetPort> ports;
-  for (const NetConfig& net : nets) {
-    TRY_ASSIGN(NetPort port, OpenNetPort(net));
+  for (size_t i = 0; i < nets.size(); ++i) {
+    TRY_ASSIGN(NetPort port, Open(nets[i], std::move(fds[i])));
     ports.push_back(std::move(port));
   }
   return ports;

@@ -29,7 +29,7 @@ struct NetPort {
   Result<std::vector<Tap>> ShareTaps() const;
 };
 
-// Takes over the descriptors that `net` names.
+// Take over the descriptors that the devices name: all, and close them, even if one device cannot be opened.
 Result<NetPort> OpenNetPort(const NetConfig& net);
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets);
 

@@ -129,8 +129,8 @@ Status Vmm::RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, b
   return resume ? machine_->Perform(VmAction::kResume) : OkStatus();
 }
 
-Status Vmm::Restore(const RestoreRequest& request) {
-  TRY_ASSIGN(SnapshotContent snapshot, ReadSnapshot(request.directory));
+Status Vmm::Restore(RestoreRequest request) {
+  TRY_ASSIGN(SnapshotContent snapshot, ReadSnapshot(request.directory, request.nets, std::move(request.fds)));
   return RestoreVm(std::move(snapshot), {request.prefault, request.on_demand}, request.resume);
 }
 

@@ -45,7 +45,7 @@ class Vmm final : public VmControl {
   Status ResizeZone(const std::string& zone, uint64_t ram, std::chrono::milliseconds timeout) override;
   Status ResizeDisk(const std::string& id, uint64_t bytes) override;
   Status Snapshot(const std::string& directory) override;
-  Status Restore(const RestoreRequest& request) override;
+  Status Restore(RestoreRequest request) override;
   Status CoreDump(const std::string& path) override;
   Result<AddedDevice> AddDevice(std::string_view option, std::string_view json, std::vector<UniqueFd> fds,
                                 ConfigErrors& errors) override;

@@ -115,16 +115,19 @@ Result<std::vector<uint8_t>> UnwrapState(std::vector<uint8_t> file) {
   return file;
 }
 
-Result<SnapshotContent> ReadSnapshot(const std::string& directory) {
+Result<SnapshotContent> ReadSnapshot(const std::string& directory, const std::vector<RestoredNet>& nets,
+                                     std::vector<UniqueFd> fds) {
   SnapshotContent snapshot;
   TRY_ASSIGN(const std::string json, ReadFile(directory + kConfigFile, kMaxJsonConfig));
-  ConfigResult<VmConfig> config = ConfigFromJson(json);
+  ConfigResult<VmConfig> config = ConfigFromSnapshot(json);
   if (!config.has_value()) {
     std::string text = ToText(config.error());
     while (text.ends_with('\n')) text.pop_back();
     return InvalidArgument(directory + kConfigFile + ": " + text);
   }
   snapshot.config = *std::move(config);
+  TRY(ReplaceDescriptors(nets, snapshot.config));
+  snapshot.descriptors = std::move(fds);
   TRY_ASSIGN(const std::string bytes, ReadFile(directory + kStateFile, kStateMax));
   Result<std::vector<uint8_t>> state = UnwrapState({bytes.begin(), bytes.end()});
   if (!state.has_value()) return std::move(state).error().WithContext(directory + kStateFile);

@@ -7,6 +7,7 @@
 
 #include "common/status.h"
 #include "common/unique_fd.h"
+#include "vmm/config/restored_nets.h"
 #include "vmm/config/vm_config.h"
 
 namespace berth::vmm {
@@ -21,12 +22,15 @@ Result<std::string> DirectoryOfUrl(const std::string& url, const std::string& fi
 
 struct SnapshotContent {
   VmConfig config;
+  std::vector<UniqueFd> descriptors = {};  // that `config` names, until a machine takes them over
   std::vector<uint8_t> state;
   UniqueFd memory;
   uint64_t memory_size = 0;  // bytes of its file
 };
-// Checks all but the content of `state`. Errors name the file.
-Result<SnapshotContent> ReadSnapshot(const std::string& directory);
+// Checks all but the content of `state`. Errors name the file. `nets`: descriptors, among `fds`, for the
+// network devices that had some when they were saved.
+Result<SnapshotContent> ReadSnapshot(const std::string& directory, const std::vector<RestoredNet>& nets = {},
+                                     std::vector<UniqueFd> fds = {});
 
 // The header's checks, on bytes that may come from anywhere; returns what is behind it.
 Result<std::vector<uint8_t>> UnwrapState(std::vector<uint8_t> file);

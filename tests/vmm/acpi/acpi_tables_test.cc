@@ -86,6 +86,10 @@ TEST(AcpiTables, TheGrowingMachineIsTheOneInTheGoldenFile) {
   ExpectGolden(Built(GrowingMachine()), "growing");
 }
 
+TEST(AcpiTables, TheRemappedMachineIsTheOneInTheGoldenFile) {
+  ExpectGolden(Built(RemappedMachine()), "remapped");
+}
+
 TEST(AcpiTables, EveryTableSumsToZeroAndKnowsItsLength) {
   for (const AcpiInput& input : {SmallMachine(), LargeMachine(), GrowingMachine(), RemappedMachine()}) {
     for (const AcpiBlob& blob : Built(input).blobs) {

@@ -2,12 +2,16 @@
 // a warning; a table without AML must come out with the same bytes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "tests/vmm/acpi/sample_input.h"
+#include "vmm/config/resolved_machine.h"
+#include "vmm/config/validate.h"
+#include "vmm/machine/acpi_input.h"
 
 namespace berth::vmm::acpi {
 namespace {
@@ -73,8 +77,54 @@ TEST_P(Iasl, ReadsEveryTableAndCompilesItAgainWithoutWarnings) {
   }
 }
 
+// What the machine makes of a configuration at the limits: as many vCPUs as there can be in as many nodes as
+// Linux knows by default, each with memory of its own whose speed the host tells, in four PCI segments.
+AcpiInput LargestMachine() {
+  constexpr uint32_t kNodes = 64, kSegments = 4;
+  VmConfig config;
+  config.kernel = "vmlinuz";
+  config.cpus.boot = config.cpus.max = kMaxVcpus;
+  config.memory.size = ByteSize();
+  config.platform.num_pci_segments = kSegments;
+  config.platform.iommu_model = IommuModel::kIntel;
+  HostPerformance host;
+  for (uint32_t i = 0; i < kNodes; ++i) {
+    MemoryZoneConfig& zone = config.memory_zones.emplace_back();
+    zone.id = "zone" + std::to_string(i);
+    zone.size = MiB(128);
+    zone.host_numa_node = i;
+    NumaConfig& node = config.numa.emplace_back();
+    node.guest_numa_id = i;
+    // Four a node, so that each socket has room for so many APIC ids, and two in the last one.
+    node.cpus = CpuSet::Range(4 * i, std::min(4 * i + 3, kMaxVcpus - 1));
+    node.memory_zones = {zone.id};
+    if (i < kSegments) node.pci_segments = {i};
+    host[i] = {90 + i, 95 + i, 80'000 - i, 70'000 - i};
+  }
+  const ConfigErrors errors = ValidateConfig(config);
+  EXPECT_TRUE(errors.empty()) << ToText(errors);
+  std::vector<MemoryRegion> regions;
+  for (const ResolvedRegion& resolved : ResolveMachine(config).regions) {
+    MemoryRegion& region = regions.emplace_back();
+    region.base = Gpa{resolved.base};
+    region.size = resolved.size;
+    region.zone = resolved.zone;
+    region.host_numa_node = resolved.host_numa_node;
+  }
+  const auto topology = BuildCpuTopology(config.cpus, config.numa);
+  EXPECT_TRUE(topology.has_value()) << topology.status().ToString();
+  AcpiInput input =
+      BuildAcpiInput(config, topology.value_or(CpuTopology()), GuestMemory(std::move(regions)), {}, host, 46);
+  EXPECT_EQ(input.vcpus.size(), kMaxVcpus);
+  EXPECT_EQ(input.nodes.size(), kNodes);
+  EXPECT_EQ(input.performance.size(), kNodes);
+  EXPECT_EQ(input.vtd->units.size(), kSegments);
+  return input;
+}
+
 INSTANTIATE_TEST_SUITE_P(Machines, Iasl,
-                         testing::Values(&SmallMachine, &LargeMachine, &GrowingMachine, &RemappedMachine));
+                         testing::Values(&SmallMachine, &LargeMachine, &GrowingMachine, &RemappedMachine,
+                                         &LargestMachine));
 
 }  // namespace
 }  // namespace berth::vmm::acpi

@@ -348,5 +348,28 @@ TEST_F(ApiServerTest, DescriptorsTravelWithANetworkDevice) {
   EXPECT_EQ(vm_.calls().back(), R"(add net {"id":"n"} with 2 descriptors)");
 }
 
+TEST_F(ApiServerTest, DescriptorsTravelWithARestore) {
+  Start();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const UniqueFd reader(ends[0]), writer(ends[1]);
+  const int fds[] = {reader.get(), writer.get()};
+  auto restored = CallApi(path_, "PUT", "vm.restore", milliseconds(20000),
+                          R"({"source_url":"file:///s","net_fds":[{"id":"n","num_fds":2}]})", fds);
+  ASSERT_TRUE(restored.has_value()) << restored.status().ToString();
+  EXPECT_EQ(restored->status, 204) << restored->body;
+  EXPECT_EQ(vm_.calls().back(), "restore /s n:2");
+
+  std::ostringstream out, err;
+  const std::string keys =
+      "source_url=file:///t,net_fds=[n@[" + std::to_string(fds[0]) + "],m@[" + std::to_string(fds[1]) + "]]";
+  EXPECT_EQ(RunCtl({"--api-socket", path_, "restore", keys}, out, err), 0) << err.str();
+  EXPECT_EQ(vm_.calls().back(), "restore /t n:1 m:1");
+  const std::string body = R"({"source_url":"file:///u","net_fds":[{"id":"n","num_fds":1,"fds":[)" +
+                           std::to_string(fds[0]) + "]}]}";
+  EXPECT_EQ(RunCtl({"--api-socket", path_, "restore", body}, out, err), 0) << err.str();
+  EXPECT_EQ(vm_.calls().back(), "restore /u n:1");
+}
+
 }  // namespace
 }  // namespace berth::vmm

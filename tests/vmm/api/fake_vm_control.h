@@ -27,10 +27,12 @@ class FakeVmControl : public VmControl {
     return Note("disk " + id + " " + std::to_string(bytes));
   }
   Status Snapshot(const std::string& directory) override { return Note("snapshot " + directory); }
-  Status Restore(const RestoreRequest& request) override {
+  Status Restore(RestoreRequest request) override {
+    std::string nets;
+    for (const RestoredNet& net : request.nets) nets += " " + net.id + ":" + std::to_string(net.fds.size());
     const std::string prefault = request.prefault ? (*request.prefault ? " prefault" : " lazy") : "";
     return Note("restore " + request.directory + prefault + (request.on_demand ? " on-demand" : "") +
-                (request.resume ? " resume" : ""));
+                (request.resume ? " resume" : "") + nets);
   }
   Status CoreDump(const std::string& path) override { return Note("core " + path); }
   Result<std::string> Preflight(std::string_view json, ConfigErrors& errors) override {

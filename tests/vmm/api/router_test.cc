@@ -139,6 +139,62 @@ TEST(Router, SnapshotsGoToDirectoriesAndComeBack) {
                                                   "restore /s lazy"}));
 }
 
+// As many descriptors as wanted, of a pipe.
+std::vector<UniqueFd> Descriptors(size_t count) {
+  std::vector<UniqueFd> fds;
+  while (fds.size() < count) {
+    int ends[2];
+    if (pipe(ends) != 0) break;
+    fds.emplace_back(ends[0]);
+    UniqueFd other(ends[1]);
+    if (fds.size() < count) fds.push_back(std::move(other));
+  }
+  return fds;
+}
+
+TEST(Router, ARestoreGivesDescriptorsToNetworkDevices) {
+  auto called = [](FakeVmControl& vm, const std::string& nets, size_t fds) {
+    return Route({"PUT", "/api/v1/vm.restore", R"({"source_url":"file:///s","net_fds":)" + nets + "}", true},
+                 vm, Descriptors(fds));
+  };
+  FakeVmControl vm;
+  EXPECT_EQ(called(vm, R"([{"id":"n1","num_fds":2},{"id":"n2","num_fds":1,"fds":null}])", 3).status, 204);
+  EXPECT_EQ(called(vm, R"([{"id":"n1"}])", 0).status, 204) << "the snapshot says how many it needs";
+  EXPECT_EQ(called(vm, "[]", 0).status, 204);
+  EXPECT_EQ(vm.calls(), (std::vector<std::string>{"restore /s n1:2 n2:1", "restore /s n1:0", "restore /s"}));
+
+  struct Case {
+    const char* nets;
+    size_t fds;
+    const char* field;
+    const char* message;
+  };
+  for (const Case& one : {
+           Case{R"([{"id":"n1","num_fds":1},{"id":"n2","num_fds":2}])", 2, "net_fds",
+                "network device n2 is to have 2 descriptors, and 1 came for it with the request"},
+           Case{R"([{"id":"n1","num_fds":1}])", 2, "net_fds",
+                "2 descriptors came, 1 of them for a network device: n1 is to have 1"},
+           Case{"null", 1, "net_fds", "1 descriptors came, 0 of them for a network device"},
+           Case{R"([{"id":"n1","num_fds":1,"fds":[7]}])", 1, "net_fds",
+                "network device n1: descriptors do not travel in a text"},
+           Case{R"([{"num_fds":1}])", 1, "net_fds[0].id", "is missing"},
+           Case{R"([{"id":"n1","num_fds":-1}])", 1, "net_fds[0].num_fds",
+                "not an unsigned integer up to 65535"},
+           Case{R"([{"id":"n1"},{"id":"n2","number":1}])", 1, "net_fds[1].number", "unknown field"},
+           Case{R"([7])", 0, "net_fds[0]", "not an object"},
+           Case{R"({"id":"n1"})", 0, "net_fds", "not a list"},
+           Case{R"([{"id":"n1","fds":[[7]]}])", 0, "body", "not a JSON object of plain fields"},
+       }) {
+    const HttpResponse response = called(vm, one.nets, one.fds);
+    EXPECT_EQ(response.status, 400) << one.nets;
+    EXPECT_NE(response.body.find(std::string(R"("message":")") + one.message + '"'), std::string::npos)
+        << response.body;
+    EXPECT_NE(response.body.find(std::string(R"("field":")") + one.field + '"'), std::string::npos)
+        << response.body;
+  }
+  EXPECT_EQ(vm.calls().size(), 3u);
+}
+
 TEST(Router, WithoutAVmOnlyWhatNeedsNoneIsServed) {
   FakeVmControl vm;
   vm.present = false;

@@ -11,9 +11,12 @@
 
 #include "tests/vmm/boot/kernel_image.h"
 #include "tests/vmm/cvm/tdx_guest.h"
+#include "vmm/api/router.h"
 #include "vmm/bus/layout.h"
+#include "vmm/config/json_config.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/preflight.h"
+#include "vmm/machine/vmm.h"
 
 namespace berth::vmm {
 namespace {
@@ -118,6 +121,73 @@ TEST_F(ConfidentialMachine, TellsWhatIsPrivateAndDumpsNothing) {
   EXPECT_EQ(machine_->Counters()["conversions"]["to_private"], 1u);
   EXPECT_EQ(machine_->CoreDump(directory_ + "/core").code(), StatusCode::kFailedPrecondition);
   EXPECT_FALSE(std::filesystem::exists(directory_ + "/core"));
+}
+
+// The host sees ciphertext, or nothing at all: what it would save is not the guest's memory.
+constexpr char kNotSaved[] =
+    "the memory of a confidential guest cannot be read by the host, so it cannot be saved";
+
+TEST_F(ConfidentialMachine, ASnapshotIsRefusedWithTheReason) {
+  for (const ConfidentialKind kind : {ConfidentialKind::kSwProtected, ConfidentialKind::kTdx}) {
+    SCOPED_TRACE(ConfidentialName(kind));
+    if (kind == ConfidentialKind::kTdx) UseTdx(kvm_, config_, directory_ + "/tdvf");
+    Status booted = Boot();
+    ASSERT_TRUE(booted.ok()) << booted.ToString();
+    ASSERT_TRUE(machine_->Perform(VmAction::kPause).ok());
+
+    const Status status = machine_->Snapshot(directory_ + "/snapshot");
+
+    EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(status.message(), kNotSaved);
+    EXPECT_FALSE(std::filesystem::exists(directory_ + "/snapshot"));
+    EXPECT_TRUE(machine_->Perform(VmAction::kResume).ok()) << "it goes on";
+    machine_.reset();
+  }
+}
+
+// A configuration may have been edited.
+TEST_F(ConfidentialMachine, ASnapshotThatSaysItIsConfidentialIsNotRestored) {
+  UseTdx(kvm_, config_, directory_ + "/tdvf");
+  const VmConfig tdx = config_;
+  Put("ovmf", MakeSevFirmware({{0x800000, 0x2000, 1}, {0x80d000, 0x1000, 2}, {0x80e000, 0x1000, 3}}));
+  VmConfig snp = config_;
+  snp.platform.confidential = ConfidentialKind::kSevSnp;
+  snp.firmware = directory_ + "/ovmf";
+  VmConfig software = config_;
+  software.platform.confidential = ConfidentialKind::kSwProtected;
+  software.firmware.reset();
+  software.kernel = directory_ + "/vmlinuz";
+  for (const VmConfig& config : {tdx, snp, software}) {
+    SnapshotContent content;
+    content.config = config;
+    auto restored = Machine::Restore(kvm_, std::move(content), {}, *loop_, [](MachineEnd) {});
+    ASSERT_FALSE(restored.has_value());
+    EXPECT_EQ(restored.error().message(), kNotSaved) << ConfidentialName(config.platform.confidential);
+  }
+}
+
+TEST_F(ConfidentialMachine, TheApiAnswersThatItIsNotSaved) {
+  std::thread control([this] { EXPECT_TRUE(loop_->Run().ok()); });
+  {
+    Confinement confinement({}, false);
+    Vmm vmm(kvm_, *loop_, [](MachineEnd) {}, nullptr, confinement);
+    auto call = [&vmm](std::string verb, std::string body) {
+      return Route({"PUT", "/api/v1/" + std::move(verb), std::move(body), true}, vmm);
+    };
+    ASSERT_EQ(call("vm.create", ConfigToJson(config_)).status, 204);
+    ASSERT_EQ(call("vm.boot", "").status, 204);
+    ASSERT_EQ(call("vm.pause", "").status, 204);
+
+    const HttpResponse answer =
+        call("vm.snapshot", R"({"destination_url":"file://)" + directory_ + R"(/snapshot"})");
+
+    EXPECT_EQ(answer.status, 409);
+    EXPECT_EQ(answer.body,
+              R"([{"code":"FAILED_PRECONDITION","message":")" + std::string(kNotSaved) + R"("}])");
+    EXPECT_EQ(call("vm.delete", "").status, 204);
+  }
+  loop_->Stop();
+  control.join();
 }
 
 TEST_F(ConfidentialMachine, AFaultThatNobodyCanServeEndsTheGuest) {

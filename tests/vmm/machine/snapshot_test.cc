@@ -1,10 +1,14 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <thread>
+#include <tuple>
 
 #include "common/file.h"
 #include "tests/vmm/boot/kernel_image.h"
@@ -12,6 +16,7 @@
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/vmm.h"
+#include "vmm/virtio/tap.h"
 
 namespace berth::vmm {
 namespace {
@@ -363,9 +368,104 @@ TEST_F(SnapshotTest, TheApiMakesAVmOutOfASnapshotOnlyWhereThereIsNone) {
   RestoreRequest request;
   request.directory = directory();
   request.resume = true;
-  ASSERT_EQ(vmm.Restore(request), OkStatus());
+  ASSERT_EQ(vmm.Restore(std::move(request)), OkStatus());
   EXPECT_EQ(vmm.Facts().state, VmState::kRunning);
-  EXPECT_EQ(vmm.Restore(request).code(), StatusCode::kAlreadyExists);
+  request = {};
+  request.directory = directory();
+  EXPECT_EQ(vmm.Restore(std::move(request)).code(), StatusCode::kAlreadyExists);
+}
+
+// Network devices whose TAPs somebody else has opened: a snapshot has none of their descriptors.
+class DescriptorSnapshotTest : public SnapshotTest {
+ protected:
+  // Descriptors of the queues of an interface; empty where there are no TAPs.
+  static std::vector<UniqueFd> Open(const std::string& name, uint32_t pairs) {
+    std::vector<UniqueFd> fds;
+    auto taps = OpenTapQueues(name, pairs);
+    if (!taps.has_value()) return fds;
+    for (Tap& tap : *taps) fds.push_back(std::move(tap.fd));
+    return fds;
+  }
+  static std::vector<int> Release(std::vector<UniqueFd> fds) {
+    std::vector<int> numbers;
+    for (UniqueFd& fd : fds) numbers.push_back(fd.release());
+    return numbers;
+  }
+  // Descriptors of no TAP.
+  static void OpenPipe(std::vector<UniqueFd>& fds) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    fds.emplace_back(ends[0]);
+    fds.emplace_back(ends[1]);
+  }
+};
+
+TEST_F(DescriptorSnapshotTest, TheDescriptorsOfItsTapsAreGivenAnew) {
+  std::vector<UniqueFd> fds = Open("berthsnap0", 2), more = Open("berthsnap1", 1);
+  if (fds.empty() || more.empty()) GTEST_SKIP() << "no TAP here";
+  config_.nets.emplace_back();
+  config_.nets[0].id = "net1";
+  config_.nets[0].fds = Release(std::move(fds));
+  BootAndPause({SerialWrite(7, 1)});
+  ASSERT_EQ(machine_->Perform(VmAction::kResume), OkStatus());
+  ASSERT_TRUE(machine_->AddDevice("net", R"({"id":"added"})", std::move(more)).has_value());
+  ASSERT_EQ(machine_->Perform(VmAction::kPause), OkStatus());
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+  machine_.reset();
+  const auto without = ReadSnapshot(directory());
+  ASSERT_FALSE(without.has_value());
+  EXPECT_EQ(without.error().message(),
+            "network device net1 of the snapshot needs 2 descriptors, and has been given 0");
+
+  RestoreRequest request;
+  request.directory = directory();
+  for (auto [id, name, pairs] : {std::tuple("added", "berthsnap1", 1u), {"net1", "berthsnap0", 2u}}) {
+    RestoredNet& net = request.nets.emplace_back();
+    net.id = id;
+    for (UniqueFd& fd : Open(name, pairs)) {
+      net.fds.push_back(fd.get());
+      request.fds.push_back(std::move(fd));
+    }
+  }
+  const std::vector<RestoredNet> given = request.nets;
+  Confinement confinement({}, false);
+  std::optional<Vmm> vmm(std::in_place, other_kvm_, *loop_, Ignore, nullptr, confinement);
+  ASSERT_EQ(vmm->Restore(std::move(request)), OkStatus());
+
+  const VmConfig config = vmm->config();
+  ASSERT_EQ(config.nets.size(), 2u);
+  EXPECT_EQ(config.nets[0].fds, given[1].fds);
+  EXPECT_EQ(config.nets[1].fds, given[0].fds);
+  for (const RestoredNet& net : given) {
+    for (const int fd : net.fds) EXPECT_NE(::fcntl(fd, F_GETFD), -1) << "the device has it";
+  }
+  // As often as anybody likes.
+  EXPECT_EQ(vmm->Snapshot(folder_ + "/second"), OkStatus());
+  vmm.reset();
+  for (const RestoredNet& net : given) {
+    for (const int fd : net.fds) EXPECT_EQ(::fcntl(fd, F_GETFD), -1) << "they were the device's";
+  }
+}
+
+TEST_F(DescriptorSnapshotTest, WhatIsNoTapIsClosedAndNamed) {
+  config_.nets.resize(2);
+  config_.nets[0].id = "net1";
+  config_.nets[0].fds = {3};
+  config_.nets[1].id = "net2";
+  config_.nets[1].fds = {4};
+  ASSERT_EQ(WriteSnapshot(directory(), config_, {}, [](int) { return OkStatus(); }), OkStatus());
+  std::vector<UniqueFd> fds;
+  OpenPipe(fds);
+  const int first = fds[0].get(), second = fds[1].get();
+  auto content = ReadSnapshot(directory(), {{"net1", {first}}, {"net2", {second}}}, std::move(fds));
+  ASSERT_TRUE(content.has_value()) << content.error().ToString();
+
+  const auto restored = Machine::Restore(kvm_, *std::move(content), {}, *loop_, Ignore);
+
+  ASSERT_FALSE(restored.has_value());
+  EXPECT_EQ(restored.error().field(), "net net1.tap");
+  EXPECT_EQ(::fcntl(first, F_GETFD), -1);
+  EXPECT_EQ(::fcntl(second, F_GETFD), -1) << "of the device that it did not come to";
 }
 
 }  // namespace

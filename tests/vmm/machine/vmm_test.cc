@@ -269,6 +269,46 @@ TEST(DeviceThreads, RunNearTheirMemoryBesideBoundVcpus) {
   EXPECT_EQ(CpusNearSegment(config, 0), near) << "whoever waits for a disk sleeps";
 }
 
+TEST_F(VmmTest, ADiskIsMadeLarger) {
+  const std::string image = testing::TempDir() + "vmm_test_image";
+  std::ofstream(image) << std::string(1 << 20, 'x');
+  EXPECT_EQ(vmm_.ResizeDisk("data", 2 << 20).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  ASSERT_TRUE(vmm_.AddDevice("disk", R"({"id":"data","path":")" + image + R"("})", {}, errors_));
+  ASSERT_TRUE(
+      vmm_.AddDevice("disk", R"({"id":"fixed","readonly":true,"path":")" + kernel_ + R"("})", {}, errors_));
+  EXPECT_EQ(vmm_.ResizeDisk("data", 2 << 20).code(), StatusCode::kFailedPrecondition) << "not booted";
+  ASSERT_TRUE(vmm_.Boot().ok());
+
+  EXPECT_EQ(vmm_.ResizeDisk("data", 2 << 20), OkStatus());
+
+  EXPECT_EQ(std::filesystem::file_size(image), 2u << 20);
+  EXPECT_EQ(vmm_.ResizeDisk("data", 1 << 20).code(), StatusCode::kInvalidArgument) << "smaller";
+  EXPECT_EQ(vmm_.ResizeDisk("none", 4 << 20).code(), StatusCode::kNotFound);
+  EXPECT_FALSE(vmm_.ResizeDisk("fixed", 4 << 20).ok());
+  EXPECT_EQ(std::filesystem::file_size(image), 2u << 20);
+  ASSERT_TRUE(vmm_.Delete().ok());
+  std::filesystem::remove(image);
+}
+
+TEST_F(VmmTest, ACoreFileIsOfAVmThatIsPaused) {
+  const std::string core = testing::TempDir() + "vmm_test_core";
+  std::filesystem::remove(core);
+  EXPECT_EQ(vmm_.CoreDump(core).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
+  EXPECT_EQ(vmm_.CoreDump(core).code(), StatusCode::kFailedPrecondition) << "not booted";
+  ASSERT_TRUE(vmm_.Boot().ok());
+  EXPECT_EQ(vmm_.CoreDump(core).code(), StatusCode::kFailedPrecondition) << "it runs";
+  EXPECT_FALSE(std::filesystem::exists(core));
+  ASSERT_TRUE(vmm_.Perform(VmAction::kPause).ok());
+
+  EXPECT_EQ(vmm_.CoreDump(core), OkStatus());
+
+  EXPECT_GT(std::filesystem::file_size(core), 64u << 20);
+  ASSERT_TRUE(vmm_.Delete().ok());
+  std::filesystem::remove(core);
+}
+
 TEST_F(VmmTest, SendsNmisToEveryVcpu) {
   ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
   ASSERT_TRUE(vmm_.Boot().ok());

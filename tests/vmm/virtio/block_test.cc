@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -134,12 +135,15 @@ TEST_P(BlockTest, SeveralQueuesAreServedSideBySide) {
 TEST_P(BlockTest, ARateLimitDelaysAndLosesNothing) {
   auto disk = DiskFile::Open(path_, false, false);
   VirtioBlock::Options options{.id = "disk0", .io_uring = GetParam()};
-  options.limits.operations = {1, 0, 2};
+  options.limits.operations = {1, 0, 2};  // one at once, then one in 2 ms
+  const auto begin = std::chrono::steady_clock::now();
   transport_ = *VirtioPciTransport::Create(*VirtioBlock::Create(std::move(*disk), options), ram_.memory(),
                                            interrupts_, io_events_);
   driver_.emplace(*transport_);
   Start();
   for (int i = 0; i < 10; ++i) EXPECT_EQ(Request(kIn, 3, 512, true), 0) << i;
+  // It may be late, and is never early.
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(9 * 2));
 }
 
 TEST_P(BlockTest, ADiskGrowsWhileItIsUsed) {

@@ -6,8 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "tests/fakes/fake_interrupts.h"
 #include "tests/fakes/virtio_driver.h"
@@ -215,6 +218,208 @@ TEST_F(NetTest, NeedsBothQueues) {
   driver_->SetUpQueue(0, receive_);
   driver_->Start();
   EXPECT_TRUE(driver_->status() & VirtioDriver::kNeedsReset);
+}
+
+// With a bucket of few packets for each direction.
+class NetLimitTest : public NetTest {
+ protected:
+  using Clock = std::chrono::steady_clock;
+  static constexpr uint64_t kBucket = 2;
+  static constexpr uint64_t kNever = 3'600'000;  // ms until the bucket is full again
+
+  // Two packets at once, and as many in each of `refill_ms`.
+  void Create(uint64_t refill_ms, RateLimitSettings limits = {}) {
+    if (!limits.limited()) limits.operations = {kBucket, 0, refill_ms};
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    driver_.reset();
+    transport_.reset();
+    wire_.reset(ends[0]);
+    std::vector<Tap> taps(1);
+    taps[0].fd.reset(ends[1]);
+    created_ = Clock::now();
+    transport_ = *VirtioPciTransport::Create(
+        *VirtioNet::Create(std::move(taps), kMac, *loop_, {.id = "net0", .limits = limits}), ram_.memory(),
+        interrupts_, io_events_);
+    driver_.emplace(*transport_);
+  }
+  // A driver that has forgotten what it had posted.
+  void StartAnew() {
+    ram_.Put(0x1000, std::vector<uint8_t>(0x4000, 0));
+    receive_ = DriverQueue(ram_, 0x1000, 16);
+    transmit_ = DriverQueue(ram_, 0x3000, 16);
+    Start();
+  }
+  // One packet for each of `values`, which fills it.
+  void Transmit(const std::vector<uint8_t>& values) {
+    for (const uint8_t value : values) {
+      const uint64_t at = kData + 0x100ull * value;
+      ram_.Put(at, Packet(60, value));
+      transmit_.Post({{at, 72}});
+    }
+    driver_->Notify(1);
+    RunOnce();
+  }
+  void PostBuffers(size_t count) {
+    for (size_t i = 0; i < count; ++i) receive_.Post({{kData + 0x1000 * i, 1000, true}});
+    driver_->Notify(0);
+    RunOnce();
+  }
+  // Adds what fills the packets that are on the wire by now.
+  void CollectSent(std::vector<uint8_t>& values) {
+    for (auto packet = Sent(); !packet.empty(); packet = Sent()) values.push_back(packet.back());
+  }
+  // What fills the packets that the driver has received since it started.
+  std::vector<uint8_t> Received() {
+    std::vector<uint8_t> values;
+    for (uint16_t i = 0; i < receive_.UsedIndex(); ++i)
+      values.push_back(ram_.GetObject<uint8_t>(kData + 0x1000ull * receive_.Used(i).head + 12));
+    return values;
+  }
+  template <class Done>
+  void RunUntil(Done done) {
+    const auto deadline = created_ + std::chrono::seconds(10);
+    while (!done()) {
+      ASSERT_LT(Clock::now(), deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      RunOnce();
+    }
+  }
+  void RunFor(std::chrono::milliseconds time) {
+    for (const auto end = Clock::now() + time; Clock::now() < end;) RunOnce();
+  }
+  // A limit may be late, and is never early.
+  void ExpectTimeOf(uint64_t packets, uint64_t refill_ms) {
+    EXPECT_GE(Clock::now() - created_, std::chrono::milliseconds((packets - kBucket) * refill_ms / kBucket));
+  }
+
+  Clock::time_point created_;
+};
+
+TEST_F(NetLimitTest, WhatGoesBeyondTheBucketStaysInTheTransmitQueue) {
+  Create(kNever);
+  Start();
+  std::vector<uint8_t> sent;
+  Transmit({1, 2, 3, 4});
+  Transmit({5});
+  CollectSent(sent);
+  EXPECT_EQ(sent, (std::vector<uint8_t>{1, 2}));
+  EXPECT_EQ(transmit_.UsedIndex(), 2);
+}
+
+TEST_F(NetLimitTest, TransmittedPacketsComeLaterInTheirOrder) {
+  Create(40);
+  Start();
+  std::vector<uint8_t> sent;
+  Transmit({1, 2, 3, 4, 5, 6});
+  RunUntil([&] {
+    CollectSent(sent);
+    return sent.size() >= 6;
+  });
+  ExpectTimeOf(6, 40);
+  EXPECT_EQ(sent, (std::vector<uint8_t>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(transmit_.UsedIndex(), 6);
+  RunFor(std::chrono::milliseconds(50));
+  EXPECT_TRUE(Sent().empty());
+}
+
+TEST_F(NetLimitTest, WhatGoesBeyondTheBucketWaitsInTheTap) {
+  Create(kNever);
+  Start();
+  PostBuffers(6);
+  for (const uint8_t value : {1, 2, 3, 4}) Arrive(Packet(60, value));
+  RunFor(std::chrono::milliseconds(5));
+  EXPECT_EQ(Received(), (std::vector<uint8_t>{1, 2}));
+  PostBuffers(1);  // and the driver's notifications are no way around it
+  EXPECT_EQ(receive_.UsedIndex(), 2);
+}
+
+TEST_F(NetLimitTest, ReceivedPacketsComeLaterInTheirOrder) {
+  Create(40);
+  Start();
+  PostBuffers(8);
+  for (const uint8_t value : {1, 2, 3, 4, 5, 6}) Arrive(Packet(60, value));
+  RunUntil([&] { return receive_.UsedIndex() >= 6; });
+  ExpectTimeOf(6, 40);
+  EXPECT_EQ(Received(), (std::vector<uint8_t>{1, 2, 3, 4, 5, 6}));
+  // The tap is looked at again.
+  Arrive(Packet(60, 7));
+  RunUntil([&] { return receive_.UsedIndex() >= 7; });
+  EXPECT_EQ(Received().back(), 7);
+}
+
+TEST_F(NetLimitTest, BytesAreThoseOfThePacketWithItsHeader) {
+  RateLimitSettings limits;
+  limits.bandwidth = {2 * 72 + 71, 0, kNever};
+  Create(kNever, limits);
+  Start();
+  std::vector<uint8_t> sent;
+  Transmit({1, 2, 3});
+  CollectSent(sent);
+  EXPECT_EQ(sent, (std::vector<uint8_t>{1, 2}));
+  PostBuffers(4);
+  for (const uint8_t value : {4, 5, 6}) Arrive(Packet(60, value));
+  RunFor(std::chrono::milliseconds(5));
+  EXPECT_EQ(Received(), (std::vector<uint8_t>{4, 5}));  // a bucket of its own
+}
+
+TEST_F(NetLimitTest, APacketThatWaitsForBuffersIsPaidForOnce) {
+  Create(kNever);
+  Start();
+  Arrive(Packet(60, 1));
+  Arrive(Packet(60, 2));
+  for (int i = 0; i < 3; ++i) {
+    driver_->Notify(0);
+    RunOnce();
+  }
+  EXPECT_EQ(receive_.UsedIndex(), 0);
+  PostBuffers(3);
+  EXPECT_EQ(Received(), (std::vector<uint8_t>{1, 2}));
+}
+
+TEST_F(NetLimitTest, AResetWhilePacketsAreHeldIsHarmless) {
+  constexpr uint64_t kRefill = 40;
+  Create(kRefill);
+  Start();
+  std::vector<uint8_t> sent;
+  Transmit({1, 2, 3, 4});
+  PostBuffers(6);
+  for (const uint8_t value : {1, 2, 3, 4}) Arrive(Packet(60, value));
+  RunOnce();
+
+  driver_->SetStatus(0);
+
+  CollectSent(sent);
+  const uint16_t transmitted = transmit_.UsedIndex(), received = receive_.UsedIndex();
+  RunFor(std::chrono::milliseconds(2 * kRefill));  // the timers' time is over
+  EXPECT_TRUE(Sent().empty());
+  EXPECT_EQ(transmit_.UsedIndex(), transmitted);
+  EXPECT_EQ(receive_.UsedIndex(), received);
+
+  StartAnew();
+  sent.clear();
+  Transmit({5, 6, 7, 8});
+  PostBuffers(8);
+  Arrive(Packet(60, 9));
+  RunUntil([&] {
+    CollectSent(sent);
+    const auto values = Received();
+    return sent.size() >= 4 && !values.empty() && values.back() == 9;
+  });
+  EXPECT_EQ(sent, (std::vector<uint8_t>{5, 6, 7, 8}));
+}
+
+TEST_F(NetLimitTest, ADeviceThatGoesWhilePacketsAreHeldTakesItsTimersAlong) {
+  Create(20);
+  Start();
+  Transmit({1, 2, 3, 4});
+  PostBuffers(4);
+  for (const uint8_t value : {1, 2, 3, 4}) Arrive(Packet(60, value));
+  RunOnce();
+  driver_.reset();
+  transport_.reset();
+  RunFor(std::chrono::milliseconds(50));
+  EXPECT_LT(transmit_.UsedIndex(), 4);
 }
 
 // Several pairs of queues, each with a wire of its own in place of the kernel's network.

@@ -63,13 +63,17 @@ function(berth_test name)
     PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
 endfunction()
 
-# berth_fuzzer(<name> SOURCES <file> DEPS <targets>...): a libFuzzer program with the clang `fuzz` preset. In
-# every other preset the same file is linked with tests/fuzz/replay_main.cc, which replays the corpus folder
-# tests/fuzz/corpus/<name> and mutations of it for a bounded number of runs, as an ordinary test.
+# berth_fuzzer(<name> SOURCES <file> DEPS <targets>... [MUTATIONS <number>]): a libFuzzer program with the clang `fuzz`
+# preset. In every other preset the same file is linked with tests/fuzz/replay_main.cc, which replays the corpus
+# folder tests/fuzz/corpus/<name> and mutations of it for a bounded number of runs, as an ordinary test. MUTATIONS:
+# fewer than the 20,000 of most, for what takes long.
 function(berth_fuzzer name)
-  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(A "" "MUTATIONS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE berth_options ${A_DEPS})
+  if(A_MUTATIONS)
+    target_compile_definitions(${name} PRIVATE BERTH_FUZZ_MUTATIONS=${A_MUTATIONS})
+  endif()
   if(BERTH_BUILD_FUZZERS)
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)

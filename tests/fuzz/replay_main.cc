@@ -15,7 +15,10 @@ namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-constexpr int kMutations = 20000;
+#ifndef BERTH_FUZZ_MUTATIONS
+#define BERTH_FUZZ_MUTATIONS 20000
+#endif
+constexpr int kMutations = BERTH_FUZZ_MUTATIONS;
 
 Bytes ReadBytes(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

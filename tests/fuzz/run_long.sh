@@ -21,8 +21,8 @@ while getopts b:s:j: option; do
 done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || set -- vmm_options_fuzz vmm_json_fuzz http_fuzz virtqueue_fuzz virtio_blk_fuzz virtio_devices_fuzz \
-    vhost_user_fuzz virtio_iommu_fuzz pci_config_fuzz vfio_config_fuzz serial_fuzz bzimage_fuzz elf_kernel_fuzz \
-    snapshot_fuzz page_states_fuzz tdvf_fuzz igvm_fuzz td_hob_fuzz
+    vhost_user_fuzz vhost_user_device_fuzz virtio_iommu_fuzz vtd_fuzz pci_config_fuzz vfio_config_fuzz serial_fuzz \
+    bzimage_fuzz elf_kernel_fuzz snapshot_fuzz page_states_fuzz tdvf_fuzz igvm_fuzz td_hob_fuzz
 
 [ -f "$build/build.ninja" ] || (cd "$root" && cmake --preset fuzz -B "$build" -DBERTH_VMM_ONLY=ON --log-level=NOTICE)
 ninja -C "$build" "$@" > /dev/null

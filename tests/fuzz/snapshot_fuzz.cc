@@ -1,5 +1,7 @@
 // A machine out of a snapshot whose state comes from the input: either all of it, or changes of a good one.
 // It must be refused or taken, and neither crash nor hang.
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,12 +16,23 @@
 #include "tests/vmm/boot/kernel_image.h"
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/machine/machine.h"
+#include "vmm/virtio/tap.h"
 
 namespace {
 
 using namespace berth::vmm;
 
-// A small machine with devices of several kinds, saved once.
+constexpr char kTap[] = "berthfuzz0";
+constexpr int kTapNumber = 800;  // of the descriptor that a restored machine takes over
+
+// In a network of this process's own. Without the right to make one the machine has no network device.
+bool CanMakeTap() {
+  if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return false;
+  return OpenTap(kTap).has_value();
+}
+
+// A small machine with devices of all kinds that can be saved, disk and network behind a virtual IOMMU. Saved
+// once.
 struct Saved {
   Saved() {
     berth::InitLogging("fuzz", berth::LogLevel::kError);
@@ -43,19 +56,42 @@ struct Saved {
     config.disks.emplace_back();
     config.disks[0].path = folder + "/disk";
     config.disks[0].id = "root";
+    config.disks[0].iommu = true;
+    config.vsock.emplace();
+    config.vsock->id = "vsock0";
+    config.vsock->socket = folder + "/vsock";
+    if (CanMakeTap()) {
+      config.nets.emplace_back();
+      config.nets[0].tap = kTap;
+      config.nets[0].id = "net0";
+      config.nets[0].iommu = true;
+    }
     FakeKvm kvm;
     auto machine = Machine::Create(kvm, config, *loop, [](MachineEnd) {});
     CHECK(machine.has_value() && (*machine)->Boot().ok());
     CHECK((*machine)->Perform(VmAction::kPause).ok());
     CHECK((*machine)->Snapshot(folder + "/s").ok());
     machine->reset();
-    state = ReadSnapshot(folder + "/s")->state;
+    if (!config.nets.empty()) tap = std::move(OpenTap(kTap)->fd);
   }
   ~Saved() { std::filesystem::remove_all(folder); }
 
+  SnapshotContent Read() const {
+    auto read = ReadSnapshot(folder + "/s");
+    CHECK(read.has_value());
+    SnapshotContent content = *std::move(read);
+    if (tap.valid()) {
+      // Where the last machine has left it open, if it was refused before it looked at its networks.
+      CHECK(dup3(tap.get(), kTapNumber, O_CLOEXEC) == kTapNumber);
+      content.config.nets[0].tap.clear();
+      content.config.nets[0].fds = {kTapNumber};
+    }
+    return content;
+  }
+
   std::string folder;
   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
-  std::vector<uint8_t> state;
+  berth::UniqueFd tap;  // opened once: making one takes long
 };
 
 }  // namespace
@@ -63,7 +99,7 @@ struct Saved {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Saved saved;
   berth::FuzzInput input(data, size);
-  SnapshotContent content = *ReadSnapshot(saved.folder + "/s");
+  SnapshotContent content = saved.Read();
   if ((input.Take<uint8_t>() & 3) == 0) {
     const auto bytes = input.TakeBytes(size);
     content.state.assign(bytes.begin(), bytes.end());

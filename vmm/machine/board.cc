@@ -112,13 +112,13 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddPlatformDevices());
   TRY(board->AddPci());
   TRY(board->AddHotplugControllers());
-  TRY(board->AddIommu());
   if (parts.saved != nullptr) {
     StateReader places = parts.saved->GetPart("places", 1);
     board->saved_places_ = PciTopology::LoadPlaces(places);
     parts.saved->Leave(places);
     TRY(parts.saved->status());
   }
+  TRY(board->AddIommu());
   TRY(board->AddVirtioDevices());
   TRY(board->AddAssignedDevices());
   if (parts.saved == nullptr) {

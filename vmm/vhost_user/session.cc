@@ -32,6 +32,7 @@ Result<std::unique_ptr<Session>> Session::Open(const SessionSettings& settings) 
   self->timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!self->timer_.valid()) return ErrnoStatus("timer of " + settings.id, errno);
   TRY_ASSIGN(self->worker_, WorkerLoop::Start("vhost-" + settings.id, settings.cpus, ThreadKind::kDevices));
+  self->loop_ = &self->worker_->loop();
   TRY(self->loop().Add(self->timer_.get(), EPOLLIN, [raw = self.get()](uint32_t) { raw->OnTimer(); }));
   {
     std::lock_guard lock(self->mutex_);

@@ -63,7 +63,7 @@ class Session final : private SharedMemoryListener {
   Session& operator=(const Session&) = delete;
 
   uint64_t features() const { return features_; }  // of the first back end
-  EventLoop& loop() { return worker_->loop(); }
+  EventLoop& loop() { return *loop_; }
 
   std::vector<uint8_t> config();
   Status WriteConfig(uint64_t offset, std::span<const uint8_t> data);
@@ -136,6 +136,7 @@ class Session final : private SharedMemoryListener {
   std::optional<ShownMemory> shown_;  // what the back end, if there is one, knows; none: all memory
   std::optional<Active> active_;
   UniqueFd timer_;
+  EventLoop* loop_ = nullptr;           // worker_'s: callbacks still run while that is being destroyed
   std::unique_ptr<WorkerLoop> worker_;  // last: its thread stops first
 };
 

@@ -1,4 +1,5 @@
-// docs/vmm.md has each option and each key: those of the table that are carried out.
+// docs/vmm.md has each option and each key: those of the table that are carried out, and those that are
+// refused.
 #include <gtest/gtest.h>
 
 #include "common/file.h"
@@ -31,18 +32,47 @@ std::string RowsOf(std::string_view document, std::string_view option) {
   return rows;
 }
 
+// Of the manual, up to the next heading of this rank; empty when it is not there.
+std::string_view SectionOf(std::string_view document, const std::string& heading) {
+  const size_t at = document.find("\n## " + heading + "\n");
+  if (at == std::string_view::npos) return {};
+  document.remove_prefix(at + 1);
+  return document.substr(0, document.find("\n## "));
+}
+
 TEST(Documented, EachOptionAndKeyStandsInTheManual) {
-  Result<std::string> document = ReadFile(BERTH_SOURCE_DIR "/docs/vmm.md");
-  if (!document.has_value()) GTEST_SKIP() << "docs/vmm.md is not there: nothing to compare the options with";
-  const std::string limits = RowsOf(*document, "limits");
+  const Result<std::string> manual = ReadFile(BERTH_SOURCE_DIR "/docs/vmm.md");
+  if (!manual.has_value()) GTEST_SKIP() << "docs/vmm.md is not there: nothing to compare the options with";
+  const std::string_view section = SectionOf(*manual, "Options");
+  const std::string limits = RowsOf(section, "limits");
   for (const OptionSpec& option : OptionTable()) {
     if (!option.supported()) continue;
-    const std::string rows = RowsOf(*document, "--" + std::string(option.name));
-    EXPECT_FALSE(rows.empty()) << "--" << option.name << " is in no table of docs/vmm.md";
+    const std::string rows = RowsOf(section, "--" + std::string(option.name));
+    EXPECT_FALSE(rows.empty()) << "--" << option.name << " is in no table of options of docs/vmm.md";
     for (const KeySpec& key : option.keys) {
       if (!key.supported()) continue;
       EXPECT_TRUE(HasName(rows + limits, key.name))
           << "--" << option.name << " " << key.name << " is not in a row of the option in docs/vmm.md";
+    }
+  }
+}
+
+TEST(Documented, EachRefusedOptionAndKeyStandsInTheManualWithItsReason) {
+  const Result<std::string> manual = ReadFile(BERTH_SOURCE_DIR "/docs/vmm.md");
+  if (!manual.has_value()) GTEST_SKIP() << "docs/vmm.md is not there: nothing to compare the options with";
+  const std::string_view section = SectionOf(*manual, "Differences to Cloud Hypervisor");
+  for (const OptionSpec& option : OptionTable()) {
+    const std::string rows = RowsOf(section, "--" + std::string(option.name));
+    if (!option.supported()) {
+      EXPECT_NE(rows.find("| " + std::string(option.refusal) + " |"), std::string::npos)
+          << "--" << option.name
+          << " is not in the table of what is refused in docs/vmm.md, or with another reason";
+    }
+    for (const KeySpec& key : option.keys) {
+      if (key.supported()) continue;
+      EXPECT_NE(RowsOf(rows, key.name).find("| " + std::string(key.refusal) + " |"), std::string::npos)
+          << "--" << option.name << " " << key.name
+          << " is not in the table of what is refused in docs/vmm.md, or with another reason";
     }
   }
 }

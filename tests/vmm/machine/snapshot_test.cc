@@ -127,6 +127,14 @@ TEST_F(SnapshotTest, TheSavedMachineGoesOn) {
   EXPECT_EQ(machine_->Snapshot(directory() + "2").code(), StatusCode::kFailedPrecondition);  // it runs
 }
 
+TEST_F(SnapshotTest, AMachineWithAVirtualIommuComesBackToo) {
+  config_.disks[0].iommu = true;
+  BootAndPause({SerialWrite(7, 1)});
+  ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
+
+  EXPECT_EQ(Restore(other_kvm_), OkStatus());
+}
+
 TEST_F(SnapshotTest, DevicesKeepTheirSlotsAfterOneBeforeThemHasGone) {
   BootAndPause({SerialWrite(7, 1)});
   ASSERT_EQ(machine_->Perform(VmAction::kResume), OkStatus());

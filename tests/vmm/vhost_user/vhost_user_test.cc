@@ -125,6 +125,17 @@ TEST_F(VhostUserTest, ABackEndCarriesOutTheGuestsRequests) {
   EXPECT_EQ(backend_->Count(Request::kGetVringBase), 1u);  // it was asked to stop, and has
 }
 
+TEST_F(VhostUserTest, ABackEndMayGoWhileTheDeviceDoes) {
+  for (int i = 0; i < 50; ++i) {
+    StartBackend();
+    Result<std::shared_ptr<VhostUserBlock>> device = VhostUserBlock::Create(BlockOptions());
+    ASSERT_TRUE(device.has_value()) << device.error().ToString();
+    std::thread gone([this] { backend_.reset(); });
+    *device = nullptr;
+    gone.join();
+  }
+}
+
 TEST_F(VhostUserTest, OffersOnlyWhatTheBackEndHas) {
   FakeVhostBackend::Options options;
   options.features = kVirtioVersion1 | vhost_user::kProtocolFeatures | 1 << 9 | 1 << 12;

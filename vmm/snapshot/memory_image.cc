@@ -198,7 +198,9 @@ Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs
     }
     // A file with a name has what was written to it before.
     const bool fresh = runs[i].fd < 0 || (runs[i].shared && !IsInAFile(runs[i]));
-    pieces.push_back({runs[i].host, runs[i].size, *plan[i].offset, fresh, runs[i].page_size, fresh});
+    // What has room in a file is there already, and would never be asked for.
+    const bool can_wait = fresh && !runs[i].reserve_space;
+    pieces.push_back({runs[i].host, runs[i].size, *plan[i].offset, fresh, runs[i].page_size, can_wait});
   }
   return pieces;
 }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/unique_fd.h"
+#include "vmm/config/resolved_machine.h"
 
 namespace berth::vmm {
 namespace {
@@ -179,6 +180,21 @@ std::vector<SavedRun> LoadRuns(uint64_t file_size, StateReader& in) {
     if (in_file) file_end = offset + run.size;
   }
   return plan;
+}
+
+void MarkRestoredZones(const std::vector<uint8_t>& state, uint64_t memory_size, VmConfig& config) {
+  StateReader in(state);
+  StateReader memory = in.GetPart(kMemoryPart, kMemoryVersion);
+  const std::vector<SavedRun> plan = LoadRuns(memory_size, memory);
+  const bool unknown = !memory.ok();
+  for (const ResolvedRegion& region : ResolveMachine(config).regions) {
+    const bool in_file = unknown || std::any_of(plan.begin(), plan.end(), [&](const SavedRun& run) {
+                           return !run.offset && region.base >= run.base && region.base < run.end();
+                         });
+    for (MemoryZoneConfig& zone : config.memory_zones) {
+      if (in_file && zone.id == region.zone) zone.restored = zone.shared;
+    }
+  }
 }
 
 Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs,

@@ -20,7 +20,7 @@ namespace berth::vmm {
 Result<std::string> DirectoryOfUrl(const std::string& url, const std::string& field);
 
 struct SnapshotContent {
-  VmConfig config;
+  VmConfig config;  // with zones marked as restored that need their file
   std::vector<uint8_t> state;
   UniqueFd memory;
   uint64_t memory_size = 0;  // bytes of its file

@@ -20,7 +20,7 @@ class GuestRam {
     uint64_t base;
     uint64_t size;  // in whole pages
   };
-  explicit GuestRam(const std::vector<Part>& parts, bool shared = false) {
+  explicit GuestRam(const std::vector<Part>& parts, bool shared = false, bool reserve_space = false) {
     std::vector<MemoryRegion> regions;
     for (const Part& part : parts) {
       void* host =
@@ -39,6 +39,7 @@ class GuestRam {
       region.host = static_cast<uint8_t*>(host);
       region.fd = shared ? file.get() : -1;
       region.shared = shared;
+      region.reserve_space = reserve_space;
       regions.push_back(region);
       files_.push_back(std::move(file));
     }

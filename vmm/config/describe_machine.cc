@@ -24,6 +24,8 @@ std::string Backing(const MemoryZoneConfig& zone) {
   if (MappedShared(zone)) text += ", shared";
   if (zone.mergeable) text += ", mergeable";
   if (zone.prefault) text += ", prefaulted";
+  if (!zone.reserve) text += ", not reserved";
+  if (!zone.thp && !zone.hugepages && !zone.file) text += ", without transparent huge pages";
   return text + (zone.host_numa_node ? ", bound to host node " + std::to_string(*zone.host_numa_node)
                                      : ", on any host node");
 }
@@ -45,6 +47,27 @@ std::string OnSegment(uint32_t segment) {
 
 std::string BehindIommu(bool iommu) {
   return iommu ? ", behind the IOMMU" : "";
+}
+
+std::string Queues(const DiskConfig& disk) {
+  return disk.num_queues == 1 ? "" : ", " + std::to_string(disk.num_queues) + " queues";
+}
+
+template <class Device>
+std::string QueueSize(const Device& device) {
+  return device.queue_size == Device{}.queue_size ? "" : ", queues of " + std::to_string(device.queue_size);
+}
+
+std::string Limits(const RateLimits& limits) {
+  std::string text;
+  for (const auto& [what, limit] :
+       {std::pair("bytes", &limits.bandwidth), std::pair("operations", &limits.operations)}) {
+    if (limit->size == 0) continue;
+    text += ", at most " + std::to_string(limit->size) + " " + what + " in " +
+            std::to_string(limit->refill_ms) + " ms";
+    if (limit->one_time_burst > 0) text += " (and " + std::to_string(limit->one_time_burst) + " once)";
+  }
+  return text;
 }
 
 std::string DescribeSerial(const SerialConfig& serial) {
@@ -158,11 +181,14 @@ std::string DescribeMachine(const VmConfig& config, std::optional<uint64_t> huge
     text +=
         Row("disk " + disk.id, (disk.vhost_user ? "served at " + disk.vhost_socket.value_or("") : disk.path) +
                                    (disk.readonly ? ", read-only" : "") + (disk.direct ? ", direct" : "") +
+                                   Queues(disk) + QueueSize(disk) + Limits(disk.limits) +
                                    OnSegment(disk.pci_segment) + BehindIommu(disk.iommu));
   }
   for (const NetConfig& net : config.nets)
-    text += Row("net " + net.id, DescribeNetBackend(net) + (net.mac ? ", " + *net.mac : "") +
-                                     OnSegment(net.pci_segment) + BehindIommu(net.iommu));
+    text +=
+        Row("net " + net.id, DescribeNetBackend(net) + (net.mac ? ", " + *net.mac : "") +
+                                 (net.mtu ? ", MTU " + std::to_string(*net.mtu) : "") + QueueSize(net) +
+                                 Limits(net.limits) + OnSegment(net.pci_segment) + BehindIommu(net.iommu));
   for (const DeviceConfig& device : config.devices)
     text += Row("device " + device.id,
                 "host device " + device.path + OnSegment(device.pci_segment) + BehindIommu(device.iommu));

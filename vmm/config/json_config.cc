@@ -279,7 +279,7 @@ class Reader {
     if (value.is_null() || (name == "rate_limiter_config" && FindKey(spec, "bw_size") != nullptr)) return;
     const KeySpec* key = nullptr;
     for (const KeySpec& candidate : spec.keys) {
-      if (candidate.json_name == name) key = &candidate;
+      if (candidate.json_name == name || (candidate.old_json_name == name && !name.empty())) key = &candidate;
     }
     if (shown.empty()) shown = name;
     if (key == nullptr)
@@ -297,7 +297,8 @@ class Reader {
       return Report("InvalidValue", result.label, label, value, field + typed.error().message(), "");
     if (!TakeAllowedWord(*key, *typed))
       return Report("InvalidValue", result.label, label, value, field + "unknown value", key->allowed_words);
-    result.values.emplace(key->name, *std::move(typed));
+    if (!result.values.emplace(key->name, *std::move(typed)).second)
+      Report("DuplicateKey", result.label, label, value, field + "stands there by another name, too", "once");
   }
 
   // {bandwidth: {size, one_time_burst, refill_time}, ops: {...}} as the keys of the option.

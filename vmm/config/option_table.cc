@@ -128,9 +128,12 @@ constexpr KeySpec kPlatformKeys[] = {
      .type = kIntegerList,
      .help = "PCI segments whose devices, added later too, are behind the virtual IOMMU: [1,...]",
      .allowed = "n, a-b or [a-b,n,...] with segments from 1 to 95"},
-    {"iommu_address_width", "iommu_address_width_bits", kInteger,
-     "bits of the addresses that the virtual IOMMU translates: virtio 32 to 64 [64]; intel 39 or 48 [what "
-     "the host has]"},
+    {.name = "iommu_address_width",
+     .json_name = "iommu_address_width_bits",
+     .type = kInteger,
+     .help = "bits of the addresses that the virtual IOMMU translates: virtio 32 to 64 [64]; intel 39 or 48 "
+             "[what the host has]",
+     .old_json_name = "iommu_address_width"},
     Refused("serial_number", "serial_number", kString, kNoSmbios),
     Refused("uuid", "uuid", kString, kNoSmbios),
     Refused("oem_strings", "oem_strings", kStringList, kNoSmbios),

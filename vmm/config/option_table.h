@@ -22,7 +22,8 @@ struct KeySpec {
   // Of a refused key: values that ask for nothing, or for what is so anyway; they are accepted. Cloud
   // Hypervisor writes them into every configuration.
   std::string_view harmless = {};
-  std::string_view allowed = {};  // for error texts, where the type alone allows more
+  std::string_view allowed = {};        // for error texts, where the type alone allows more
+  std::string_view old_json_name = {};  // of older snapshots; read, not written
   bool supported() const { return refusal.empty(); }
 };
 

@@ -57,6 +57,12 @@ void ReadKey(const OptionSpec& spec, const KeyValue& pair, OptionValues& result,
         {"InvalidValue", result.label, pair.key, pair.value, "unknown value" + at, key->allowed_words, ""});
     return;
   }
+  // A word says where it goes; only what is said beside that (iommu) may follow it.
+  if (!result.word.empty() && key->type == ValueType::kString) {
+    errors.push_back({"InvalidValue", result.label, pair.key, pair.value,
+                      "does not go with the word " + result.word + at, "", "leave out one of them"});
+    return;
+  }
   result.values.emplace(pair.key, *std::move(value));
 }
 

@@ -107,7 +107,8 @@ constexpr AllowedCall kTable[] = {
     Call(NR(pwritev), kDisk),
     Call(NR(fdatasync), kDisk),
     Call(NR(fallocate), kDisk),
-    Call(NR(fallocate), ThreadKinds(kVcpu) | kDevices, kPrivate),
+    Call(NR(fallocate), ThreadKinds(kVcpu) | kDevices,
+         "confidential guests, and memory that is plugged into a file"),
     Call(NR(clock_nanosleep), ThreadKinds(kVcpu) | kDevices, kPrivate),  // a conversion tries again
     Call(NR(io_uring_enter), kDisk),
     Call(NR(io_uring_enter), kVcpu, kRings),

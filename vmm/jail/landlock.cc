@@ -151,7 +151,8 @@ std::vector<PathRule> LandlockRules(const VmConfig& config, bool restored) {
     if (!zone.file) continue;
     const bool folder = IsFolder(*zone.file);
     // The file of a saved guest is its memory: a new one would be another guest's.
-    rules.push_back({*zone.file, folder ? Use::kTemporary : Use::kReadWrite, !folder && !restored});
+    rules.push_back(
+        {*zone.file, folder ? Use::kTemporary : Use::kReadWrite, !folder && !(restored && zone.restored)});
   }
   // Connecting to a socket is not restricted by Landlock.
   for (const DiskConfig& disk : config.disks) {

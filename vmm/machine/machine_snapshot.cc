@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint32_t kZonesMax = 4096;
 constexpr size_t kIdMax = 4096;
-constexpr uint16_t kMemoryVersion = 1;
 
 std::function<bool(const std::string&)> ZonesInFiles(const VmConfig& config) {
   return [zones = EffectiveZones(config)](const std::string& id) {
@@ -74,7 +73,7 @@ Status Machine::WriteSnapshotTo(const std::string& directory) {
   const std::vector<MemoryRegion> runs = memory_->memory().PresentRuns();
   const std::vector<SavedRun> plan = PlanMemoryImage(runs, ZonesInFiles(config_));
   StateWriter state;
-  state.PutPart("memory", kMemoryVersion, [&](StateWriter& part) { SaveMemory(plan, part); });
+  state.PutPart(kMemoryPart, kMemoryVersion, [&](StateWriter& part) { SaveMemory(plan, part); });
   TRY(board_->Save(state));
   return WriteSnapshot(directory, SnapshotConfig(), std::move(state).Take(),
                        [&](int file) { return WriteMemoryImage(file, runs, plan); });
@@ -114,8 +113,6 @@ Result<std::unique_ptr<Machine>> Machine::Restore(Kvm& kvm, SnapshotContent snap
     if (config.memory_zones.empty()) config.memory.prefault = *prefault;
     for (MemoryZoneConfig& zone : config.memory_zones) zone.prefault = *prefault;
   }
-  // Of others the snapshot has a copy.
-  for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = zone.shared;
   for (UniqueFd& fd : snapshot.descriptors) fd.release();
   TRY_ASSIGN(auto machine, Create(kvm, std::move(config), control, std::move(on_end), monitor));
   TRY(machine->CheckSnapshot());
@@ -181,7 +178,7 @@ Status Machine::RestoreMemory(SnapshotContent& snapshot, const RestoreOptions& o
 Status Machine::RestoreFrom(SnapshotContent snapshot, const RestoreOptions& options) {
   std::lock_guard lock(mutex_);
   StateReader in(snapshot.state);
-  StateReader memory = in.GetPart("memory", kMemoryVersion);
+  StateReader memory = in.GetPart(kMemoryPart, kMemoryVersion);
   TRY(in.status());
   TRY(RestoreMemory(snapshot, options, memory));
   TRY(BuildBoard(&in));

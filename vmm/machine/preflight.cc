@@ -361,7 +361,6 @@ std::vector<Finding> Preflight(const CommandLine& line, Kvm* kvm) {
     config.kernel.clear();
     config.initramfs.reset();
     config.firmware.reset();
-    for (MemoryZoneConfig& zone : config.memory_zones) zone.restored = zone.shared;
   }
   std::vector<Finding> findings = Preflight(config, kvm);
   auto look = [&](const char* option, const std::optional<std::string>& path, Output kind) {

@@ -71,9 +71,9 @@ Status RamMap::Plug(const MemoryRegion& area, uint64_t offset, uint64_t length) 
   std::lock_guard lock(mutex_);
   const MemoryRegion part = area.Part(offset, length);
   if (sides_ != nullptr) return PlugSides(area, part, offset);
-  TRY(PopulatePlugged(part));
   std::vector<Chunk> added;
-  Status status = MapChunks(area, offset, length, added);
+  Status status = PopulatePlugged(part);
+  if (status.ok()) status = MapChunks(area, offset, length, added);
   if (status.ok()) status = Announce(part);
   if (!status.ok()) {
     UnmapChunks(added);

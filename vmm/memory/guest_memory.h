@@ -43,9 +43,13 @@ struct MemoryRegion {
   uint64_t fd_offset = 0;
   std::string zone;  // id of the zone it belongs to
   std::optional<uint32_t> host_numa_node;
-  bool shared = false;              // mapped MAP_SHARED
-  uint64_t page_size = 4096;        // of the backing
-  bool prefault = false;            // what is plugged gets its pages at once
+  bool shared = false;         // mapped MAP_SHARED
+  uint64_t page_size = 4096;   // of the backing
+  bool prefault = false;       // what is plugged gets its pages at once
+  bool reserve_space = false;  // of a file with a name: what is plugged gets its room there at once
+  // Room that was reserved, and may be somebody else's once it is given back: then the guest's next access
+  // would be a SIGBUS.
+  bool keeps_pages() const { return page_size > 4096 || (reserve_space && shared); }
   std::shared_ptr<PlugMap> plug{};  // of a hot-plug area: which blocks of it are RAM
 };
 

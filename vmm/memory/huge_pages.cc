@@ -38,6 +38,26 @@ std::optional<uint64_t> ReadNumber(const std::string& path) {
   return text.has_value() ? ParseNumber(*text) : std::nullopt;
 }
 
+// The fields of a text like /proc/meminfo, whose lines may begin with "Node 0", together and in bytes;
+// nullopt when one of them is missing.
+std::optional<uint64_t> SumOfFields(std::string_view text, std::initializer_list<std::string_view> fields) {
+  uint64_t kilobytes = 0;
+  size_t found = 0;
+  while (auto line = NextLine(text)) {
+    auto key = NextWord(*line);
+    if (key == "Node") {
+      NextWord(*line);
+      key = NextWord(*line);
+    }
+    if (!key || std::find(fields.begin(), fields.end(), *key) == fields.end()) continue;
+    const auto number = ParseNumber(NextWord(*line).value_or(""));
+    if (!number) return std::nullopt;
+    kilobytes += *number;
+    ++found;
+  }
+  return found == fields.size() ? std::optional(kilobytes << 10) : std::nullopt;
+}
+
 bool Exists(const std::string& file) {
   return ReadFile(file).has_value();
 }
@@ -118,6 +138,17 @@ std::optional<uint64_t> HugePages::CgroupMemory() const {
   return CgroupRoom("memory");
 }
 
+std::optional<uint64_t> HugePages::NodeMemory(uint32_t node) const {
+  Result<std::string> text =
+      ReadFile(root_ + "/sys/devices/system/node/node" + std::to_string(node) + "/meminfo");
+  if (!text.has_value()) return std::nullopt;
+  const auto free = SumOfFields(*text, {"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"});
+  if (!free) return std::nullopt;
+  Result<std::string> all = ReadFile(root_ + "/proc/meminfo");
+  const uint64_t swap = all.has_value() ? SumOfFields(*all, {"SwapFree:"}).value_or(0) : 0;
+  return *free + std::min(swap, SumOfFields(*text, {"Active(anon):", "Inactive(anon):"}).value_or(0));
+}
+
 Result<uint64_t> HugePages::PageSize(const MemoryZoneConfig& zone) const {
   if (zone.hugepages && zone.hugepage_size) return zone.hugepage_size->bytes();
   if (zone.hugepages) return DefaultSize();
@@ -143,6 +174,7 @@ std::vector<MemoryLack> HugePages::Missing(const std::vector<MemoryZoneConfig>& 
   };
 
   Demand ordinary;
+  std::map<uint32_t, Demand> ordinary_of_node;
   std::map<std::pair<uint64_t, std::optional<uint32_t>>, Demand> demands;
   std::map<uint64_t, Demand> by_size;
   for (size_t i = 0; i < zones.size(); ++i) {
@@ -160,6 +192,7 @@ std::vector<MemoryLack> HugePages::Missing(const std::vector<MemoryZoneConfig>& 
       add(by_size[*size]);
     } else if (zone.prefault) {
       add(ordinary);
+      if (zone.host_numa_node) add(ordinary_of_node[*zone.host_numa_node]);
     }
   }
 
@@ -169,6 +202,14 @@ std::vector<MemoryLack> HugePages::Missing(const std::vector<MemoryZoneConfig>& 
                                          ", the limit of this control group (memory) leaves " +
                                          ByteSize(room).ToHuman(),
                                      "memory", "raise memory.max, or use less memory"));
+  }
+  for (const auto& [node, demand] : ordinary_of_node) {
+    const uint64_t have = NodeMemory(node).value_or(demand.bytes);
+    if (have >= demand.bytes) continue;
+    tell(demand, ResourceExhausted(names(demand) + " prefault " + ByteSize(demand.bytes).ToString() + ", " +
+                                       NodeName(node) + " has " + ByteSize(have).ToHuman() +
+                                       " free or to be reclaimed",
+                                   "memory", "free memory of this node, bind to another, or use less"));
   }
   auto compare = [&](const Demand& demand, uint64_t size, const std::string& where,
                      const Result<uint64_t>& have) {

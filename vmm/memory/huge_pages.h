@@ -43,9 +43,15 @@ class HugePages {
   // Bytes of ordinary memory that the limits (memory.max) of this process's cgroup still allow.
   std::optional<uint64_t> CgroupMemory() const;
 
+  // Bytes of ordinary memory that a node could give, as the kernel guesses MemAvailable: free, file pages and
+  // slabs that can be reclaimed, and what can be swapped out. Bound memory beyond it would end in the OOM
+  // killer. Empty where the host does not tell.
+  std::optional<uint64_t> NodeMemory(uint32_t node) const;
+
   // Every zone that needs more, alone or together with others, than there is: huge pages of a size, on a node
-  // or in all, or ordinary memory to prefault that the cgroup may have. kResourceExhausted naming zones,
-  // node, page size, need and have. What is plugged at boot counts as needed. Each zone stands there once.
+  // or in all, or ordinary memory to prefault that the cgroup may have, or the node that it is bound to.
+  // kResourceExhausted naming zones, node, page size, need and have. What is plugged at boot counts as
+  // needed. Each zone stands there once.
   std::vector<MemoryLack> Missing(const std::vector<MemoryZoneConfig>& zones) const;
   // The first of them.
   Status Preflight(const std::vector<MemoryZoneConfig>& zones) const;

@@ -42,7 +42,6 @@ Result<UniqueFd> OpenInDirectory(const std::string& directory) {
 Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zone, uint64_t page_size) {
   ZoneBacking backing;
   backing.page_size = page_size;
-  backing.reserve_space = true;
   struct stat info;
   if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
     TRY_ASSIGN(backing.file, OpenInDirectory(path));
@@ -55,6 +54,8 @@ Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zo
     if (!backing.file.valid()) return ErrnoStatus("open " + path, errno).WithField("file");
     backing.shared = zone.shared;
   }
+  // A private mapping of huge pages fills holes by pages of its own: it would take them twice.
+  backing.reserve_space = backing.shared || page_size == kBasePage;
   if (::fstat(backing.file.get(), &info) < 0) return ErrnoStatus("stat " + path, errno);
   const uint64_t wanted = ZoneFileSize(zone);
   if (S_ISREG(info.st_mode) && info.st_size == 0 && !zone.restored) {
@@ -92,6 +93,18 @@ Status BindToNode(uint8_t* begin, uint64_t size, uint32_t node) {
   if (error == ENOSYS && node == 0 && no_numa) return OkStatus();  // a kernel of one node
   Status status = ErrnoStatus("bind to host NUMA node " + std::to_string(node), error);
   return std::move(status).WithField("host_numa_node").WithHint("the host must have this node, with memory");
+}
+
+// The file may have holes that its file system cannot fill when the guest touches them.
+Status ReserveSpace(const MemoryRegion& part) {
+  while (::fallocate(part.fd, 0, static_cast<off_t>(part.fd_offset), static_cast<off_t>(part.size)) < 0) {
+    if (errno == EOPNOTSUPP) return OkStatus();
+    if (errno != EINTR) {
+      return ErrnoStatus("reserve " + ByteSize(part.size).ToString() + " in the file of zone " + part.zone,
+                         errno);
+    }
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -146,6 +159,7 @@ Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& 
   region.shared = backing.shared;
   region.page_size = backing.page_size;
   region.prefault = zone.prefault || backing.page_size > kBasePage;
+  region.reserve_space = backing.reserve_space;
   return region;
 }
 
@@ -158,23 +172,16 @@ void AdviseRegion(const MemoryZoneConfig& zone, const MemoryRegion& region) {
   }
 }
 
-Status FillRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing, const MemoryRegion& region) {
-  if (backing.reserve_space &&
-      ::fallocate(backing.file.get(), 0, static_cast<off_t>(region.fd_offset),
-                  static_cast<off_t>(region.size)) < 0 &&
-      errno != EOPNOTSUPP) {
-    return ErrnoStatus("reserve " + ByteSize(region.size).ToString() + " of " + *zone.file, errno);
-  }
+Status FillRegion(const MemoryZoneConfig& zone, const MemoryRegion& region) {
   AdviseRegion(zone, region);
-  return region.prefault ? PopulatePlugged(region) : OkStatus();
+  return PopulatePlugged(region);
 }
 
 Status PopulatePlugged(const MemoryRegion& part) {
+  if (part.reserve_space) TRY(ReserveSpace(part));
   if (!part.prefault) return OkStatus();
   const CpuSet cpus = part.host_numa_node.has_value() ? CpusOfHostNode(*part.host_numa_node) : CpuSet();
-  Status status = Prefault({part.host, static_cast<size_t>(part.size)}, part.page_size, cpus);
-  if (!status.ok()) static_cast<void>(DiscardPages(part));
-  return status;
+  return Prefault({part.host, static_cast<size_t>(part.size)}, part.page_size, cpus);
 }
 
 Status DiscardPages(const MemoryRegion& part) {

@@ -30,14 +30,15 @@ Result<MemoryRegion> MapRegion(const MemoryZoneConfig& zone, const ZoneBacking& 
                                const RegionPlan& piece, uint64_t file_offset, bool reserve);
 
 // Makes sure that the space exists, gives the advice and prefaults, as the zone asks. Huge pages are always
-// prefaulted: a page that is missing later would be a SIGBUS.
-Status FillRegion(const MemoryZoneConfig& zone, const ZoneBacking& backing, const MemoryRegion& region);
+// prefaulted: a page that is missing later would be a SIGBUS. On error the file keeps what it has: it may be
+// somebody's only copy.
+Status FillRegion(const MemoryZoneConfig& zone, const MemoryRegion& region);
 
 // The advice alone (dumps, merging, transparent huge pages), for memory that is filled later.
 void AdviseRegion(const MemoryZoneConfig& zone, const MemoryRegion& region);
 
-// Gives pages to a part of a hot-plug area that is about to be plugged, where its zone wants that; huge pages
-// always. On error the part has none.
+// Gives room in its file, and pages, to a part of a hot-plug area that is about to be plugged, where its zone
+// wants that; huge pages always. On error the part may have some.
 Status PopulatePlugged(const MemoryRegion& part);
 // Takes the pages of a piece of RAM away; it reads as zeros (or as its private file's content) afterwards.
 Status DiscardPages(const MemoryRegion& part);

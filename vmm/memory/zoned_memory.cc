@@ -61,7 +61,7 @@ Status ZonedMemory::MapZone(const MemoryZoneConfig& zone, uint64_t page_size,
   for (const RegionPlan& piece : pieces) {
     TRY_ASSIGN(MemoryRegion region, MapRegion(zone, backing, piece, offset, /*reserve=*/true));
     mapped_.push_back(region);
-    TRY(FillRegion(zone, backing, region));
+    TRY(FillRegion(zone, region));
     offset += piece.size;
   }
   if (area != nullptr) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/unique_fd.h"
+#include "vmm/config/resolved_machine.h"
 
 namespace berth::vmm {
 namespace {
@@ -181,6 +182,21 @@ std::vector<SavedRun> LoadRuns(uint64_t file_size, StateReader& in) {
   return plan;
 }
 
+void MarkRestoredZones(const std::vector<uint8_t>& state, uint64_t memory_size, VmConfig& config) {
+  StateReader in(state);
+  StateReader memory = in.GetPart(kMemoryPart, kMemoryVersion);
+  const std::vector<SavedRun> plan = LoadRuns(memory_size, memory);
+  const bool unknown = !memory.ok();
+  for (const ResolvedRegion& region : ResolveMachine(config).regions) {
+    const bool in_file = unknown || std::any_of(plan.begin(), plan.end(), [&](const SavedRun& run) {
+                           return !run.offset && region.base >= run.base && region.base < run.end();
+                         });
+    for (MemoryZoneConfig& zone : config.memory_zones) {
+      if (in_file && zone.id == region.zone) zone.restored = zone.shared;
+    }
+  }
+}
+
 Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs,
                                            const std::vector<SavedRun>& plan) {
   const Status differs =
@@ -198,7 +214,9 @@ Result<std::vector<ImagePiece>> MatchImage(const std::vector<MemoryRegion>& runs
     }
     // A file with a name has what was written to it before.
     const bool fresh = runs[i].fd < 0 || (runs[i].shared && !IsInAFile(runs[i]));
-    pieces.push_back({runs[i].host, runs[i].size, *plan[i].offset, fresh, runs[i].page_size, fresh});
+    // What has room in a file is there already, and would never be asked for.
+    const bool can_wait = fresh && !runs[i].reserve_space;
+    pieces.push_back({runs[i].host, runs[i].size, *plan[i].offset, fresh, runs[i].page_size, can_wait});
   }
   return pieces;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "common/status.h"
@@ -37,6 +38,13 @@ void SaveRuns(const std::vector<SavedRun>& plan, StateWriter& out);
 // Sorted, without overlaps, in whole pages, and inside of a file of `file_size` bytes; else it fails the
 // reader.
 std::vector<SavedRun> LoadRuns(uint64_t file_size, StateReader& in);
+
+// The part of a snapshot's state that begins with the runs: the first.
+inline constexpr std::string_view kMemoryPart = "memory";
+inline constexpr uint16_t kMemoryVersion = 1;
+// Marks the zones whose only copy is in their file, as those with a run that is not in the memory file. When
+// the runs cannot be read, which a restore tells, all that could be.
+void MarkRestoredZones(const std::vector<uint8_t>& state, uint64_t memory_size, VmConfig& config);
 
 // A piece of guest memory that has its content in the memory file.
 struct ImagePiece {

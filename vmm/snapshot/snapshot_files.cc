@@ -14,6 +14,7 @@
 
 #include "common/file.h"
 #include "vmm/config/json_config.h"
+#include "vmm/snapshot/memory_image.h"
 #include "vmm/state/state_reader.h"
 #include "vmm/state/state_writer.h"
 
@@ -139,6 +140,7 @@ Result<SnapshotContent> ReadSnapshot(const std::string& directory, const std::ve
     return ErrnoStatus("open " + path, errno);
   }
   snapshot.memory_size = static_cast<uint64_t>(info.st_size);
+  MarkRestoredZones(snapshot.state, snapshot.memory_size, snapshot.config);
   return snapshot;
 }
 

@@ -21,7 +21,7 @@ namespace berth::vmm {
 Result<std::string> DirectoryOfUrl(const std::string& url, const std::string& field);
 
 struct SnapshotContent {
-  VmConfig config;
+  VmConfig config;                         // with zones marked as restored that need their file
   std::vector<UniqueFd> descriptors = {};  // that `config` names, until a machine takes them over
   std::vector<uint8_t> state;
   UniqueFd memory;

@@ -177,16 +177,16 @@ Result<uint32_t> VirtioBalloon::Report(const DescriptorChain& chain) {
   for (const iovec& buffer : buffers_) {
     const auto part =
         active_->memory->PartAtHost(static_cast<const uint8_t*>(buffer.iov_base), buffer.iov_len);
-    if (!part || Raw(part->base) % part->page_size != 0 || part->size % part->page_size != 0) continue;
+    if (!part || part->keeps_pages()) continue;
     if (DiscardPages(*part).ok()) reported_ += part->size;
   }
   return 0;
 }
 
 void VirtioBalloon::Discard(Gpa gpa, uint64_t bytes) {
-  // What is not RAM, or smaller than the host's pages, is left alone: the guest only harms itself.
+  // What is not RAM is left alone: the guest only harms itself.
   const auto part = active_->memory->PartAt(gpa, bytes);
-  if (!part || Raw(gpa) % part->page_size != 0 || bytes % part->page_size != 0) return;
+  if (!part || part->keeps_pages()) return;
   if (Status status = DiscardPages(*part); !status.ok()) {
     LOG(kDebug, "balloon_page_not_given_back", {{"reason", status}});
   }

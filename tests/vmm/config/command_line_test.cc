@@ -369,6 +369,21 @@ TEST(CommandLine, TheRandomDeviceCanBeLeftOut) {
   EXPECT_EQ(Accepted({"--rng", "off"}).config.rng, "");
 }
 
+TEST(CommandLine, AKeyDoesNotOverrideTheWordBeforeIt) {
+  const ConfigErrors errors =
+      Refused({"--serial", "off,file=/x", "--console", "pty,socket=/s", "--rng", "off,src=/y,iommu=off"});
+
+  std::string found;
+  for (const ConfigError& error : errors)
+    found += error.option + " " + error.key + ": " + error.message + "\n";
+  EXPECT_EQ(found,
+            "rng src: does not go with the word off at column 1\n"
+            "serial file: does not go with the word off at column 1\n"
+            "console socket: does not go with the word pty at column 1\n");
+  EXPECT_EQ(Accepted({"--rng", "off,iommu=off"}).config.rng, "");
+  EXPECT_EQ(Accepted({"--serial", "null,file="}).config.serial.mode, SerialConfig::Mode::kNull);
+}
+
 TEST(ConfigErrorText, NamesOptionKeyValueAllowedAndHint) {
   ConfigError error{"MisalignedMemorySize", "memory",          "size", "5K",
                     "not a multiple",       "multiples of 4K", "round"};

@@ -122,6 +122,31 @@ TEST(JsonConfig, ReadsWhatItWritesOfHotplugTopologyAndSegments) {
   EXPECT_EQ(*again, *config);
 }
 
+TEST(JsonConfig, AModeTakesNoPathOfAnother) {
+  for (const char* mode : {"Off", "Null", "Tty"}) {
+    const ConfigErrors errors =
+        Refused(std::string(R"({"payload":{"kernel":"k"},"serial":{"mode":")") + mode + R"(","file":"/x"}})");
+    ASSERT_EQ(errors.size(), 1u) << ToText(errors);
+    EXPECT_EQ(errors[0].option + " " + errors[0].key + ": " + errors[0].message,
+              "serial file: does not go with the mode");
+  }
+}
+
+TEST(JsonConfig, ReadsWhatOlderSnapshotsCallTheWidthOfAddresses) {
+  ConfigResult<VmConfig> config =
+      ConfigFromJson(R"({"payload":{"kernel":"k"},"platform":{"iommu_address_width":48},)"
+                     R"("disks":[{"path":"/d","iommu":true}]})");
+  ASSERT_TRUE(config.has_value()) << ToText(config.error());
+  EXPECT_EQ(config->platform.iommu_address_width, 48u);
+  EXPECT_NE(ConfigToJson(*config).find(R"("iommu_address_width_bits":48)"), std::string::npos);
+
+  const ConfigErrors errors = Refused(
+      R"({"payload":{"kernel":"k"},"platform":{"iommu_address_width":48,"iommu_address_width_bits":39},)"
+      R"("disks":[{"path":"/d","iommu":true}]})");
+  ASSERT_EQ(errors.size(), 1u) << ToText(errors);
+  EXPECT_EQ(errors[0].code + " " + errors[0].key, "DuplicateKey iommu_address_width");
+}
+
 TEST(JsonConfig, ReadsLimitsAsCloudHypervisorWritesThem) {
   ConfigResult<VmConfig> config = ConfigFromJson(
       R"({"payload":{"kernel":"k"},"cpus":{"boot_vcpus":1,"max_vcpus":1},"disks":[{"path":"d","num_queues":2,"serial":"s","rate_limiter_config":)"

@@ -165,6 +165,43 @@ TEST(ResolvedMachine, HotplugGoesByTheHostsHugePageOrSaysThatItMay) {
   EXPECT_NE(DescribeMachine(config, GiB(1).bytes()).find("in pieces of 1G, 0 at boot"), std::string::npos);
 }
 
+TEST(ResolvedMachine, ShowsWhatIsNotAsItIsByDefault) {
+  VmConfig config = ThreeNodes();
+  config.memory_zones[0].reserve = false;
+  config.memory_zones[1].thp = false;
+  config.disks.emplace_back();
+  config.disks[0].path = "/d";
+  config.disks[0].id = "disk0";
+  config.nets.emplace_back();
+  config.nets[0].tap = "t";
+  config.nets[0].id = "net0";
+  const std::string plain = DescribeMachine(config);
+  EXPECT_NE(plain.find("disk disk0  /d\n"), std::string::npos) << plain;
+  EXPECT_NE(plain.find("net net0    tap t\n"), std::string::npos) << plain;
+  config.disks[0].num_queues = 4;
+  config.disks[0].queue_size = 512;
+  config.disks[0].limits = {{1000, 5, 100}, {10, 0, 1}};
+  config.nets[0].mtu = 1400;
+  config.nets[0].queue_size = 1024;
+  config.nets[0].limits.bandwidth = {2000, 0, 50};
+
+  const std::string text = DescribeMachine(config);
+
+  for (const char* row :
+       {"zone a      1G, anonymous pages, not reserved, on any host node\n",
+        "zone b      3G, anonymous pages, without transparent huge pages, bound to host node 1\n",
+        "disk disk0  /d, 4 queues, queues of 512, at most 1000 bytes in 100 ms (and 5 once), "
+        "at most 10 operations in 1 ms\n",
+        "net net0    tap t, MTU 1400, queues of 1024, at most 2000 bytes in 50 ms\n"}) {
+    EXPECT_NE(text.find(row), std::string::npos) << row << text;
+  }
+  const std::string json = DescribeMachineJson(config);
+  for (const char* part : {R"("num_queues":4,"queue_size":512)", R"("mtu":1400)", R"("reserve":false)",
+                           R"("thp":)", R"("bandwidth":{"size":2000,"one_time_burst":0,"refill_time":50})"}) {
+    EXPECT_NE(json.find(part), std::string::npos) << part << json;
+  }
+}
+
 TEST(ResolvedMachine, ShowsSectionsOfNodesAndWhatZonesAreMappedFrom) {
   VmConfig config = ThreeNodes();
   config.sgx_epc = {{"e0", MiB(32), false}, {"e1", MiB(32), false}};

@@ -156,6 +156,8 @@ TEST(LandlockRules, FollowFromTheCommandLine) {
   };
   EXPECT_TRUE(makes_ram());
   line.restore.emplace();
+  EXPECT_TRUE(makes_ram()) << "the snapshot has a copy";
+  line.config.memory_zones[0].restored = true;
   EXPECT_FALSE(makes_ram()) << "a saved guest's memory";
   EXPECT_FALSE(
       ParseCommandLine(std::vector<std::string>{"--kernel", "k", "--landlock-rules", "path=/x,access=x"})

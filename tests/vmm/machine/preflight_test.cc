@@ -248,8 +248,9 @@ TEST_F(PreflightTest, AFailedStartIsExplainedByAllThatIsMissing) {
   line.config.memory_zones[0].host_numa_node.reset();
   line.config.memory_zones[1].host_numa_node.reset();
   line.config.memory_zones[1].file = root_ + "/ram";
-  EXPECT_EQ(codes(disk), (List{"DiskUnusable"})) << "the snapshot has a copy of a private one";
   line.config.memory_zones[1].shared = true;
+  EXPECT_EQ(codes(disk), (List{"DiskUnusable"})) << "the snapshot has a copy";
+  line.config.memory_zones[1].restored = true;  // as ReadSnapshot has found
   EXPECT_EQ(codes(disk), (List{"MemoryFileUnusable", "DiskUnusable"}));
 }
 

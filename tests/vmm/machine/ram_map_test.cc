@@ -1,6 +1,10 @@
 #include "vmm/machine/ram_map.h"
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <future>
@@ -152,6 +156,36 @@ TEST_F(RamMapTest, NothingIsPluggedWhileItIsHeldStill) {
             refused);
   plugger.join();
   EXPECT_EQ(area().plug->plugged(), 2 * kMiB);
+}
+
+// Its guest would have touched it, and met a SIGBUS.
+TEST_F(RamMapTest, NothingIsPluggedThatTheFileSystemHasNoRoomFor) {
+  struct statfs info{};
+  const bool tmpfs = ::statfs("/dev/shm", &info) == 0 && info.f_type == TMPFS_MAGIC && info.f_blocks > 0;
+  if (!tmpfs) GTEST_SKIP() << "no tmpfs with a limit";
+  const uint64_t total = (info.f_blocks * static_cast<uint64_t>(info.f_bsize) / kMiB + 1) / 2 * 2 * kMiB;
+  MemoryZoneConfig zone;
+  zone.id = "f";
+  zone.size = MiB(2);
+  zone.shared = true;
+  zone.file = "/dev/shm/berth_ram_map_" + std::to_string(::getpid());
+  zone.hotplug_size = ByteSize(2 * total);
+  const auto memory = *ZonedMemory::Create({zone}, HotplugMethod::kVirtioMem);
+  ::unlink(zone.file->c_str());
+  RamMap ram(memory->memory(), *slots_);
+  const MemoryRegion& area = memory->memory().hotplug_areas()[0];
+
+  const Status status = ram.Plug(area, 0, total + 2 * kMiB);
+
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(status.message().ends_with("in the file of zone f: No space left on device"))
+      << status.message();
+  EXPECT_EQ(area.plug->plugged(), 0u);
+  EXPECT_TRUE(ram.Plug(area, 0, 2 * kMiB).ok());
+  EXPECT_TRUE(ram.Unplug(area, 0, 2 * kMiB).ok());
+  struct stat file{};
+  ASSERT_EQ(::fstat(area.fd, &file), 0);
+  EXPECT_EQ(file.st_blocks, 2 * kMiB / 512);  // of the zone itself
 }
 
 TEST_F(RamMapTest, SlotsRunOutWithAMessage) {

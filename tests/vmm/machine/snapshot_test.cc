@@ -217,6 +217,7 @@ TEST_F(SnapshotTest, MemoryInASharedFileIsNotInvented) {
   BootAndPause({SerialWrite(7, 1)});
   ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
   machine_.reset();
+  EXPECT_TRUE(ReadSnapshot(directory())->config.memory_zones[0].restored);
 
   fs::resize_file(folder_ + "/ram", 16 << 20);
   EXPECT_EQ(Restore(other_kvm_).message(),
@@ -239,10 +240,16 @@ TEST_F(SnapshotTest, MemoryInAFileThatIsGoneIsCopied) {
   config_.memory_zones[0].shared = true;
   BootAndPause({SerialWrite(7, 1)});
   fs::remove(folder_ + "/ram");
+  Ram(*machine_)[20 << 20] = 0x42;
 
   ASSERT_EQ(machine_->Snapshot(directory()), OkStatus());
 
   EXPECT_EQ(fs::file_size(directory() + "/memory"), 32u << 20);
+  EXPECT_FALSE(ReadSnapshot(directory())->config.memory_zones[0].restored);
+  // The restore needs no file either: it makes one.
+  ASSERT_EQ(Restore(other_kvm_), OkStatus());
+  EXPECT_EQ(fs::file_size(folder_ + "/ram"), 32u << 20);
+  EXPECT_EQ(Ram(*restored_)[20 << 20], 0x42);
 }
 
 TEST_F(SnapshotTest, MemoryComesOnDemand) {

@@ -107,6 +107,31 @@ TEST_F(HugePagesTest, PrefaultsNoMoreThanTheControlGroupMayHave) {
             "memory zones m0 prefault 8M, the limit of this control group (memory) leaves 7.00 MiB");
 }
 
+// Memory that is bound comes from nowhere else: beyond it there is only the OOM killer.
+TEST_F(HugePagesTest, PrefaultsNoMoreThanTheNodeCanGive) {
+  Put("sys/devices/system/node/node1/meminfo",
+      "Node 1 MemTotal:  65536 kB\nNode 1 MemFree:  4096 kB\nNode 1 Active(anon):  1024 kB\n"
+      "Node 1 Inactive(anon):  3072 kB\nNode 1 Active(file):  1024 kB\nNode 1 Inactive(file):  1024 kB\n"
+      "Node 1 FilePages:  8192 kB\nNode 1 SReclaimable:  1024 kB\n");
+  std::vector<MemoryZoneConfig> zones = {Zone("m0", MiB(4), 1), Zone("m1", MiB(4), 1), Zone("m2", MiB(64), 0),
+                                         Zone("m3", MiB(64))};
+  for (MemoryZoneConfig& zone : zones) zone.hugepages = false;
+  for (size_t i : {0, 2, 3}) zones[i].prefault = true;
+  EXPECT_EQ(HugePages(root_).NodeMemory(1), 7u << 20);
+  EXPECT_EQ(HugePages(root_).NodeMemory(0), std::nullopt);
+  EXPECT_EQ(HugePages(root_).Preflight(zones), OkStatus());  // m1 comes as it is touched
+
+  zones[1].prefault = true;
+  const Status status = HugePages(root_).Preflight(zones);
+
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "memory zones m0, m1 prefault 8M, host NUMA node 1 has 7.00 MiB free or to be reclaimed");
+  EXPECT_EQ(HugePages(root_).Missing(zones).size(), 2u);
+  Put("proc/meminfo", "Hugepagesize:       2048 kB\nSwapFree:  2048 kB\n");
+  EXPECT_EQ(HugePages(root_).Preflight(zones), OkStatus());
+}
+
 TEST_F(HugePagesTest, FindsEveryZoneThatIsShort) {
   Put("proc/self/cgroup", "0::/vm\n");
   Put("sys/fs/cgroup/vm/memory.max", "1048576\n");

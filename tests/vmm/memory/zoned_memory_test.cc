@@ -1,7 +1,9 @@
 #include "vmm/memory/zoned_memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -297,6 +299,50 @@ TEST(ZonedMemory, AFileHasRoomForGrowthBehindTheZone) {
   EXPECT_EQ(std::filesystem::file_size(path), 130u << 20);
   EXPECT_EQ(ReadFile(path, 256 << 20)->substr(2 << 20, 4), "abcd");
   std::filesystem::remove(path);
+}
+
+TEST_F(ZoneFileTest, HasRoomForWhatIsPluggedBeforeTheGuestTouchesIt) {
+  zone_.hotplug_size = MiB(128);
+  auto zoned = *ZonedMemory::Create({zone_}, HotplugMethod::kVirtioMem);
+  const MemoryRegion part = zoned->memory().hotplug_areas()[0].Part(4 << 20, 2 << 20);
+  struct stat before{}, after{};
+  ASSERT_EQ(::fstat(part.fd, &before), 0);
+
+  ASSERT_EQ(PopulatePlugged(part), OkStatus());
+
+  ASSERT_EQ(::fstat(part.fd, &after), 0);
+  EXPECT_GE(before.st_blocks, (1 << 20) / 512);
+  EXPECT_GE(after.st_blocks - before.st_blocks, (2 << 20) / 512);
+  EXPECT_EQ(Smaps(part.host, "Rss"), 0u);
+  EXPECT_TRUE(part.keeps_pages());
+}
+
+// QEMU and Cloud Hypervisor take them once, too.
+TEST_F(ZoneFileTest, OfHugePagesIsNotFilledBesideItsPrivateCopies) {
+  constexpr uint64_t kHuge = 2 << 20;
+  for (bool shared : {false, true}) {
+    zone_.shared = shared;
+    EXPECT_EQ(OpenZoneBacking(zone_, kHuge)->reserve_space, shared);
+    EXPECT_TRUE(OpenZoneBacking(zone_, 4096)->reserve_space);
+  }
+}
+
+// They may be the only copy of a guest that is restored, or of one that has ended.
+TEST_F(ZoneFileTest, KeepsItsBytesWhenItCannotBeFilled) {
+  Make(4096);
+  const UniqueFd file(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  void* host = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  ASSERT_NE(host, MAP_FAILED);
+  MemoryRegion region;
+  region.size = 8192;  // which the file does not have
+  region.host = static_cast<uint8_t*>(host);
+  region.fd = file.get();
+  region.shared = region.prefault = true;
+
+  EXPECT_FALSE(FillRegion(zone_, region).ok());
+
+  EXPECT_EQ(ReadFile(path_)->substr(0, 3), "abc");
+  ::munmap(host, 8192);
 }
 
 TEST(ZonedMemory, AdvisesMergingAndAgainstTransparentHugePages) {

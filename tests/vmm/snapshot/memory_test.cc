@@ -196,6 +196,19 @@ TEST(MemoryImage, ZonesInFilesStayThere) {
 }
 
 // A private mapping shows its file where the snapshot has zeros.
+// Its room is reserved: pages that are there are never asked for, and the guest would read zeros.
+TEST(MemoryImage, AFileInADirectoryDoesNotComeOnDemand) {
+  MemoryZoneConfig zone = Zone("a", 1 * kMiB, true);
+  for (bool in_directory : {false, true}) {
+    if (in_directory) zone.file = testing::TempDir();
+    auto memory = *ZonedMemory::Create({zone});
+    const std::vector<MemoryRegion> runs = memory->memory().PresentRuns();
+    const auto pieces = MatchImage(runs, PlanMemoryImage(runs, kNothingStays));
+    ASSERT_TRUE(pieces.has_value());
+    EXPECT_EQ(MemoryPager::CanPage((*pieces)[0]), !in_directory);
+  }
+}
+
 TEST(MemoryImage, ZerosReplaceWhatAPrivateFileHas) {
   const std::string path = testing::TempDir() + "private_zone";
   MemoryZoneConfig zone = Zone("a", kMiB, false);

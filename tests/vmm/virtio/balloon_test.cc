@@ -18,6 +18,7 @@ constexpr uint64_t kPages = 0x20000;  // where the pages lie that come and go
 
 class BalloonTest : public ::testing::Test {
  protected:
+  explicit BalloonTest(bool in_file = false) : ram_({{0, 0x40000}}, in_file, in_file) {}
   void Start(VirtioBalloon::Options options) {
     device_ = VirtioBalloon::Create(options, *loop_);
     transport_ = *VirtioPciTransport::Create(device_, ram_.memory(), interrupts_, io_events_);
@@ -37,7 +38,7 @@ class BalloonTest : public ::testing::Test {
   }
   bool Empty(uint64_t address) { return ram_.Get(address, 4096) == std::vector<uint8_t>(4096, 0); }
 
-  GuestRam ram_{{{0, 0x40000}}};
+  GuestRam ram_;
   DriverQueue inflate_{ram_, 0x1000, 8}, deflate_{ram_, 0x2000, 8}, report_{ram_, 0x3000, 8};
   FakeMsiController interrupts_;
   FakeIoEvents io_events_;
@@ -154,6 +155,28 @@ TEST_F(BalloonTest, AResetForgetsWhatTheDriverHad) {
   driver_->SetStatus(0);
   EXPECT_EQ(device_->actual(), 0u);
   device_->Request(4096);  // nobody to interrupt
+}
+
+class BalloonInAFileTest : public BalloonTest {
+ protected:
+  BalloonInAFileTest() : BalloonTest(true) {}
+};
+
+// Whoever fills the file system meanwhile would leave the guest without them.
+TEST_F(BalloonInAFileTest, PagesWhoseRoomIsReservedStay) {
+  Start({.free_page_reporting = true});
+  ram_.Put(kPages, {7});
+  ram_.PutObject(0x8000, static_cast<uint32_t>(kPages / 4096));
+  inflate_.Post({{0x8000, 4}});
+  report_.Post({{kPages, 4096, true}});
+
+  Kick(0);
+  Kick(2);
+
+  EXPECT_EQ(inflate_.UsedIndex(), 1);
+  EXPECT_EQ(report_.UsedIndex(), 1);
+  EXPECT_EQ(ram_.Get(kPages, 1)[0], 7);
+  EXPECT_EQ(device_->reported(), 0u);
 }
 
 }  // namespace

@@ -8,6 +8,14 @@
 
 namespace berth {
 
+// A guest writes its memory while devices read it, without a lock: not for ThreadSanitizer to judge. Fuzzers
+// that play such a guest beside threads of devices leave that out with it.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 // Takes values off the front of a fuzzer's input; zeros when it has run out.
 class FuzzInput {
  public:

@@ -550,7 +550,7 @@ class HotplugEventsTest : public HotplugTest {
   // Of changes, in their order, when there are so many of them: "vcpus 3 of 3 Done".
   std::vector<std::string> Changes(size_t count) {
     std::vector<std::string> changes;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (changes.size() < count && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       changes.clear();

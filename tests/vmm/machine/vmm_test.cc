@@ -298,7 +298,7 @@ TEST_F(VmmTest, ACoreFileIsOfAVmThatIsPaused) {
   ASSERT_TRUE(vmm_.Create(Config(), errors_).ok());
   EXPECT_EQ(vmm_.CoreDump(core).code(), StatusCode::kFailedPrecondition) << "not booted";
   ASSERT_TRUE(vmm_.Boot().ok());
-  EXPECT_EQ(vmm_.CoreDump(core).code(), StatusCode::kFailedPrecondition) << "it runs";
+  EXPECT_EQ(vmm_.CoreDump(core).message(), "coredump: the VM is Running, must be Paused");
   EXPECT_FALSE(std::filesystem::exists(core));
   ASSERT_TRUE(vmm_.Perform(VmAction::kPause).ok());
 

@@ -94,8 +94,13 @@ void ApiConnection::HandleBuffer(VmControl& control, Clock::time_point now) {
     Answer({bad->status, ErrorBody("INVALID_ARGUMENT", bad->reason), {}}, false, now);
   } else if (auto* parsed = std::get_if<ParsedRequest>(&outcome)) {
     in_.erase(0, parsed->consumed);
+    continued_ = false;
     bool keep_alive = parsed->request.keep_alive && !peer_done_;
     Answer(Route(parsed->request, control, std::exchange(fds_, {})), keep_alive, now);
+  } else if (std::get<NeedMore>(outcome).awaits_continue && !std::exchange(continued_, true)) {
+    out_ = kHttpContinue;
+    sent_ = 0;
+    deadline_ = now + limits_.response_timeout;
   }
 }
 

@@ -46,6 +46,7 @@ class ApiConnection {
   size_t sent_ = 0;
   std::vector<UniqueFd> fds_;  // that came with what is in in_
   bool closing_ = false;       // no request is read any more
+  bool continued_ = false;     // the client was told to send the body
   bool peer_done_ = false;
   Clock::time_point deadline_;
 };

@@ -63,6 +63,7 @@ class HeaderReader {
 
   HttpRequest request;
   size_t content_length = 0;
+  bool awaits_continue = false;
 
  private:
   std::optional<BadRequest> ReadRequestLine(std::string_view line) {
@@ -81,6 +82,7 @@ class HeaderReader {
     }
     request.method = method;
     request.target = target;
+    version_ = version;
     request.keep_alive = version == "HTTP/1.1";
     return std::nullopt;
   }
@@ -98,7 +100,10 @@ class HeaderReader {
     if (name == "host" && std::exchange(host_seen_, true)) return BadRequest{400, "two Host fields"};
     if (name == "content-length") return ReadLength(value);
     if (name == "transfer-encoding") return BadRequest{501, "transfer encodings are not supported"};
-    if (name == "expect") return BadRequest{417, "expectations are not supported"};
+    if (name == "expect") {
+      if (Lower(value) != "100-continue") return BadRequest{417, "the only expectation is 100-continue"};
+      awaits_continue = version_ == "HTTP/1.1";  // of older clients it is ignored
+    }
     if (name == "connection") ReadConnection(Lower(value));
     return std::nullopt;
   }
@@ -126,6 +131,7 @@ class HeaderReader {
   }
 
   const HttpLimits& limits_;
+  std::string_view version_;
   size_t fields_ = 0;
   bool host_seen_ = false;
   bool length_seen_ = false;
@@ -181,7 +187,10 @@ ParseOutcome ParseHttpRequest(std::string_view buffer, const HttpLimits& limits)
   HeaderReader reader(limits);
   if (auto bad = reader.Read(buffer.substr(0, header_end))) return *bad;
   size_t body = header_end + kHeaderEnd.size();
-  if (buffer.size() - body < reader.content_length) return NeedMore{};
+  if (buffer.size() - body < reader.content_length) {
+    // Who has begun to send waits no more.
+    return NeedMore{reader.awaits_continue && buffer.size() == body};
+  }
   reader.request.body = buffer.substr(body, reader.content_length);
   return ParsedRequest{std::move(reader.request), body + reader.content_length};
 }

@@ -29,7 +29,9 @@ struct HttpLimits {
 };
 
 // What stands at the start of a buffer.
-struct NeedMore {};  // the start of a request that may still become a good one
+struct NeedMore {                // the start of a request that may still become a good one
+  bool awaits_continue = false;  // its body comes when "100 Continue" was said (RFC 9110, 10.1.1)
+};
 struct ParsedRequest {
   HttpRequest request;
   size_t consumed = 0;  // bytes of the buffer; more may follow
@@ -39,6 +41,8 @@ struct BadRequest {  // the connection cannot go on after it
   std::string reason;
 };
 using ParseOutcome = std::variant<NeedMore, ParsedRequest, BadRequest>;
+
+inline constexpr std::string_view kHttpContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 ParseOutcome ParseHttpRequest(std::string_view buffer, const HttpLimits& limits);
 

@@ -43,7 +43,7 @@ struct MapEntry {
   uint32_t reserved = 0;
 };
 static_assert(layout::kPvhStartInfo + sizeof(StartInfo) <= layout::kPvhModuleList);
-static_assert(layout::kPvhMemoryMap + kMapMax * sizeof(MapEntry) <= layout::kBootStack);
+static_assert(layout::kPvhMemoryMap + kMapMax * sizeof(MapEntry) <= layout::kCommandLine);
 
 Status Zero(const GuestMemory& memory, uint64_t from, uint64_t size) {
   static constexpr std::array<uint8_t, 4096> kZeros{};

@@ -14,8 +14,6 @@ inline constexpr uint64_t kPvhStartInfo = 0x6000;
 inline constexpr uint64_t kPvhModuleList = 0x6040;
 inline constexpr uint64_t kPvhMemoryMap = 0x7000;
 inline constexpr uint64_t kZeroPage = 0x7000;  // boot_params of a bzImage
-inline constexpr uint64_t kBootStack = 0x8ff0;
-inline constexpr uint64_t kPml5 = 0x9000;
 inline constexpr uint64_t kPml4 = 0xa000;
 inline constexpr uint64_t kPdpt = 0xb000;
 inline constexpr uint64_t kPageDirectory = 0xc000;
@@ -81,7 +79,6 @@ inline constexpr uint64_t kPciHotplugSize = 0x10;
 // ---- I/O ports -----------------------------------------------------------------------------------------
 inline constexpr uint16_t kRtcPort = 0x70;  // index, data
 inline constexpr uint16_t kRtcPortSize = 2;
-inline constexpr uint16_t kDebugPort = 0x80;
 inline constexpr uint16_t kI8042Port = 0x60;  // data 0x60, command 0x64
 inline constexpr uint16_t kI8042PortSize = 5;
 inline constexpr uint16_t kCom1Port = 0x3f8;

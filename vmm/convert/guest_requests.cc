@@ -1,5 +1,6 @@
 #include "vmm/convert/guest_requests.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <string>
@@ -40,25 +41,35 @@ void GuestRequests::Vcpu::Note(uint64_t new_gpa, Direction new_direction) {
   direction = new_direction;
 }
 
-Result<uint64_t> GuestRequests::ConvertWithPatience(uint64_t base, uint64_t size, Direction direction) {
-  const auto end = std::chrono::steady_clock::now() + policy_.patience;
+std::optional<Result<uint64_t>> GuestRequests::ConvertWithPatience(uint64_t base, uint64_t size,
+                                                                   Direction direction, const Rest& rest) {
+  using Clock = std::chrono::steady_clock;
+  auto end = Clock::now() + policy_.patience;
   while (true) {
     Result<uint64_t> done = converter_.Convert(base, size, direction);
-    if (done.has_value() || !MayComeLater(done.error())) return done;
-    if (std::chrono::steady_clock::now() >= end) return done;
-    std::this_thread::sleep_for(policy_.pause);
+    const auto now = Clock::now();
+    if (done.has_value() || !MayComeLater(done.error()) || now >= end) return done;
+    if (!rest) {
+      std::this_thread::sleep_for(policy_.pause);
+    } else if (!rest(policy_.pause)) {
+      return std::nullopt;
+    } else {
+      end += std::max(Clock::duration(0), Clock::now() - now - policy_.pause);
+    }
   }
 }
 
-Result<uint64_t> GuestRequests::MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages,
-                                            uint64_t attributes) {
+Result<uint64_t> GuestRequests::MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes,
+                                            const Rest& rest) {
   if ((attributes & ~(kPageSizeHint | kEncrypted)) != 0 || pages == 0 || pages > UINT64_MAX / kStatePage) {
     return uint64_t{EINVAL};
   }
   Vcpu& self = vcpus_.at(vcpu);
   const Direction direction = DirectionOf((attributes & kEncrypted) != 0);
   self.Note(gpa, direction);
-  const Result<uint64_t> done = ConvertWithPatience(gpa, pages * kStatePage, direction);
+  const auto tried = ConvertWithPatience(gpa, pages * kStatePage, direction, rest);
+  if (!tried) return uint64_t{EAGAIN};
+  const Result<uint64_t>& done = *tried;
   if (done.has_value()) {
     self = {};
     return uint64_t{0};

@@ -37,9 +37,12 @@ class GuestRequests {
   GuestRequests(Converter& converter, uint32_t vcpus, Policy policy);
 
   // KVM_HC_MAP_GPA_RANGE(gpa, pages, attributes). The hypercall's result: 0, EINVAL, or EAGAIN when the guest
-  // may try again. Holds the vCPU's thread for as long as the policy's patience, and one try more. An error
-  // (kDataLoss): the guest must not go on.
-  Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes);
+  // may try again. Holds the vCPU's thread for as long as the policy's patience, and one try more; `rest`
+  // waits between two tries: false ends them, and what it takes longer than it was asked for is no patience.
+  // An error (kDataLoss): the guest must not go on.
+  using Rest = std::function<bool(std::chrono::milliseconds)>;
+  Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes,
+                               const Rest& rest = {});
 
   // KVM_EXIT_MEMORY_FAULT: the guest meant [gpa, gpa + size) to be private, or shared. OK: the vCPU tries
   // again. An error: it cannot go on, and why.
@@ -57,7 +60,9 @@ class GuestRequests {
     void Note(uint64_t gpa, Direction direction);
   };
 
-  Result<uint64_t> ConvertWithPatience(uint64_t base, uint64_t size, Direction direction);
+  // Empty when `rest` has ended it.
+  std::optional<Result<uint64_t>> ConvertWithPatience(uint64_t base, uint64_t size, Direction direction,
+                                                      const Rest& rest);
 
   Converter& converter_;
   const Policy policy_;

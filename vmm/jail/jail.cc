@@ -47,6 +47,18 @@ Status Limit(decltype(RLIMIT_NOFILE) what, uint64_t value, const char* name) {
   return ErrnoStatus(std::string("limit ") + name + " to " + std::to_string(value), errno);
 }
 
+// RAM that is mapped for a device is locked, and counted against a limit that a user without capabilities
+// cannot raise again. Not all root may raise it: then it stays at what it can be.
+Status AllowLockedMemory() {
+  rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
+  if (::setrlimit(RLIMIT_MEMLOCK, &limit) == 0) return OkStatus();
+  if (errno != EPERM || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+    return ErrnoStatus("limit locked memory", errno);
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_MEMLOCK, &limit) == 0) return OkStatus();
+  return ErrnoStatus("limit locked memory", errno);
+}
+
 // A user that is not root has none any more, root has none either: files of its own are what it can open.
 Status DropCapabilities() {
   for (unsigned long capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
@@ -86,6 +98,7 @@ Status EnterJail(const JailConfig& config, const std::set<int>& kept, const std:
   TRY(step(LeaveNamespaces()));
   TRY(step(Limit(RLIMIT_NOFILE, config.open_files, "open files")));
   TRY(step(Limit(RLIMIT_CORE, 0, "core dumps")));
+  TRY(step(AllowLockedMemory()));
   return step(DropPrivileges(config));
 }
 

@@ -249,8 +249,8 @@ std::vector<HostRange> ConfidentialGuest::SharedSide() const {
 }
 
 Result<uint64_t> ConfidentialGuest::MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages,
-                                                uint64_t attributes) {
-  return requests_->MapGpaRange(vcpu, gpa, pages, attributes);
+                                                uint64_t attributes, const VcpuRest& rest) {
+  return requests_->MapGpaRange(vcpu, gpa, pages, attributes, rest);
 }
 
 Status ConfidentialGuest::MemoryFault(uint32_t vcpu, const MemoryFaultExit& fault) {

@@ -63,7 +63,8 @@ class ConfidentialGuest final : public ConfidentialRequests, public RamMap::Side
   // How large the guest's kernel makes the buffer through which it reaches its devices.
   uint64_t bounce_bytes() const { return bounce_bytes_; }
 
-  Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes) override;
+  Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes,
+                               const VcpuRest& rest) override;
   Status MemoryFault(uint32_t vcpu, const MemoryFaultExit& fault) override;
   void TdVmCall(uint32_t vcpu, const TdxExit& call) override;
 

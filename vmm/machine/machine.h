@@ -81,6 +81,9 @@ class Machine {
                                 std::vector<UniqueFd> fds = {}, ConfigErrors* errors = nullptr);
   Status RemoveDevice(const std::string& id, std::chrono::milliseconds timeout);
 
+  // Whether a guest that can have 1 to `max` vCPUs can have so many. Names the field of vm.resize.
+  static Status CheckVcpus(uint32_t wanted, uint32_t max);
+
  private:
   Machine(Kvm& kvm, VmConfig config, EventLoop& control, std::function<void(MachineEnd)> on_end,
           EventMonitor* monitor);
@@ -116,7 +119,6 @@ class Machine {
   // How far they are; what has changed is told as an event.
   std::vector<HotplugFacts> LookAtRequests();
   void SetRequestTimer(std::chrono::milliseconds first, std::chrono::milliseconds every);
-  Status CheckVcpus(uint32_t wanted) const;
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
   Status CheckMemory(uint64_t ram) const;
   Status ResizeMemory(uint64_t ram, std::chrono::milliseconds timeout);

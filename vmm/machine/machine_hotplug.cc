@@ -79,11 +79,11 @@ void Machine::SetRequestTimer(std::chrono::milliseconds first, std::chrono::mill
   ::timerfd_settime(request_timer_.get(), 0, &spec, nullptr);
 }
 
-Status Machine::CheckVcpus(uint32_t wanted) const {
-  if (wanted >= 1 && wanted <= config_.cpus.max) return OkStatus();
-  return InvalidArgument("a guest with " + std::to_string(wanted) + " vCPUs; this one can have 1 to " +
-                             std::to_string(config_.cpus.max),
-                         "desired_vcpus", "--cpus max is fixed when the VM is created");
+Status Machine::CheckVcpus(uint32_t wanted, uint32_t max) {
+  if (wanted >= 1 && wanted <= max) return OkStatus();
+  return InvalidArgument(
+      "a guest with " + std::to_string(wanted) + " vCPUs; this one can have 1 to " + std::to_string(max),
+      "desired_vcpus", "--cpus max is fixed when the VM is created");
 }
 
 Status Machine::ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout) {
@@ -226,7 +226,7 @@ void Machine::ResizeBalloon(uint64_t bytes, std::chrono::milliseconds timeout) {
 
 Status Machine::Resize(const ResizeRequest& request) {
   std::lock_guard lock(mutex_);
-  if (request.vcpus) TRY(CheckVcpus(*request.vcpus));
+  if (request.vcpus) TRY(CheckVcpus(*request.vcpus, config_.cpus.max));
   if (request.ram) TRY(CheckMemory(*request.ram));
   if (request.balloon) TRY(CheckBalloon(*request.balloon, request.ram));
   if (request.ram) TRY(ResizeMemory(*request.ram, request.timeout));

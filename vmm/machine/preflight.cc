@@ -60,6 +60,9 @@ class Looker {
     Tell(code, option, message, hint, Severity::kWarning);
   }
 
+  // Of the last that was told.
+  void About(std::string words) { findings_.back().about = std::move(words); }
+
   void Add(const char* code, const std::string& option, const Status& status) {
     Tell(code, option, {status.message()}, status.hint().c_str());
   }
@@ -72,8 +75,9 @@ class Looker {
 
   void LookAtKvm() {
     if (kvm_ == nullptr) {
-      return Tell("KvmMissing", "", {"KVM cannot be used: no access to /dev/kvm"},
-                  "load the module for this processor, and allow this user to open the device");
+      Tell("KvmMissing", "", {"KVM cannot be used: no access to /dev/kvm"},
+           "load the module for this processor, and allow this user to open the device");
+      return About("open /dev/kvm");
     }
     Result<KvmCapabilities> capabilities = kvm_->Probe();
     if (!capabilities.has_value()) return Add("KvmTooOld", "", capabilities.error());
@@ -140,6 +144,7 @@ class Looker {
         Tell("HostNodeMissing", ZoneOption(i),
              {"zone ", zone.id, " is to be bound to host NUMA node ", Text(*zone.host_numa_node),
               ", which this host does not have"});
+        About("bind to host NUMA node " + Text(*zone.host_numa_node));
       }
       if (Result<uint64_t> page = pages.PageSize(zone); page.has_value()) LookAtAlignment(i, *page);
       if (zone.file) LookAtZoneFile(i);
@@ -196,6 +201,7 @@ class Looker {
       Tell("HostCpuMissing", "cpus",
            {"vCPU ", Text(vcpu), " is to run on host CPUs ", missing.ToString(),
             ", which are offline or absent; online are ", online.ToString()});
+      About("vCPU " + Text(vcpu) + ": run on host CPUs " + cpus.ToString());
     }
   }
 
@@ -318,6 +324,16 @@ class Looker {
   std::vector<Finding> findings_;
 };
 
+// Whether the words stand in the text, and do not only begin longer ones: "/tmp/a" is not in "/tmp/ab".
+bool Mentions(std::string_view text, std::string_view words) {
+  if (words.empty()) return false;
+  for (size_t at = text.find(words); at != text.npos; at = text.find(words, at + 1)) {
+    const std::string_view rest = text.substr(at + words.size());
+    if (rest.empty() || rest[0] == ':' || rest[0] == ' ' || rest[0] == ',') return true;
+  }
+  return false;
+}
+
 const char* Name(Finding::Severity severity) {
   return severity == Severity::kError ? "error" : "warning";
 }
@@ -347,7 +363,7 @@ std::optional<Finding> CheckOutput(const std::string& option, const std::string&
     status = ErrnoStatus("make " + path + " in " + folder, errno);
   }
   if (status.ok()) return std::nullopt;
-  return Finding{Finding::Severity::kError, "PathUnusable", option, status.message(), ""};
+  return Finding{Finding::Severity::kError, "PathUnusable", option, status.message(), "", path};
 }
 
 std::vector<Finding> Preflight(const VmConfig& config, Kvm* kvm, const std::string& root,
@@ -378,7 +394,8 @@ std::vector<Finding> ExplainFailure(const CommandLine& line, Kvm* kvm, const Sta
   std::erase_if(findings, [](const Finding& finding) { return finding.severity != Severity::kError; });
   const std::string& text = failure.message();
   const bool told = std::any_of(findings.begin(), findings.end(), [&](const Finding& finding) {
-    return text.find(finding.message) != text.npos || finding.message.find(text) != text.npos;
+    return text.find(finding.message) != text.npos || finding.message.find(text) != text.npos ||
+           Mentions(text, finding.about);
   });
   if (!told) {
     findings.push_back({Severity::kError, std::string(StatusCodeName(failure.code())), failure.field(), text,

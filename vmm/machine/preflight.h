@@ -16,10 +16,11 @@ namespace berth::vmm {
 struct Finding {
   enum class Severity { kError, kWarning };
   Severity severity = Severity::kError;
-  std::string code;     // stable name: "HugePagesMissing"
-  std::string option;   // that is concerned
-  std::string message;  // what is wrong, with what is needed and what there is
-  std::string hint;     // what to do, or empty
+  std::string code;        // stable name: "HugePagesMissing"
+  std::string option;      // that is concerned
+  std::string message;     // what is wrong, with what is needed and what there is
+  std::string hint;        // what to do, or empty
+  std::string about = {};  // words of what fails for this cause, where it fails in others than `message`
 
   friend bool operator==(const Finding&, const Finding&) = default;
 };

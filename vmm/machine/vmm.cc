@@ -26,6 +26,17 @@ Status AsStatus(const ConfigErrors& errors) {
   return InvalidArgument(text, errors[0].key);
 }
 
+// What a VM that has not booted can have: without --cpus max, any number.
+uint32_t Most(const CpusConfig& cpus) {
+  return cpus.max == 0 ? kMaxVcpus : cpus.max;
+}
+
+// The field of vm.resize and vm.resize-zone that an option's rule is broken by.
+const char* ResizeField(std::string_view option) {
+  if (option.starts_with("memory")) return "desired_ram";
+  return option == "balloon" ? "desired_balloon" : "desired_vcpus";
+}
+
 Status Told(ConfigErrors found, ConfigErrors& errors) {
   errors = std::move(found);
   return AsStatus(errors);
@@ -189,7 +200,9 @@ Status Vmm::Change(const std::function<Status(VmConfig&)>& change) {
   if (!config_) return NotFound(kNone);
   VmConfig changed = *config_;
   TRY(change(changed));
-  if (ConfigErrors errors = ValidateConfig(changed); !errors.empty()) return AsStatus(errors);
+  if (ConfigErrors errors = ValidateConfig(changed); !errors.empty()) {
+    return AsStatus(errors).WithField(ResizeField(errors[0].option));
+  }
   config_ = std::move(changed);
   return OkStatus();
 }
@@ -197,6 +210,7 @@ Status Vmm::Change(const std::function<Status(VmConfig&)>& change) {
 Status Vmm::Resize(const ResizeRequest& request) {
   if (auto machine = this->machine()) return machine->Resize(request);
   return Change([&request](VmConfig& config) -> Status {
+    if (request.vcpus) TRY(Machine::CheckVcpus(*request.vcpus, Most(config.cpus)));
     if (request.ram && !config.memory_zones.empty()) {
       return InvalidArgument("the memory of this VM is described by zones", "desired_ram",
                              "resize one of them by vm.resize-zone");

@@ -104,8 +104,8 @@ class Server {
       *exit.result = static_cast<uint64_t>(-KVM_ENOSYS);
       return std::nullopt;
     }
-    Result<uint64_t> result = targets_.requests->MapGpaRange(targets_.vcpu, exit.arguments[0],
-                                                             exit.arguments[1], exit.arguments[2]);
+    Result<uint64_t> result = targets_.requests->MapGpaRange(
+        targets_.vcpu, exit.arguments[0], exit.arguments[1], exit.arguments[2], targets_.rest);
     if (!result.has_value()) {
       return VcpuEnding{VcpuEnd::kFailed, "conversion of memory: " + result.error().ToString()};
     }

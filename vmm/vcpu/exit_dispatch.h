@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -22,12 +23,17 @@ struct VcpuEnding {
   std::string message;
 };
 
+// Waits between two tries of what a vCPU asked for; as long as the vCPU is paused, too. False: it is stopped,
+// and what it is answered reaches no guest. Empty: nobody pauses or stops the vCPU.
+using VcpuRest = std::function<bool(std::chrono::milliseconds)>;
+
 // What a confidential guest asks of the VMM: about the side of its memory, and by a TDX guest's calls.
 class ConfidentialRequests {
  public:
   virtual ~ConfidentialRequests() = default;
   // KVM_HC_MAP_GPA_RANGE. The hypercall's result; an error: the guest must not go on.
-  virtual Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes) = 0;
+  virtual Result<uint64_t> MapGpaRange(uint32_t vcpu, uint64_t gpa, uint64_t pages, uint64_t attributes,
+                                       const VcpuRest& rest) = 0;
   // The guest meant the other kind of memory. OK: it tries again; an error: it cannot go on.
   virtual Status MemoryFault(uint32_t vcpu, const MemoryFaultExit& fault) = 0;
   // Leaves the result in the exit.
@@ -41,6 +47,7 @@ struct VcpuTargets {
   std::function<void(uint8_t vector)> end_of_interrupt;  // may be empty
   ConfidentialRequests* requests = nullptr;              // of a confidential guest; outlives the vCPUs
   uint32_t vcpu = 0;                                     // its number, for them
+  VcpuRest rest = {};                                    // the thread's, which sets it
 };
 
 // Serves one exit: port and MMIO accesses on the buses, ends of interrupts. An ending when the vCPU is not to

@@ -91,7 +91,9 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::Create(uint32_t id, std::unique_
 }
 
 VcpuThread::VcpuThread(uint32_t id, std::unique_ptr<KvmVcpu> vcpu, VcpuTargets targets, EndCallback on_end)
-    : id_(id), vcpu_(std::move(vcpu)), targets_(std::move(targets)), on_end_(std::move(on_end)) {}
+    : id_(id), vcpu_(std::move(vcpu)), targets_(std::move(targets)), on_end_(std::move(on_end)) {
+  targets_.rest = [this](std::chrono::milliseconds duration) { return Rest(duration); };
+}
 
 VcpuThread::~VcpuThread() {
   if (!thread_.joinable()) return;
@@ -130,7 +132,7 @@ Result<VcpuSnapshot> VcpuThread::Save() {
 void VcpuThread::Give(Command command) {
   std::lock_guard lock(mutex_);
   if (command_.load() == Command::kStop || command_.load() == command) return;
-  if (command == Command::kRun) idle_ = false;
+  if (command == Command::kRun || resting_) idle_ = false;
   command_.store(command);
   vcpu_->SetImmediateExit(command != Command::kRun);
   if (command != Command::kRun) ::pthread_kill(thread_.native_handle(), KickSignal());
@@ -147,6 +149,18 @@ VcpuThread::Command VcpuThread::AwaitCommand(Command done) {
     changed_.wait(lock);
   }
   return command_.load();
+}
+
+bool VcpuThread::Rest(std::chrono::milliseconds duration) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, duration, [this] { return command_.load() != Command::kRun; });
+  while (command_.load() == Command::kPause) {
+    idle_ = resting_ = true;
+    changed_.notify_all();
+    changed_.wait(lock);
+  }
+  resting_ = false;
+  return command_.load() == Command::kRun;
 }
 
 void VcpuThread::Main(const CpuSet& affinity) {

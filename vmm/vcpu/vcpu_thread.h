@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -54,6 +55,8 @@ class VcpuThread {
   // Serves the guest until another command comes or the vCPU ends.
   void RunGuest();
   void LogPosition();
+  // VcpuRest, on the vCPU's thread: a pause need not wait until what the guest has asked for is answered.
+  bool Rest(std::chrono::milliseconds duration);
   // Waits for a command other than `done`, which has been carried out.
   Command AwaitCommand(Command done);
   void Give(Command command);
@@ -68,7 +71,8 @@ class VcpuThread {
   std::mutex mutex_;  // guards the writes of command_, and what follows
   std::condition_variable changed_;
   std::atomic<Command> command_{Command::kPause};
-  bool idle_ = false;  // the thread is outside of the guest and waits
+  bool idle_ = false;     // the thread is outside of the guest and waits
+  bool resting_ = false;  // so it is in Rest, whose caller goes on when the vCPU is stopped
   std::optional<Status> started_;
   pid_t thread_id_ = 0;
   std::thread thread_;

@@ -139,6 +139,26 @@ TEST_F(ApiServerTest, ARequestMayComeByteByByte) {
   EXPECT_TRUE(Receive(client, 1).starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
+TEST_F(ApiServerTest, AClientThatWaitsIsToldToSendItsBody) {
+  Start();
+  UniqueFd fd = Connect();
+  for (int round = 0; round < 2; ++round) {
+    Send(fd, "PUT /api/v1/vm.resize HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 19\r\n\r\n");
+    std::string told(kHttpContinue.size(), '\0');
+    ASSERT_EQ(recv(fd.get(), told.data(), told.size(), MSG_WAITALL), static_cast<ssize_t>(told.size()));
+    EXPECT_EQ(told, "HTTP/1.1 100 Continue\r\n\r\n");
+    EXPECT_EQ(vm_.calls().size(), static_cast<size_t>(round));
+    Send(fd, "{\"desired_vc");
+    Send(fd, "pus\":2}");
+    char answer[12];
+    ASSERT_EQ(recv(fd.get(), answer, sizeof answer, MSG_WAITALL), 12);
+    EXPECT_EQ(std::string_view(answer, 12), "HTTP/1.1 204");
+    EXPECT_EQ(vm_.calls().size(), static_cast<size_t>(round) + 1);
+    char rest[4096];
+    recv(fd.get(), rest, sizeof rest, MSG_DONTWAIT);
+  }
+}
+
 TEST_F(ApiServerTest, AHalfClosedClientGetsItsAnswer) {
   Start();
   UniqueFd client = Connect();

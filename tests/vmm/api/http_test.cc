@@ -80,7 +80,25 @@ TEST(Http, RefusesMalformedRequests) {
 TEST(Http, RefusesWhatItDoesNotSpeak) {
   EXPECT_EQ(Verdict("GET / HTTP/2.0\r\n\r\n"), 505);
   EXPECT_EQ(Verdict("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), 501);
-  EXPECT_EQ(Verdict("GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n"), 417);
+  EXPECT_EQ(Verdict("GET / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"), 417);
+}
+
+TEST(Http, TellsThatAClientWaitsToBeToldToGoOn) {
+  const auto waits = [](std::string_view buffer) {
+    ParseOutcome outcome = ParseHttpRequest(buffer, kSmall);
+    const auto* more = std::get_if<NeedMore>(&outcome);
+    return more != nullptr && more->awaits_continue;
+  };
+  const std::string header = "PUT / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
+
+  EXPECT_TRUE(waits(header));
+  EXPECT_FALSE(waits(header.substr(0, header.size() - 1)));
+  EXPECT_FALSE(waits(header + "{")) << "it does not wait any more";
+  EXPECT_FALSE(waits("PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
+  EXPECT_FALSE(waits("PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+  EXPECT_EQ(Verdict("GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n"), 0) << "nothing to wait for";
+  EXPECT_EQ(Verdict("PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 33\r\n\r\n"), 413);
+  EXPECT_EQ(Parsed(header + "{}").body, "{}");
 }
 
 TEST(Http, HoldsItsLimits) {

@@ -80,6 +80,28 @@ TEST(GuestRequests, WaitsForADeviceThatIsInTheMiddleOfThePage) {
   EXPECT_EQ(guest.StateOf(0), PageState::kPrivate);
 }
 
+TEST(GuestRequests, IsNotWaitedForByAPauseOrAStop) {
+  FakeGuest guest(SmallGuest());
+  GuestRequests requests(guest.converter, 1, {.patience = std::chrono::milliseconds(100)});
+  ASSERT_EQ(*requests.MapGpaRange(0, 0, 1, 0), 0u);
+  auto use = std::make_unique<MemoryUse>(&guest.pages);
+
+  int rests = 0;
+  EXPECT_EQ(*requests.MapGpaRange(0, 0, 1, kEncrypted, [&](auto) { return ++rests < 3; }), uint64_t{EAGAIN});
+  EXPECT_EQ(rests, 3);
+  // A pause longer than all patience takes nothing of it.
+  rests = 0;
+  EXPECT_EQ(*requests.MapGpaRange(0, 0, 1, kEncrypted,
+                                  [&](auto) {
+                                    if (++rests == 1)
+                                      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+                                    if (rests == 2) use.reset();
+                                    return true;
+                                  }),
+            0u);
+  EXPECT_EQ(guest.StateOf(0), PageState::kPrivate);
+}
+
 TEST(GuestRequests, ConvertsWhatTheGuestTouches) {
   FakeGuest guest(SmallGuest());
   GuestRequests requests(guest.converter, 1, {});

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +28,16 @@ int InChild(Body body) {
   int status = 0;
   waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
+}
+
+// Takes the right to raise limits from this process, which stays root.
+bool DropSysResource() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, sets) != 0) return false;
+  sets[0].effective &= ~(1u << CAP_SYS_RESOURCE);
+  sets[0].permitted &= ~(1u << CAP_SYS_RESOURCE);
+  return syscall(SYS_capset, &header, sets) == 0;
 }
 
 // A control group file system of plain files.
@@ -119,6 +131,32 @@ TEST_F(JailTest, DropsEverythingThatIsNotNeeded) {
   EXPECT_NE(Text("/berth/vm1/cgroup.procs"), "");
   close(inherited);
   close(kept);
+}
+
+// The pages of a guest with a device of the host are locked, by a user who cannot raise the limit.
+TEST_F(JailTest, LockedMemoryIsLimitedByTheControlGroupAlone) {
+  JailConfig config;
+  config.uid = config.gid = 65534;
+  const auto locked_in_jail = [&](rlim_t hard, bool capable) {
+    return InChild([&] {
+      rlimit limit{4096, hard};
+      if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 1;
+      if (!capable && prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) != 0) return 2;
+      if (!capable && !DropSysResource()) return 3;
+      if (!EnterJail(config, {}, root_).ok()) return 4;
+      getrlimit(RLIMIT_MEMLOCK, &limit);
+      if (limit.rlim_cur == RLIM_INFINITY) return 5;
+      return limit.rlim_cur == hard ? 6 : 7;
+    });
+  };
+
+  const bool may_raise = InChild([] {
+                           const rlimit low{4096, 4096}, high{8192, 8192};
+                           if (setrlimit(RLIMIT_MEMLOCK, &low) != 0) return 1;
+                           return setrlimit(RLIMIT_MEMLOCK, &high) == 0 ? 0 : 2;
+                         }) == 0;
+  EXPECT_EQ(locked_in_jail(1 << 20, true), may_raise ? 5 : 6);
+  EXPECT_EQ(locked_in_jail(1 << 20, false), 6) << "as far as this root may raise it";
 }
 
 TEST_F(JailTest, RootWithoutAUserKeepsNoCapability) {

@@ -99,7 +99,7 @@ class ConfidentialMemory : public ::testing::TestWithParam<bool> {
   Status Convert(uint64_t offset, uint64_t size, bool to_private) {
     // KVM_MAP_GPA_RANGE_ENCRYPTED is bit 4 (linux/kvm_para.h).
     Result<uint64_t> result =
-        guest_->MapGpaRange(0, Raw(area().base) + offset, size / 4096, to_private ? 1 << 4 : 0);
+        guest_->MapGpaRange(0, Raw(area().base) + offset, size / 4096, to_private ? 1 << 4 : 0, {});
     if (!result.has_value()) return std::move(result).error();
     return *result == 0 ? OkStatus() : InvalidArgument("refused");
   }

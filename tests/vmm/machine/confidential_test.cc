@@ -291,14 +291,14 @@ TEST_F(ConfidentialMachine, AnAttributeThatKvmRefusesChangesNothing) {
   ASSERT_TRUE(Boot().ok());
   kvm_.FailCall(KvmCall::kSetPrivate, EIO);
   // An exit is over when the next one comes.
-  kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, true), ScriptedExit::Out(layout::kDebugPort, {1})});
+  kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, true), ScriptedExit::Out(0x80, {1})});
   WaitForResults(1);
   EXPECT_TRUE(kvm_.vm().IsShared(0, 64 << 20));
   EXPECT_EQ(machine_->Facts().confidential->private_bytes, 0u);
   EXPECT_EQ(machine_->Counters()["conversions"]["undone"], 1u);
   EXPECT_EQ(machine_->Counters()["conversions"]["to_private"], 0u);
 
-  kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, true), ScriptedExit::Out(layout::kDebugPort, {1})});
+  kvm_.Script(0, {ScriptedExit::MapGpa(0x1000000, 512, true), ScriptedExit::Out(0x80, {1})});
   WaitForResults(2);
   EXPECT_TRUE(kvm_.vm().IsPrivate(0x1000000, 2 << 20));
   kvm_.FailCall(KvmCall::kSetPrivate, EIO);

@@ -244,7 +244,7 @@ TEST_F(MachineTest, InterruptsTheGuestForThePowerButton) {
   };
   kvm_.Script(0, write(kEntry + 1, 0));
   kvm_.Script(0, write(kEntry, 0x41));
-  kvm_.Script(0, {ScriptedExit::Out(layout::kDebugPort, {1})});
+  kvm_.Script(0, {ScriptedExit::Out(0x80, {1})});
   ASSERT_TRUE(Create().ok());
   ASSERT_TRUE(machine_->Boot().ok());
   while (kvm_.vm().vcpus.at(0).completed.size() < 5) std::this_thread::yield();
@@ -290,7 +290,7 @@ class HotplugTest : public MachineTest {
   void Guest(std::vector<ScriptedExit> exits) {
     done_ += exits.size();
     kvm_.Script(0, std::move(exits));
-    kvm_.Script(0, {ScriptedExit::Out(layout::kDebugPort, {1})});
+    kvm_.Script(0, {ScriptedExit::Out(0x80, {1})});
     ++done_;
     while (kvm_.vm().vcpus.at(0).completed.size() < done_ - 1) std::this_thread::yield();
   }

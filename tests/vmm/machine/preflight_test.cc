@@ -254,6 +254,33 @@ TEST_F(PreflightTest, AFailedStartIsExplainedByAllThatIsMissing) {
   EXPECT_EQ(codes(disk), (List{"MemoryFileUnusable", "DiskUnusable"}));
 }
 
+// What fails says it in other words than what looks beforehand.
+TEST_F(PreflightTest, OneCauseIsToldOnce) {
+  CommandLine line;
+  line.config.kernel = config_.kernel;
+  line.config.serial = {SerialConfig::Mode::kFile, "/nope/serial"};
+  line.config.memory_zones = config_.memory_zones;
+  line.config.memory_zones[0].host_numa_node = 70;
+  line.config.memory_zones[1].host_numa_node.reset();
+  line.config.memory.size = ByteSize();
+  line.config.cpus.affinity[1] = {CpuSet::kMaxCpu};
+  auto count = [&](const std::string& failure, Kvm* kvm) {
+    return ExplainFailure(line, kvm, NotFound(failure)).size();
+  };
+
+  const size_t causes = Preflight(line, &kvm_).size();
+
+  EXPECT_EQ(causes, 3u) << ToText(Preflight(line, &kvm_));
+  EXPECT_EQ(count("memory zone m0: bind to host NUMA node 70: Invalid argument", &kvm_), causes);
+  EXPECT_EQ(
+      count("vCPU 1: run on host CPUs " + std::to_string(CpuSet::kMaxCpu) + ": Invalid argument", &kvm_),
+      causes);
+  EXPECT_EQ(count("serial file /nope/serial: No such file or directory", &kvm_), causes);
+  EXPECT_EQ(count("open /dev/kvm: No such file or directory", nullptr), causes + 1);  // that of no KVM
+  EXPECT_EQ(count("memory zone m0: bind to host NUMA node 7: Invalid argument", &kvm_), causes + 1);
+  EXPECT_EQ(count("serial file /nope/serial2: No such file or directory", &kvm_), causes + 1);
+}
+
 TEST_F(PreflightTest, SaysThatThereIsNoKvm) {
   EXPECT_EQ(Preflight(config_, nullptr, root_)[0].code, "KvmMissing");
 }

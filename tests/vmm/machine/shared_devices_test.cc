@@ -79,7 +79,7 @@ class SharedDevicesTest : public testing::TestWithParam<FakeIommu::Interface> {
       return calls;
     };
     // An exit is over when the next one comes.
-    exits.push_back(ScriptedExit::Out(layout::kDebugPort, {1}));
+    exits.push_back(ScriptedExit::Out(0x80, {1}));
     const size_t wanted = served() + exits.size() - 1 - others;
     kvm_.Script(0, std::move(exits));
     WaitFor([&] { return served() >= wanted; });

@@ -52,7 +52,7 @@ class SnapshotTest : public testing::Test {
   // Boots, plays the script, and pauses.
   void BootAndPause(std::vector<ScriptedExit> script) {
     const size_t exits = script.size();
-    script.push_back(ScriptedExit::Out(layout::kDebugPort, {1}));  // the one before it is done when it comes
+    script.push_back(ScriptedExit::Out(0x80, {1}));  // the one before it is done when it comes
     kvm_.Script(0, std::move(script));
     auto machine = Machine::Create(kvm_, config_, *loop_, Ignore);
     ASSERT_TRUE(machine.has_value()) << machine.error().ToString();

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "tests/vmm/boot/kernel_image.h"
+#include "vmm/config/validate.h"
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/memory/prefault.h"
 
@@ -115,7 +116,15 @@ TEST_F(VmmTest, WhatHasNotBootedIsResizedAndLosesDevices) {
   EXPECT_EQ(vmm_.config().cpus.boot, 3u);
   EXPECT_EQ(vmm_.config().memory.size, MiB(128));
   request.ram = 4097;
-  EXPECT_EQ(vmm_.Resize(request).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(vmm_.Resize(request).field(), "desired_ram");
+  request = {};
+  for (uint32_t vcpus : {0u, 1000u}) {
+    request.vcpus = vcpus;
+    EXPECT_EQ(vmm_.Resize(request).message(), "a guest with " + std::to_string(vcpus) +
+                                                  " vCPUs; this one can have 1 to " +
+                                                  std::to_string(kMaxVcpus));
+    EXPECT_EQ(vmm_.Resize(request).field(), "desired_vcpus");
+  }
   request = {};
   request.balloon = 4096;
   EXPECT_EQ(vmm_.Resize(request).field(), "desired_balloon");

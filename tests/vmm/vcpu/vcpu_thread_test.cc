@@ -4,9 +4,12 @@
 #include <sched.h>
 #include <sys/sysinfo.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/file.h"
@@ -38,6 +41,30 @@ class Recorder : public BusDevice {
   std::vector<std::pair<uint64_t, uint8_t>> writes;
 };
 
+// A conversion that cannot be done until somebody allows it.
+class SlowRequests : public ConfidentialRequests {
+ public:
+  Result<uint64_t> MapGpaRange(uint32_t, uint64_t, uint64_t, uint64_t, const VcpuRest& rest) override {
+    while (!allowed) {
+      ++tries;
+      if (!rest(std::chrono::milliseconds(1))) {
+        stopped = true;
+        return 11;
+      }
+    }
+    return 7;
+  }
+  Status MemoryFault(uint32_t, const MemoryFaultExit&) override { return OkStatus(); }
+  void TdVmCall(uint32_t, const TdxExit&) override {}
+  // Until it has been tried once more.
+  void AwaitTry() {
+    for (const int before = tries; tries == before;) std::this_thread::yield();
+  }
+
+  std::atomic<bool> allowed = false, stopped = false;
+  std::atomic<int> tries = 0;
+};
+
 class VcpuThreadTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -49,6 +76,7 @@ class VcpuThreadTest : public testing::Test {
     VcpuTargets targets;
     targets.ports = &ports_;
     targets.mmio = &mmio_;
+    targets.requests = &requests_;
     targets.end_of_interrupt = [this](uint8_t vector) { device_->Write(1000, {&vector, 1}); };
     return VcpuThread::Create(id, *vm_->CreateVcpu(id), affinity, targets, [this](uint32_t, VcpuEnding e) {
       std::lock_guard lock(mutex_);
@@ -66,11 +94,52 @@ class VcpuThreadTest : public testing::Test {
   FakeKvm kvm_;
   std::unique_ptr<KvmVm> vm_ = *kvm_.CreateVm();
   Bus ports_, mmio_;
+  SlowRequests requests_;
   std::shared_ptr<Recorder> device_ = std::make_shared<Recorder>();
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<VcpuEnding> endings_;
 };
+
+TEST_F(VcpuThreadTest, APauseDoesNotWaitForWhatTheGuestHasAskedFor) {
+  kvm_.Script(0, {ScriptedExit::MapGpa(0, 1, true), ScriptedExit::Out(0x80, {1})});
+  auto vcpu = *Start();
+  for (int i = 0; i < 20; ++i) {
+    vcpu->Run();
+    requests_.AwaitTry();
+
+    vcpu->Pause();
+
+    const int tries = requests_.tries;
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    EXPECT_EQ(requests_.tries, tries);
+  }
+  EXPECT_TRUE(vcpu->State().has_value());
+  EXPECT_TRUE(device_->writes.empty());
+  vcpu->Run();
+  EXPECT_FALSE(vcpu->State().has_value());
+  requests_.allowed = true;
+  device_->Await(1);
+  vcpu->Pause();
+  EXPECT_FALSE(requests_.stopped);
+}
+
+TEST_F(VcpuThreadTest, AStopDoesNotWaitForItEither) {
+  for (bool paused : {false, true}) {
+    requests_.stopped = false;
+    const uint32_t id = paused ? 1 : 0;
+    kvm_.Script(id, {ScriptedExit::MapGpa(0, 1, true), ScriptedExit::Out(0x80, {1})});
+    auto vcpu = *Start({}, id);
+    vcpu->Run();
+    requests_.AwaitTry();
+    if (paused) vcpu->Pause();
+
+    vcpu->Stop();
+
+    EXPECT_TRUE(requests_.stopped);
+    EXPECT_TRUE(device_->writes.empty());
+  }
+}
 
 TEST_F(VcpuThreadTest, TellsItsStateFromItsFirstMomentOn) {
   for (uint32_t id = 0; id < 16; ++id) {  // as many as the fake has

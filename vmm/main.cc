@@ -4,6 +4,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -112,8 +113,10 @@ Result<int> Run(CommandLine& line) {
     snapshot = *std::move(read);
     LandlockConfig& saved = snapshot->config.landlock;
     saved.enable = saved.enable || line.config.landlock.enable;
-    saved.rules.insert(saved.rules.end(), line.config.landlock.rules.begin(),
-                       line.config.landlock.rules.end());
+    for (LandlockRule& rule : line.config.landlock.rules) {
+      const bool known = std::find(saved.rules.begin(), saved.rules.end(), rule) != saved.rules.end();
+      if (!known) saved.rules.push_back(std::move(rule));
+    }
     line.config = snapshot->config;
   }
   // Before anything else is opened and any thread is started: it holds for all of them. A VM that comes by

@@ -30,6 +30,8 @@ std::string_view HotplugStateName(HotplugState state) {
       return "Done";
     case HotplugState::kTimedOut:
       return "TimedOut";
+    case HotplugState::kDropped:
+      return "Dropped";
   }
   CHECK(false);
 }

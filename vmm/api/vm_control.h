@@ -44,8 +44,13 @@ struct ThreadFacts {
 };
 
 // How far the guest is with what was asked of it.
-enum class HotplugState { kPending, kDone, kTimedOut };
-// "Pending", "Done", "TimedOut".
+enum class HotplugState {
+  kPending,
+  kDone,
+  kTimedOut,
+  kDropped,  // the guest has been reset or has ended before; only as an event
+};
+// "Pending", "Done", "TimedOut", "Dropped".
 std::string_view HotplugStateName(HotplugState state);
 
 struct HotplugFacts {

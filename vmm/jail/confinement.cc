@@ -6,20 +6,17 @@
 
 namespace berth::vmm {
 
-Status Confinement::Enter(VmConfig& config, bool restored, const Elsewhere& elsewhere) {
+Status Confinement::Enter(const VmConfig& config, bool restored, const Elsewhere& elsewhere) {
   if (!entered() && !always_ && !config.landlock.enable) return OkStatus();
   std::vector<PathRule> rules = LandlockRules(config, restored);
   if (entered()) {
     std::string names;
     for (const std::string& path : PathsOutside(rules, in_force_))
       names += (names.empty() ? "" : ", ") + path;
-    if (!names.empty()) {
-      return FailedPrecondition("this process has confined itself to other files than " + names,
-                                "landlock_enable",
-                                "start another berth-vmm for this VM, or let this one's rules name them");
-    }
-    config.landlock.enable = true;
-    return OkStatus();
+    if (names.empty()) return OkStatus();
+    return FailedPrecondition("this process has confined itself to other files than " + names,
+                              "landlock_enable",
+                              "start another berth-vmm for this VM, or let this one's rules name them");
   }
   rules.insert(rules.end(), of_process_.begin(), of_process_.end());
   TRY_ASSIGN(LandlockRuleset built, LandlockRuleset::Build(rules));
@@ -28,7 +25,6 @@ Status Confinement::Enter(VmConfig& config, bool restored, const Elsewhere& else
   TRY(elsewhere([ruleset] { return ruleset->Restrict(); }));
   TRY(ruleset->Restrict());
   in_force_ = std::move(rules);
-  config.landlock.enable = true;
   return OkStatus();
 }
 

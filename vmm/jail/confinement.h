@@ -23,11 +23,10 @@ class Confinement {
   Confinement(std::vector<PathRule> of_process, bool always)
       : of_process_(std::move(of_process)), always_(always) {}
 
-  // Before a VM is made that has this configuration, whose landlock.enable it sets if the process is
-  // confined. All that the two threads start afterwards is confined as they are. Errors leave the process as
-  // it was: kFailedPrecondition without Landlock, and for a VM that needs a file outside, all of which are
-  // named; kNotFound for a path that does not exist.
-  Status Enter(VmConfig& config, bool restored, const Elsewhere& elsewhere);
+  // Before a VM is made that has this configuration. All that the two threads start afterwards is confined as
+  // they are. Errors leave the process as it was: kFailedPrecondition without Landlock, and for a VM that
+  // needs a file outside, all of which are named; kNotFound for a path that does not exist.
+  Status Enter(const VmConfig& config, bool restored, const Elsewhere& elsewhere);
 
   bool entered() const { return !in_force_.empty(); }
 

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
+#include <optional>
 
 #include "common/unique_fd.h"
 
@@ -78,13 +78,24 @@ bool IsFolder(const std::string& path) {
 }
 
 // Without symbolic links, as far as it exists: the kernel's rules hold for files, not for names.
-std::string RealPath(const std::string& path) {
-  std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
-  if (real != nullptr) return real.get();
-  const std::string folder = FolderOf(path);
-  real.reset(::realpath(folder.c_str(), nullptr));
-  const std::string name = path.substr(path.rfind('/') + 1);
-  return real == nullptr ? path : (folder == "/" ? "" : std::string(real.get())) + "/" + name;
+// Not by realpath(3), whose system calls a filtered thread may not make.
+std::optional<std::string> NameOfOpened(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!fd.valid()) return std::nullopt;
+  std::string name(PATH_MAX, '\0');
+  const ssize_t size =
+      ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), name.data(), name.size());
+  if (size <= 0) return std::nullopt;
+  name.resize(static_cast<size_t>(size));
+  return name;
+}
+
+std::string RealPath(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  if (auto name = NameOfOpened(path)) return *name;
+  const std::string last = path.substr(path.rfind('/') + 1);
+  const std::string folder = NameOfOpened(FolderOf(path)).value_or(FolderOf(path));
+  return (folder == "/" ? "" : folder) + "/" + last;
 }
 
 bool IsBelow(const std::string& path, const std::string& above) {
@@ -137,6 +148,7 @@ std::vector<PathRule> ProcessRules(const CommandLine& line) {
   if (line.api_socket) rules.push_back({FolderOf(*line.api_socket), Use::kSockets});
   if (line.event_path) rules.push_back({*line.event_path, Use::kReadWrite, true});
   if (line.log_file) rules.push_back({*line.log_file, Use::kReadWrite, true});
+  if (line.restore) rules.push_back({line.restore->directory, Use::kRead});
   return rules;
 }
 

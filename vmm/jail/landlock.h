@@ -32,7 +32,7 @@ struct PathRule {
 std::vector<PathRule> LandlockRules(const VmConfig& config, bool restored);
 
 // What the process with this command line needs beside its VMs: devices of the host, what it reads of /proc
-// and /sys, its API's socket, log and events.
+// and /sys, its API's socket, log and events, and the snapshot that it is started from.
 std::vector<PathRule> ProcessRules(const CommandLine& line);
 
 // The paths of landlock.rules that do not exist: whoever names them expects to use them.

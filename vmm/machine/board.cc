@@ -14,6 +14,7 @@
 #include "vmm/boot/pvh_loader.h"
 #include "vmm/boot/reset_vector.h"
 #include "vmm/bus/layout.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/resolved_machine.h"
 #include "vmm/config/validate.h"
 #include "vmm/machine/acpi_input.h"
@@ -78,7 +79,9 @@ CpuSet CpusOfSegmentsNode(const VmConfig& config, uint32_t segment) {
     if (!node || (of_zone != nodes.end() && of_zone->second == *node)) hosts.insert(zone.host_numa_node);
   }
   if (hosts.size() != 1 || !*hosts.begin()) return {};
-  return CpusOfHostNode(**hosts.begin());
+  const CpuSet near = CpusOfHostNode(**hosts.begin());
+  const CpuSet allowed = AllowedCpus(0);
+  return allowed.empty() ? near : near & allowed;
 }
 
 CpuSet Unbound(CpuSet cpus, const VmConfig& config) {

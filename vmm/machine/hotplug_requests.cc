@@ -31,4 +31,12 @@ std::vector<HotplugFacts> HotplugRequests::Look(Clock::time_point now,
   return list;
 }
 
+void HotplugRequests::Clear(const std::function<void(const HotplugFacts&)>& dropped) {
+  for (const auto& [subject, request] : requests_) {
+    if (request.state == HotplugState::kPending)
+      dropped({subject, request.wanted, 0, HotplugState::kDropped});
+  }
+  requests_.clear();
+}
+
 }  // namespace berth::vmm

@@ -25,8 +25,8 @@ class HotplugRequests {
   std::vector<HotplugFacts> Look(Clock::time_point now,
                                  const std::function<uint64_t(const std::string&)>& actual,
                                  const std::function<void(const HotplugFacts&)>& changed);
-  // A new boot: nothing is asked of this guest.
-  void Clear() { requests_.clear(); }
+  // A new boot: nothing is asked of this guest. `dropped` hears of each that has not come to its end.
+  void Clear(const std::function<void(const HotplugFacts&)>& dropped);
 
  private:
   struct Request {

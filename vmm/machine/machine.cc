@@ -314,7 +314,7 @@ void Machine::StopBoard() {
   StopDevices();
   DropRemoved();  // what the guest has ejected must not outlive the board
   board_.reset();
-  requests_.Clear();
+  requests_.Clear([this](const HotplugFacts& dropped) { TellRequest(dropped); });
   state_ = VmState::kShutdown;
 }
 

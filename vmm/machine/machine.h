@@ -118,6 +118,7 @@ class Machine {
   void BeginRequest(const std::string& subject, uint64_t wanted, std::chrono::milliseconds timeout);
   // How far they are; what has changed is told as an event.
   std::vector<HotplugFacts> LookAtRequests();
+  void TellRequest(const HotplugFacts& changed);
   void SetRequestTimer(std::chrono::milliseconds first, std::chrono::milliseconds every);
   Status ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout);
   Status CheckMemory(uint64_t ram) const;

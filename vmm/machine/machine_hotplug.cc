@@ -50,16 +50,18 @@ void Machine::BeginRequest(const std::string& subject, uint64_t wanted, std::chr
   SetRequestTimer(kSoon, kOften);
 }
 
+void Machine::TellRequest(const HotplugFacts& changed) {
+  Tell("vm", "hotplug_changed",
+       {{"subject", changed.subject},
+        {"wanted", std::to_string(changed.wanted)},
+        {"actual", std::to_string(changed.actual)},
+        {"state", std::string(HotplugStateName(changed.state))}});
+}
+
 std::vector<HotplugFacts> Machine::LookAtRequests() {
   std::vector<HotplugFacts> facts = requests_.Look(
       HotplugRequests::Clock::now(), [this](const std::string& subject) { return ActualOf(subject); },
-      [this](const HotplugFacts& changed) {
-        Tell("vm", "hotplug_changed",
-             {{"subject", changed.subject},
-              {"wanted", std::to_string(changed.wanted)},
-              {"actual", std::to_string(changed.actual)},
-              {"state", std::string(HotplugStateName(changed.state))}});
-      });
+      [this](const HotplugFacts& changed) { TellRequest(changed); });
   auto any = [&facts](HotplugState state) {
     return std::any_of(facts.begin(), facts.end(), [state](const auto& fact) { return fact.state == state; });
   };
@@ -169,7 +171,7 @@ Status Machine::AddMemoryByAcpi(const MemoryRegion& area, uint64_t wanted,
     TRY(board_->PlugMemory(area, plugged, wanted - plugged));
     added_memory_.push_back({Raw(area.base) + plugged, wanted - plugged});
   }
-  BeginRequest(kMemory, BootRam(area.zone) + wanted, timeout);
+  if (board_ != nullptr) BeginRequest(kMemory, BootRam(area.zone) + wanted, timeout);
   return OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -59,15 +60,8 @@ MemoryAccount CountAll(const VmFacts& facts) {
   return account;
 }
 
-// Runs the function on the control loop's thread and waits for it.
-Status OnControl(EventLoop& control, std::function<Status()> function) {
-  auto done = std::make_shared<std::promise<Status>>();
-  std::future<Status> status = done->get_future();
-  control.Post([function = std::move(function), done]() mutable { done->set_value(function()); });
-  constexpr std::chrono::seconds kLongest{30};
-  if (status.wait_for(kLongest) == std::future_status::ready) return status.get();
-  return Status(StatusCode::kDeadlineExceeded, "the control loop is busy, and will do it later");
-}
+// How long the control loop is waited for.
+constexpr std::chrono::seconds kLongest{30};
 
 constexpr char kNone[] = "no VM has been created";
 
@@ -101,13 +95,33 @@ Status Vmm::CreateVm(VmConfig config) {
   return OkStatus();
 }
 
-Status Vmm::Confine(VmConfig& config, bool restored) {
+Status Vmm::Confine(const VmConfig& config, bool restored) {
   const bool before = confinement_.entered();
-  TRY(confinement_.Enter(config, restored, [this](std::function<Status()> restrict) {
-    return OnControl(control_, std::move(restrict));
+  TRY(confinement_.Enter(config, restored, [this](std::function<Status()> restrict) -> Status {
+    struct Turn {
+      std::atomic_flag taken =
+          ATOMIC_FLAG_INIT;  // by whoever decides first: the loop, or a wait that is over
+      std::promise<Status> done;
+    };
+    auto turn = std::make_shared<Turn>();
+    control_.Post([turn, restrict = std::move(restrict)] {
+      if (!turn->taken.test_and_set()) turn->done.set_value(restrict());
+    });
+    std::future<Status> status = turn->done.get_future();
+    if (status.wait_for(kLongest) != std::future_status::ready && !turn->taken.test_and_set()) {
+      return Status(StatusCode::kDeadlineExceeded, "the control loop is busy", "", "try again");
+    }
+    return status.get();
   }));
   if (!before && confinement_.entered()) LOG(kInfo, "confined");
   return OkStatus();
+}
+
+Status Vmm::OutOfReach(Status error) {
+  if (error.code() != StatusCode::kPermissionDenied || !error.hint().empty()) return error;
+  std::lock_guard lock(mutex_);
+  if (!confinement_.entered()) return error;
+  return std::move(error).WithHint("the process is confined: landlock_rules name what may be added later");
 }
 
 Status Vmm::Create(std::string_view json, ConfigErrors& errors) {
@@ -141,8 +155,9 @@ Status Vmm::RestoreVm(SnapshotContent snapshot, const RestoreOptions& options, b
 }
 
 Status Vmm::Restore(RestoreRequest request) {
-  TRY_ASSIGN(SnapshotContent snapshot, ReadSnapshot(request.directory, request.nets, std::move(request.fds)));
-  return RestoreVm(std::move(snapshot), {request.prefault, request.on_demand}, request.resume);
+  Result<SnapshotContent> snapshot = ReadSnapshot(request.directory, request.nets, std::move(request.fds));
+  if (!snapshot.has_value()) return OutOfReach(std::move(snapshot).error());
+  return RestoreVm(*std::move(snapshot), {request.prefault, request.on_demand}, request.resume);
 }
 
 Status Vmm::Snapshot(const std::string& directory) {
@@ -162,10 +177,14 @@ Status Vmm::Delete() {
   LOG(kInfo, "vm_deleted");
   if (gone == nullptr) return OkStatus();
   // A machine is destroyed on the control loop, where its last tasks run.
-  return OnControl(control_, [machine = std::move(gone)]() mutable {
+  auto done = std::make_shared<std::promise<void>>();
+  std::future<void> destroyed = done->get_future();
+  control_.Post([machine = std::move(gone), done]() mutable {
     machine.reset();
-    return OkStatus();
+    done->set_value();
   });
+  if (destroyed.wait_for(kLongest) == std::future_status::ready) return OkStatus();
+  return Status(StatusCode::kDeadlineExceeded, "the VM is still being taken apart");
 }
 
 VmConfig Vmm::config() {
@@ -261,18 +280,14 @@ Result<AddedDevice> Vmm::AddDevice(std::string_view option, std::string_view jso
       }
       ConfigResult<VmConfig> with = ConfigWithDevice(*config_, option, json);
       if (!with.has_value()) return Told(std::move(with).error(), errors);
+      if (confinement_.entered()) TRY(Confine(*with, false));
       config_ = *std::move(with);
       return AddedDevice{LastDeviceId(*config_, option), std::nullopt};
     }
   }
   TRY_ASSIGN(auto machine, Booted("add a device"));
   Result<AddedDevice> added = machine->AddDevice(option, json, std::move(fds), &errors);
-  if (!added.has_value() && added.error().code() == StatusCode::kPermissionDenied) {
-    std::lock_guard lock(mutex_);
-    if (confinement_.entered())
-      return std::move(added).error().WithHint(
-          "the process is confined: landlock_rules name what may be added later");
-  }
+  if (!added.has_value()) return OutOfReach(std::move(added).error());
   return added;
 }
 
@@ -293,6 +308,8 @@ Result<std::string> Vmm::Preflight(std::string_view json, ConfigErrors& errors) 
     if (machine() != nullptr) {  // they are in use: by this VM
       own.disks.clear();
       own.devices.clear();
+      own.memory_zones.clear();
+      own.memory.prefault = own.memory.hugepages = false;
     }
     return ToJson(vmm::Preflight(own, &kvm_));
   }

@@ -60,7 +60,10 @@ class Vmm final : public VmControl {
   // A change of what has not booted: `change` is made to a copy, which must be valid.
   Status Change(const std::function<Status(VmConfig&)>& change);
   // Confines the process to what this VM needs, if it is to be confined: this thread and the control loop's.
-  Status Confine(VmConfig& config, bool restored);
+  Status Confine(const VmConfig& config, bool restored);
+  // The error of something that could not be opened, with a hint if that may be because the process is
+  // confined.
+  Status OutOfReach(Status error);
   // kNotFound without a VM, kFailedPrecondition before its first boot.
   Result<std::shared_ptr<Machine>> Booted(std::string_view action);
 

@@ -142,7 +142,9 @@ std::optional<uint64_t> HugePages::NodeMemory(uint32_t node) const {
   Result<std::string> text =
       ReadFile(root_ + "/sys/devices/system/node/node" + std::to_string(node) + "/meminfo");
   if (!text.has_value()) return std::nullopt;
-  const auto free = SumOfFields(*text, {"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"});
+  // What drivers can give back as well, where the kernel tells (Linux 4.20).
+  auto free = SumOfFields(*text, {"MemFree:", "Active(file):", "Inactive(file):", "KReclaimable:"});
+  if (!free) free = SumOfFields(*text, {"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"});
   if (!free) return std::nullopt;
   Result<std::string> all = ReadFile(root_ + "/proc/meminfo");
   const uint64_t swap = all.has_value() ? SumOfFields(*all, {"SwapFree:"}).value_or(0) : 0;

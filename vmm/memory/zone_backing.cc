@@ -1,11 +1,13 @@
 #include "vmm/memory/zone_backing.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,8 +56,12 @@ Result<ZoneBacking> OpenFile(const std::string& path, const MemoryZoneConfig& zo
     if (!backing.file.valid()) return ErrnoStatus("open " + path, errno).WithField("file");
     backing.shared = zone.shared;
   }
-  // A private mapping of huge pages fills holes by pages of its own: it would take them twice.
-  backing.reserve_space = backing.shared || page_size == kBasePage;
+  // Of a file that is mapped privately holes are only read, which takes a page of a tmpfs, and of no other;
+  // huge pages are filled by pages of the mapping's own, and would be taken twice.
+  struct statfs file_system{};
+  const bool holes_take_pages =
+      ::statfs(path.c_str(), &file_system) == 0 && file_system.f_type == TMPFS_MAGIC;
+  backing.reserve_space = backing.shared || (page_size == kBasePage && holes_take_pages);
   if (::fstat(backing.file.get(), &info) < 0) return ErrnoStatus("stat " + path, errno);
   const uint64_t wanted = ZoneFileSize(zone);
   if (S_ISREG(info.st_mode) && info.st_size == 0 && !zone.restored) {

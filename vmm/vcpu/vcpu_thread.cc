@@ -159,8 +159,10 @@ bool VcpuThread::Rest(std::chrono::milliseconds duration) {
     changed_.notify_all();
     changed_.wait(lock);
   }
-  resting_ = false;
-  return command_.load() == Command::kRun;
+  const bool paused = std::exchange(resting_, false);
+  if (command_.load() != Command::kRun) return false;
+  if (paused) vcpu_->TellStopped();
+  return true;
 }
 
 void VcpuThread::Main(const CpuSet& affinity) {

@@ -8,6 +8,7 @@ namespace berth::vmm {
 namespace {
 
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
+constexpr uint32_t kMostRefusals = 100;
 
 }  // namespace
 
@@ -25,6 +26,7 @@ void BlockRing::Begin(const BlockMove& move) {
   Slot& slot = slots_[index];
   slot.move = move;
   slot.moved = 0;
+  slot.refused = 0;
   free_.pop_back();
   Queue(index);
 }
@@ -41,14 +43,17 @@ void BlockRing::Queue(size_t index) {
                     slot.buffers);
   const std::span<const iovec> buffers(slot.buffers.data(), std::min(slot.buffers.size(), kVectorsMax));
   if (write) {
-    ring_->Write(file, buffers, move.position + slot.moved, move.durable, index);
+    ring_->Write(file, buffers, move.position + slot.moved, move.durable, index, slot.refused > 0);
   } else {
-    ring_->Read(file, buffers, move.position + slot.moved, index);
+    ring_->Read(file, buffers, move.position + slot.moved, index, slot.refused > 0);
   }
 }
 
 std::optional<uint8_t> BlockRing::Advance(Slot& slot, int32_t result) {
-  if ((result == -EINTR || result == -EAGAIN) && !requests_.stopping()) return std::nullopt;
+  // "Not now" of a file that is not there yet: the next try may wait for it, and is seldom refused.
+  const bool again = result == -EINTR || (result == -EAGAIN && slot.refused < kMostRefusals);
+  if (result == -EAGAIN) ++slot.refused;
+  if (again && !requests_.stopping()) return std::nullopt;
   if (result < 0) return requests_.Failed(slot.move, -result);
   if (slot.move.kind == BlockMove::Kind::kFlush) return requests_.Succeeded(slot.move);
   if (result == 0 && slot.moved < slot.move.length) return requests_.Failed(slot.move, 0);

@@ -41,7 +41,8 @@ class BlockRing {
   struct Slot {
     DescriptorChain chain;
     BlockMove move;
-    uint64_t moved = 0;  // bytes
+    uint64_t moved = 0;    // bytes
+    uint32_t refused = 0;  // how often the kernel has said: not now (EAGAIN)
     std::vector<iovec> buffers;
   };
 

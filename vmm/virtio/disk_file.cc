@@ -52,11 +52,9 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
   if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
     return InvalidArgument("disk " + path + " is neither a regular file nor a block device", "disk.path");
   }
-  // That was for a FIFO, whose opening would wait. With it io_uring would answer EAGAIN for what the page
-  // cache does not have, on kernels and block devices that cannot do otherwise.
-  if (fcntl(disk.fd_.get(), F_SETFL, flags & ~(O_NONBLOCK | O_CLOEXEC)) != 0) {
-    return ErrnoStatus("disk " + path, errno);
-  }
+  // O_NONBLOCK was for a FIFO, whose opening would wait. It stays: with it io_uring serves what the page
+  // cache has at once, of file systems that do not say that they can (FMODE_NOWAIT: tmpfs, 9p, NFS), too.
+  // What is not there, older kernels answer by EAGAIN (BlockRing).
   const off_t end = lseek(disk.fd_.get(), 0, SEEK_END);
   if (end < 0) return ErrnoStatus("size of disk " + path, errno);
   disk.readonly_ = readonly;

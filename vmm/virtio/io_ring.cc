@@ -110,19 +110,22 @@ io_uring_sqe& IoRing::Next(uint8_t operation, int file, uint64_t tag) {
   return entry;
 }
 
-void IoRing::Read(int file, std::span<const iovec> buffers, uint64_t position, uint64_t tag) {
+void IoRing::Read(int file, std::span<const iovec> buffers, uint64_t position, uint64_t tag, bool may_wait) {
   io_uring_sqe& entry = Next(IORING_OP_READV, file, tag);
   entry.addr = reinterpret_cast<uintptr_t>(buffers.data());
   entry.len = static_cast<uint32_t>(buffers.size());
   entry.off = position;
+  if (may_wait) entry.flags |= IOSQE_ASYNC;
 }
 
-void IoRing::Write(int file, std::span<const iovec> buffers, uint64_t position, bool durable, uint64_t tag) {
+void IoRing::Write(int file, std::span<const iovec> buffers, uint64_t position, bool durable, uint64_t tag,
+                   bool may_wait) {
   io_uring_sqe& entry = Next(IORING_OP_WRITEV, file, tag);
   entry.addr = reinterpret_cast<uintptr_t>(buffers.data());
   entry.len = static_cast<uint32_t>(buffers.size());
   entry.off = position;
   if (durable) entry.rw_flags = RWF_DSYNC;
+  if (may_wait) entry.flags |= IOSQE_ASYNC;
 }
 
 void IoRing::Flush(int file, uint64_t tag) {

@@ -33,9 +33,11 @@ class IoRing {
   bool full() const { return in_flight_ == entries_; }
 
   // Queue an operation; not when full(). `buffers`: at most 1024 (IOV_MAX), and the array stays in place,
-  // too. `durable`: the write is on stable storage before it completes (RWF_DSYNC).
-  void Read(int file, std::span<const iovec> buffers, uint64_t position, uint64_t tag);
-  void Write(int file, std::span<const iovec> buffers, uint64_t position, bool durable, uint64_t tag);
+  // too. `durable`: the write is on stable storage before it completes (RWF_DSYNC). `may_wait`: on a thread
+  // of the kernel, at once, where it is not tried first whether the answer is there.
+  void Read(int file, std::span<const iovec> buffers, uint64_t position, uint64_t tag, bool may_wait = false);
+  void Write(int file, std::span<const iovec> buffers, uint64_t position, bool durable, uint64_t tag,
+             bool may_wait = false);
   void Flush(int file, uint64_t tag);  // of data, as fdatasync(2)
 
   // Gives what was queued to the kernel, and waits until `wait_for` completions can be taken.

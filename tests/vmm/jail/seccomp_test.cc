@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "vmm/jail/bpf_filter.h"
+#include "vmm/jail/landlock.h"
 #include "vmm/jail/thread_filter.h"
 
 namespace berth::vmm {
@@ -159,6 +160,15 @@ TEST(ThreadFilter, NoWorkerMakesMemoryExecutable) {
     EXPECT_EQ(Ended(SeccompMode::kKill, kind, map(PROT_READ | PROT_WRITE)), 0);
     EXPECT_EQ(Ended(SeccompMode::kKill, kind, map(PROT_READ | PROT_EXEC)), SIGSYS);
   }
+}
+
+// Rules are held against those in force on threads that are filtered already.
+TEST(ThreadFilter, PathsMayBeComparedBehindAFilter) {
+  const std::vector<PathRule> rules = {
+      {"relative", PathRule::Use::kRead}, {"/proc/", PathRule::Use::kRead}, {".", PathRule::Use::kSockets}};
+  EXPECT_EQ(Ended(SeccompMode::kKill, ThreadKind::kControl,
+                  [&] { syscall(PathsOutside(rules, rules).empty() ? SYS_exit : SYS_getppid, 0); }),
+            0);
 }
 
 }  // namespace

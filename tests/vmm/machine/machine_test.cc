@@ -600,6 +600,16 @@ TEST_F(HotplugEventsTest, AGuestThatTakesItsTimeIsToldOfTwice) {
   EXPECT_EQ(Changes(3).back(), "device disk0 0 of 0 Done");
 }
 
+TEST_F(HotplugEventsTest, WhatIsNotDoneWhenTheGuestEndsIsToldAsDropped) {
+  config_.memory.hotplug_size = GiB(1);
+  StartWithMonitor();
+  ASSERT_TRUE(Resize(std::nullopt, Bytes64(64 + 128)).ok());
+
+  ASSERT_TRUE(machine_->Perform(VmAction::kShutdown).ok());
+
+  EXPECT_EQ(Changes(1), (std::vector<std::string>{"memory 0 of 201326592 Dropped"}));
+}
+
 TEST_F(HotplugEventsTest, AMachineGoesWhileItIsAskedForSomething) {
   config_.memory.hotplug_size = GiB(1);
   for (int round = 0; round < 20; ++round) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "tests/vmm/boot/kernel_image.h"
+#include "vmm/bus/thread_affinity.h"
 #include "vmm/config/validate.h"
 #include "vmm/kvm/fake_kvm.h"
 #include "vmm/memory/prefault.h"
@@ -215,7 +216,9 @@ int ConfinedSteps(const std::string& folder, const std::string& kernel) {
     const Status other = vmm.Create(config("/other", ""), errors);
     if (other.code() != StatusCode::kFailedPrecondition) return 11;
     if (other.message().find(folder + "/other") == std::string::npos) return 12;
-    if (!vmm.Create(config("/disk", ""), errors).ok() || !vmm.config().landlock.enable) return 13;
+    if (!vmm.Create(config("/disk", ""), errors).ok() || vmm.config().landlock.enable) return 13;
+    refused = vmm.AddDevice("disk", R"({"path":")" + folder + R"(/other"})", {}, errors);
+    if (refused.has_value() || refused.error().code() != StatusCode::kFailedPrecondition) return 14;
     return 0;
   };
   const int failed = steps();
@@ -254,7 +257,7 @@ TEST_F(VmmTest, RulesOfPathsThatDoNotExistAreRefused) {
 }
 
 TEST(DeviceThreads, RunNearTheirMemoryBesideBoundVcpus) {
-  const CpuSet near = CpusOfHostNode(0);
+  const CpuSet near = CpusOfHostNode(0) & AllowedCpus(0);
   if (near.Count() < 2) GTEST_SKIP() << "this host's NUMA node 0 has fewer than two CPUs";
   VmConfig config;
   config.memory_zones.resize(1);

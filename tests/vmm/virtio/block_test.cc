@@ -1,4 +1,5 @@
 #include "vmm/virtio/block.h"
+#include "vmm/virtio/io_ring.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -428,15 +429,36 @@ INSTANTIATE_TEST_SUITE_P(Engine, BlockTest, ::testing::Bool(), [](const auto& te
   return test.param ? std::string("IoUring") : std::string("InTurn");
 });
 
-// With it, io_uring answers "not now" where it cannot do better, again and again.
-TEST(DiskFile, WaitsForItsDisk) {
+// With it, io_uring serves the page cache at once also where the file system does not offer that by itself.
+TEST(DiskFile, AsksForNoWaiting) {
   std::string path = testing::TempDir() + "waits-XXXXXX";
   UniqueFd fd(mkstemp(path.data()));
   ASSERT_EQ(ftruncate(fd.get(), 4096), 0);
   auto disk = DiskFile::Open(path, false, false);
   ASSERT_TRUE(disk.has_value()) << disk.status().ToString();
-  EXPECT_EQ(fcntl(disk->fd(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_NE(fcntl(disk->fd(), F_GETFL) & O_NONBLOCK, 0);
   unlink(path.c_str());
+}
+
+// What a request is that was answered "not now" once.
+TEST(IoRing, MovesDataByAThreadOfTheKernel) {
+  auto ring = IoRing::Create(4);
+  if (!ring.has_value()) GTEST_SKIP() << ring.status().ToString();
+  std::string path = testing::TempDir() + "async-XXXXXX";
+  UniqueFd fd(mkstemp(path.data()));
+  unlink(path.c_str());
+  ASSERT_EQ(fcntl(fd.get(), F_SETFL, O_NONBLOCK), 0);
+  std::string out = "what is written", in(out.size(), ' ');
+  const iovec from{out.data(), out.size()}, to{in.data(), in.size()};
+
+  (*ring)->Write(fd.get(), {&from, 1}, 100, false, 1, true);
+  ASSERT_TRUE((*ring)->Submit(1).ok());
+  EXPECT_EQ((*ring)->Take()->result, static_cast<int32_t>(out.size()));
+  (*ring)->Read(fd.get(), {&to, 1}, 100, 2, true);
+  ASSERT_TRUE((*ring)->Submit(1).ok());
+  EXPECT_EQ((*ring)->Take()->result, static_cast<int32_t>(in.size()));
+
+  EXPECT_EQ(in, out);
 }
 
 TEST(DiskFile, SaysWhatIsWrongWithAPath) {

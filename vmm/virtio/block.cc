@@ -14,6 +14,10 @@ namespace berth::vmm {
 namespace {
 
 constexpr uint32_t kBudget = 128;
+// Writes that are carried out while the queue waits: bytes in one look at it, and what a slow one changes.
+constexpr uint64_t kMostAlone = 1 << 20;
+constexpr std::chrono::milliseconds kSlowWrite{50};
+constexpr std::chrono::seconds kSlowFor{1};
 
 // virtio 1.2, 5.2.4: configuration layout.
 constexpr size_t kConfigBytes = 60;
@@ -219,12 +223,20 @@ Result<bool> VirtioBlock::ServeInTurn(Lane& lane, size_t index) {
       });
 }
 
+// A write to the page cache io_uring hands to a thread of the kernel, one after the other of a file. While
+// nothing else is under way this thread does it sooner; but not where it was found to wait for the storage.
+bool VirtioBlock::WritesAlone(Lane& lane, const BlockMove& move) {
+  return move.kind == BlockMove::Kind::kWrite && !move.durable && !lane.requests.disk().direct() &&
+         lane.ring->idle() && Clock::now() >= lane.by_ring_until;
+}
+
 Result<bool> VirtioBlock::ServeByRing(Lane& lane, size_t index) {
   SplitQueue& queue = *active_->queues[index].ring;
   queue.DisableNotifications();
   lane.starved = false;
   bool more = true;
   bool handled = false;
+  uint64_t alone = 0;  // bytes
   for (uint32_t budget = kBudget; budget > 0; --budget) {
     if (lane.ring->full()) {
       lane.starved = true;  // what ends brings us back
@@ -246,11 +258,19 @@ Result<bool> VirtioBlock::ServeByRing(Lane& lane, size_t index) {
       more = false;
       break;
     }
-    if (const auto move = lane.requests.Plan(chain, active_->features)) {
+    const auto move = lane.requests.Plan(chain, active_->features);
+    const bool at_once = move && alone + move->length <= kMostAlone && WritesAlone(lane, *move);
+    if (move && !at_once) {
       lane.ring->Begin(*move);
       continue;
     }
+    const Clock::time_point start = Clock::now();
     TRY_ASSIGN(const uint32_t written, lane.requests.Handle(chain, active_->features));
+    if (at_once) {
+      alone += move->length;
+      const Clock::time_point end = Clock::now();
+      if (end - start > kSlowWrite) lane.by_ring_until = end + kSlowFor;
+    }
     queue.Push(chain.head, written);
     handled = true;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -62,11 +63,13 @@ class VirtioBlock : public VirtioDevice {
 
  private:
   // What serves one queue.
+  using Clock = std::chrono::steady_clock;
   struct Lane {
     BlockRequests requests;
     EventLoop* loop = nullptr;
     DescriptorChain chain = {};
     std::unique_ptr<BlockRing> ring = {};       // null: requests are carried out one by one
+    Clock::time_point by_ring_until = {};       // writes are not to be waited for
     bool serving = false;                       // of the loop's thread while the device is active
     bool starved = false;                       // requests wait until some of the ring have ended
     std::unique_ptr<WorkerLoop> worker = {};    // null on a shared loop
@@ -80,6 +83,7 @@ class VirtioBlock : public VirtioDevice {
   // True when the queue is to be looked at again soon; the error is the guest's.
   Result<bool> ServeInTurn(Lane& lane, size_t index);
   Result<bool> ServeByRing(Lane& lane, size_t index);
+  static bool WritesAlone(Lane& lane, const BlockMove& move);
   Status ReapRing(Lane& lane, size_t index);
   void OnRing(size_t index);
   // Waits for what is under way, and returns it to the driver.

@@ -162,7 +162,7 @@ TEST_F(RamMapTest, NothingIsPluggedWhileItIsHeldStill) {
 TEST_F(RamMapTest, NothingIsPluggedThatTheFileSystemHasNoRoomFor) {
   struct statfs info{};
   const bool tmpfs = ::statfs("/dev/shm", &info) == 0 && info.f_type == TMPFS_MAGIC && info.f_blocks > 0;
-  if (!tmpfs) GTEST_SKIP() << "no tmpfs with a limit";
+  if (!tmpfs) GTEST_SKIP() << "/dev/shm is no tmpfs with a limit: there is no file system to fill";
   const uint64_t total = (info.f_blocks * static_cast<uint64_t>(info.f_bsize) / kMiB + 1) / 2 * 2 * kMiB;
   MemoryZoneConfig zone;
   zone.id = "f";

@@ -417,7 +417,8 @@ class DescriptorSnapshotTest : public SnapshotTest {
 
 TEST_F(DescriptorSnapshotTest, TheDescriptorsOfItsTapsAreGivenAnew) {
   std::vector<UniqueFd> fds = Open("berthsnap0", 2), more = Open("berthsnap1", 1);
-  if (fds.empty() || more.empty()) GTEST_SKIP() << "no TAP here";
+  if (fds.empty() || more.empty())
+    GTEST_SKIP() << "no TAP can be made here (/dev/net/tun, CAP_NET_ADMIN): there are no descriptors to give";
   config_.nets.emplace_back();
   config_.nets[0].id = "net1";
   config_.nets[0].fds = Release(std::move(fds));

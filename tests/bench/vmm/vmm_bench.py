@@ -450,7 +450,7 @@ def main():
     parser.add_argument('--cpus', type=int, default=1)
     parser.add_argument('--load', default='guest_load')
     parser.add_argument('--disk-mib', type=int, default=64)
-    parser.add_argument('--net-mib', type=int, default=32)
+    parser.add_argument('--net-mib', type=int, default=192)
     parser.add_argument('--seconds', type=float, default=5)
     parser.add_argument('--patience', type=float, default=400)
     args = parser.parse_args()

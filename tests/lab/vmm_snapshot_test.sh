@@ -2,13 +2,15 @@
 # vmm_snapshot_test.sh - runs inside the lab: a guest that computes checksums, with disk, network and sockets, is put
 # into a snapshot, killed, and goes on from it: by copy, on demand, and once more from a snapshot of that
 #
-# usage: vmm_snapshot_test.sh [VERSION]      of the guest's kernel, see mkguest.sh
+# usage: vmm_snapshot_test.sh [VERSION [viommu]]     of the guest's kernel, see mkguest.sh; all devices that can be are
+#                                                    behind a virtual IOMMU
 set -u
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=tests/lab/check.sh
 . "$here/check.sh"
 
-version=${1:-6.12}
+version=${1:-6.12} behind=
+[ "${2:-}" != viommu ] || behind=,iommu=on
 vmm=$BERTH_BUILD/bin/berth-vmm ctl=$BERTH_BUILD/bin/berth-vmmctl
 read -r kernel initramfs < <("$here/mkguest.sh" "$version")
 work=$(mktemp -d)
@@ -23,7 +25,9 @@ ip addr add 10.77.0.2/24 dev eth0; ip link set eth0 up
 dd if=/dev/urandom of=/data bs=64k count=128 2> /dev/null
 dd if=/data of=/dev/vda bs=64k conv=fsync 2> /dev/null
 want=$(md5sum < /data)
-mkdir -p /sys/kernel/debug
+for device in /sys/bus/virtio/devices/*; do
+    [ ! -e $device/../iommu_group ] || echo "guest: $(cat $device/device) behind $(cat $device/../iommu_group/type)"
+done
 n=0
 while :; do
     n=$((n + 1))
@@ -54,13 +58,20 @@ told() { "$ctl" --api-socket "$work/api" "$@"; }
 
 start "$log" --kernel "$kernel" --initramfs "$initramfs" --cpus boot=2,max=4 \
     --memory size=256M,hotplug_method=virtio-mem,hotplug_size=256M,hotplugged_size=64M \
-    --disk "path=$work/disk,num_queues=2" --net tap=berth0 --serial "file=$serial" --console null \
-    --vsock "cid=9,socket=$work/vsock" --balloon size=0,free_page_reporting=on --pvpanic \
-    --cmdline "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest.sh")"
+    --disk "path=$work/disk,num_queues=2$behind" --net "tap=berth0$behind" --serial "file=$serial" --console null \
+    --vsock "cid=9,socket=$work/vsock$behind" --rng "src=/dev/urandom$behind" --balloon size=0,free_page_reporting=on --pvpanic \
+    --cmdline "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 iommu.strict=1 berth.cmd=$(base64 -w0 "$work/guest.sh")"
 wait_for 60 test -e /sys/class/net/berth0
 ip addr add 10.77.0.1/24 dev berth0
 wait_for 400 reached 3
 check "the guest computes" test "$(step)" -ge 3
+if [ -n "$behind" ]; then
+    for device in 1 2 4 19; do # network, disk, entropy, sockets (virtio 1.2, 5)
+        check "device type $device is behind the IOMMU" grep -q "guest: 0x0*$(printf %x "$device") behind DMA" "$serial"
+    done
+    requests=$("$ctl" --compact --api-socket "$work/api" counters | sed 's/.*"requests":\([0-9]*\).*/\1/')
+    check "the guest's driver maps and unmaps ($requests requests)" test "$requests" -gt 100
+fi
 check "the network works before" grep -q 'guest: step 3 .* network up' "$serial"
 told resize --cpus 3 > "$work/reply" 2>&1
 

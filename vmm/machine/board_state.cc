@@ -57,6 +57,9 @@ Status Board::Save(StateWriter& out) {
   SaveDevice("cpu-hotplug", cpu_hotplug_, out);
   SaveDevice("memory-hotplug", memory_hotplug_, out);
   SaveDevice("serial", serial_, out);
+  if (iommu_ != nullptr) {
+    out.PutPart("iommu", 1, [this](StateWriter& part) { iommu_domains_->Save(part); });
+  }
   out.PutPart("pci", 1, [this](StateWriter& part) { pci_->Save(part); });
   return OkStatus();
 }
@@ -98,6 +101,12 @@ Status Board::Load(StateReader& in) {
   }
   LoadDevice("memory-hotplug", memory_hotplug_, in);
   LoadDevice("serial", serial_, in);
+  if (in.ok() && iommu_ != nullptr) {
+    // Before the devices, whose rings are found by its mappings.
+    StateReader iommu = in.GetPart("iommu", 1);
+    iommu_domains_->Load(iommu);
+    in.Leave(iommu);
+  }
   if (in.ok()) {
     StateReader pci = in.GetPart("pci", 1);
     pci_->Load(pci);

@@ -9,6 +9,9 @@
 namespace berth::vmm {
 namespace {
 
+constexpr uint64_t kPageMask = 0xfff;
+constexpr size_t kSavedMapping = 3 * 8 + 2;
+
 Status NoEndpoint(uint32_t id) {
   return NotFound("no endpoint " + std::to_string(id) + " behind the IOMMU");
 }
@@ -190,6 +193,84 @@ Result<IommuDomains::Translation> IommuDomains::Translate(uint32_t endpoint, uin
     return Status(StatusCode::kPermissionDenied, "the mapping does not allow this access");
   }
   return Translation{mapping->gpa + (address - mapping->first), mapping->last - address + 1};
+}
+
+// ---- Snapshots
+
+void IommuDomains::Save(StateWriter& out) const {
+  std::lock_guard lock(mutex_);
+  out.Put(bypass_);
+  out.Put(static_cast<uint32_t>(domains_.size()));
+  for (const auto& [id, domain] : domains_) {
+    out.Put(id);
+    out.Put(domain.bypass);
+    out.Put(static_cast<uint32_t>(domain.mappings.count()));
+    for (const IommuMapping& mapping : domain.mappings.all()) {
+      for (uint64_t value : {mapping.first, mapping.last, mapping.gpa}) out.Put(value);
+      out.Put(mapping.read);
+      out.Put(mapping.write);
+    }
+    out.Put(static_cast<uint32_t>(domain.endpoints.size()));
+    for (uint32_t endpoint : domain.endpoints) out.Put(endpoint);
+  }
+}
+
+void IommuDomains::Load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  CHECK(domains_.empty());
+  bypass_ = in.Get<bool>();
+  // A domain has an endpoint.
+  const uint32_t count = in.GetCount(static_cast<uint32_t>(members_.size()), 4 + 1 + 4 + 4 + 4);
+  for (uint32_t i = 0; in.ok() && i < count; ++i) LoadDomain(in);
+  if (!in.ok()) {
+    domains_.clear();
+    bypass_ = true;
+  }
+  for (auto& [id, member] : members_) {
+    if (!in.ok()) member.domain.reset();
+    if (!member.domain.has_value()) Idle(*member.endpoint);
+  }
+}
+
+void IommuDomains::LoadDomain(StateReader& in) {
+  const auto id = in.Get<uint32_t>();
+  Domain domain;
+  domain.bypass = in.Get<bool>();
+  const uint32_t mappings = in.GetCount(IommuMappings::kMax, kSavedMapping);
+  if (domain.bypass && mappings != 0)
+    in.Fail(InvalidArgument("a domain that bypasses the IOMMU has mappings"));
+  for (uint32_t i = 0; in.ok() && i < mappings; ++i) {
+    IommuMapping mapping;
+    for (uint64_t* value : {&mapping.first, &mapping.last, &mapping.gpa}) in.Get(*value);
+    in.Get(mapping.read);
+    in.Get(mapping.write);
+    if (!in.ok()) return;
+    // Whoever walks through pages of it relies on that.
+    const bool whole = ((mapping.first | mapping.gpa | (mapping.last + 1)) & kPageMask) == 0;
+    if (!whole || mapping.last < mapping.first || mapping.gpa > UINT64_MAX - (mapping.last - mapping.first)) {
+      return in.Fail(InvalidArgument("a mapping of the IOMMU that is none of whole pages"));
+    }
+    if (Status status = domain.mappings.Map(mapping); !status.ok()) return in.Fail(std::move(status));
+  }
+  const uint32_t endpoints = in.GetCount(static_cast<uint32_t>(members_.size()), 4);
+  if (in.ok() && (endpoints == 0 || (!domains_.empty() && id <= domains_.rbegin()->first))) {
+    in.Fail(InvalidArgument("domain " + std::to_string(id) + " of the IOMMU is empty or out of order"));
+  }
+  for (uint32_t i = 0; in.ok() && i < endpoints; ++i) {
+    const auto endpoint = in.Get<uint32_t>();
+    const auto member = members_.find(endpoint);
+    if (member == members_.end()) {
+      in.Fail(NoEndpoint(endpoint));
+    } else if (member->second.domain.has_value()) {
+      in.Fail(InvalidArgument("endpoint " + std::to_string(endpoint) + " is in two domains of the IOMMU"));
+    } else if (Status status = Enter(*member->second.endpoint, domain); !status.ok()) {
+      in.Fail(std::move(status));
+    } else {
+      member->second.domain = id;
+      domain.endpoints.insert(endpoint);
+    }
+  }
+  if (in.ok()) domains_.emplace(id, std::move(domain));
 }
 
 size_t IommuDomains::domains() const {

@@ -10,6 +10,8 @@
 
 #include "common/status.h"
 #include "vmm/dma/dma_run.h"
+#include "vmm/state/state_reader.h"
+#include "vmm/state/state_writer.h"
 #include "vmm/viommu/mappings.h"
 
 namespace berth::vmm {
@@ -66,6 +68,12 @@ class IommuDomains {
   // As at power-on: no domains.
   void Reset(bool bypass);
 
+  // For snapshots: who is in which domain, and what is mapped. Load comes when all endpoints have been added
+  // and none is in a domain; endpoints that are not here, and mappings that no driver could have made, fail
+  // the reader, and then there are no domains.
+  void Save(StateWriter& out) const;
+  void Load(StateReader& in);
+
   // The guest-physical address of an access by an endpoint, and how far it goes on from there; kNotFound: not
   // mapped, kPermissionDenied: not for this kind of access, kFailedPrecondition: no domain and no bypass.
   struct Translation {
@@ -90,6 +98,7 @@ class IommuDomains {
   static Status Enter(IommuEndpoint& endpoint, const Domain& domain);
   void Idle(IommuEndpoint& endpoint) const;  // without a domain
   void Leave(uint32_t id, Member& member);
+  void LoadDomain(StateReader& in);
 
   mutable std::mutex mutex_;  // guards what follows
   std::map<uint32_t, Domain> domains_;

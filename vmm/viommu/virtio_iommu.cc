@@ -180,17 +180,26 @@ Status VirtioIommu::Activate(VirtioActivation activation) {
   return added;
 }
 
-void VirtioIommu::Reset() {
+void VirtioIommu::Unwatch() {
   if (!active_) return;
+  loop_.Remove(active_->queues[0].kick_fd);
+  if (active_->queues[1].ring) loop_.Remove(active_->queues[1].kick_fd);
+}
+
+void VirtioIommu::Reset() {
+  Unwatch();
   {
     std::lock_guard lock(fault_mutex_);
     fault_kick_ = -1;
     faults_.clear();
   }
-  loop_.Remove(active_->queues[0].kick_fd);
-  if (active_->queues[1].ring) loop_.Remove(active_->queues[1].kick_fd);
   active_.reset();
   domains_.Reset(true);
+}
+
+void VirtioIommu::Fail(const Status& reason) {
+  Unwatch();
+  active_->interrupt->Fail(reason);
 }
 
 void VirtioIommu::Serve() {
@@ -200,11 +209,39 @@ void VirtioIommu::Serve() {
       *ring, chain_, kBudget,
       [this](const DescriptorChain& chain) { return Handle(chain.readable, chain.writable); },
       [this] { active_->interrupt->SignalQueue(0); });
-  if (!more) {
-    loop_.Remove(kick);
-    return active_->interrupt->Fail(more.error());
-  }
+  if (!more) return Fail(more.error());
   if (*more) SignalEvent(kick);
+}
+
+// ---- Snapshots
+
+Result<VirtioActivation> VirtioIommu::Suspend() {
+  Unwatch();
+  // Faults of devices that still work wait for the next start.
+  return *std::exchange(active_, std::nullopt);
+}
+
+void VirtioIommu::Save(StateWriter& out) {
+  std::lock_guard lock(fault_mutex_);
+  out.Put(static_cast<uint32_t>(faults_.size()));
+  for (const IommuFault& fault : faults_) {
+    out.Put(fault.endpoint);
+    out.Put(fault.address);
+    out.Put(fault.write);
+    out.Put(fault.reason == IommuFault::Reason::kDomain);
+  }
+}
+
+void VirtioIommu::Load(StateReader& in) {
+  std::lock_guard lock(fault_mutex_);
+  const uint32_t count = in.GetCount(kFaultsWaiting, 4 + 8 + 1 + 1);
+  for (uint32_t i = 0; i < count; ++i) {
+    IommuFault& fault = faults_.emplace_back();
+    in.Get(fault.endpoint);
+    in.Get(fault.address);
+    in.Get(fault.write);
+    fault.reason = in.Get<bool>() ? IommuFault::Reason::kDomain : IommuFault::Reason::kMapping;
+  }
 }
 
 void VirtioIommu::Report(const IommuFault& fault) {
@@ -239,10 +276,7 @@ void VirtioIommu::DeliverFaults() {
       fault = faults_.front();
     }
     Result<bool> popped = ring->Pop(event_chain_);
-    if (!popped.has_value()) {
-      loop_.Remove(kick);
-      return active_->interrupt->Fail(popped.error());
-    }
+    if (!popped.has_value()) return Fail(popped.error());
     if (!*popped) {
       if (ring->EnableNotifications()) continue;
       break;  // the driver's next buffer brings us back

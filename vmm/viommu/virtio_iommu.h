@@ -30,7 +30,9 @@ class VirtioIommu final : public VirtioDevice {
   VirtioIommu(IommuDomains& domains, uint64_t last_address, EventLoop& loop,
               VirtioEndpoint::FaultHandler on_fault = {})
       : domains_(domains), last_address_(last_address), loop_(loop), on_fault_(std::move(on_fault)) {}
-  ~VirtioIommu() override { Reset(); }
+  ~VirtioIommu() override {
+    if (active_) Reset();
+  }
 
   uint16_t type() const override { return kVirtioIommu; }
   uint64_t features() const override;
@@ -39,6 +41,10 @@ class VirtioIommu final : public VirtioDevice {
   void WriteConfig(uint64_t offset, std::span<const uint8_t> data) override;
   Status Activate(VirtioActivation activation) override;
   void Reset() override;
+  // The domains are saved by their owner, and loaded before the devices whose rings they lead to.
+  Result<VirtioActivation> Suspend() override;
+  void Save(StateWriter& out) override;
+  void Load(StateReader& in) override;
   CounterList Counters() const override;
 
   // Tells the driver, once it has a buffer for that; when it has none for many faults, later ones are only
@@ -50,6 +56,8 @@ class VirtioIommu final : public VirtioDevice {
   Result<uint32_t> Handle(const ByteList& request, const ByteList& answer);
 
  private:
+  void Unwatch();
+  void Fail(const Status& reason);
   void Serve();
   void DeliverFaults();
   uint8_t Dispatch(uint8_t type, const ByteList& request);

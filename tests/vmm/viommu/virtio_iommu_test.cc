@@ -228,6 +228,51 @@ TEST_F(ServedVirtioIommuTest, TellsTheDriverOfFaultsOnceItHasBuffers) {
   EXPECT_EQ(interrupt_.signalled, (std::vector<uint16_t>{1}));
 }
 
+TEST_F(ServedVirtioIommuTest, AFailedRequestQueueEndsTheOtherToo) {
+  events_.Post({{0xa000, 24, true}});
+  requests_.Post({{0x8000, 16, false}});  // no room for the status
+  Kick(0);
+  EXPECT_EQ(interrupt_.failed.code(), StatusCode::kInvalidArgument);
+  iommu_.Report({24, 0x1000, true, IommuFault::Reason::kMapping});
+  Kick(1);
+  EXPECT_EQ(events_.UsedIndex(), 0);
+}
+
+TEST_F(ServedVirtioIommuTest, GoesOnAfterASnapshot) {
+  ram_.Put(0x8000, Attach(3, 24).bytes());
+  requests_.Post({{0x8000, 20, false}, {0x9000, 4, true}});
+  Kick(0);
+  iommu_.Report({24, 0x123000, true, IommuFault::Reason::kMapping});
+  Result<VirtioActivation> suspended = iommu_.Suspend();
+  ASSERT_TRUE(suspended.has_value());
+  iommu_.Report({24, 0x5000, false, IommuFault::Reason::kDomain});  // a device that is not suspended yet
+  ASSERT_TRUE(domains_.Map(3, {0x7000000, 0x7000fff, 0x4000, true, true}).ok()) << "the domains stay";
+  events_.Post({{0xa000, 24, true}});
+  events_.Post({{0xb000, 24, true}});
+  Kick(1);
+  EXPECT_EQ(events_.UsedIndex(), 0) << "nothing is touched meanwhile";
+  StateWriter out;
+  iommu_.Save(out);
+  const std::vector<uint8_t> saved = std::move(out).Take();
+
+  VirtioIommu other(domains_, (uint64_t{1} << 39) - 1, *loop_);
+  StateReader in(saved);
+  other.Load(in);
+  ASSERT_EQ(in.Finish(), OkStatus());
+  ASSERT_EQ(other.Activate(*std::move(suspended)), OkStatus());
+  Kick(1);
+
+  ASSERT_EQ(events_.UsedIndex(), 2);
+  EXPECT_EQ(ram_.GetObject<uint64_t>(0xa010), 0x123000u);
+  EXPECT_EQ(ram_.GetObject<uint64_t>(0xb010), 0x5000u);
+  EXPECT_EQ(domains_.domains(), 1u);
+  ram_.Put(0x8000, Unmap(3, 0x7000000, 0x7000fff).bytes());
+  requests_.Post({{0x8000, 28, false}, {0x9000, 4, true}});
+  Kick(0);
+  EXPECT_EQ(requests_.UsedIndex(), 2);
+  EXPECT_TRUE(domains_.MappingsIn(3, 0, UINT64_MAX).empty());
+}
+
 TEST_F(ServedVirtioIommuTest, CountsFaultsThatNobodyTakes) {
   for (int i = 0; i < 100; ++i) iommu_.Report({24, 0, true, IommuFault::Reason::kMapping});
   RunLoop();

@@ -18,31 +18,32 @@ rm -f "$serial" "$log"
 
 # what the guest does: says a word when something has come or gone; the script outside waits for it
 cat > "$work/guest.sh" << 'GUEST'
-until_true() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 1500 ] || { echo "guest: gave up on $1"; break; }; sleep 0.2; done; }
-megabytes() { awk '/MemTotal/ { print int($4 / 1024) }' /sys/devices/system/node/node$1/meminfo; }
+await() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 1500 ] || { echo "guest: gave up on $1"; break; }; sleep 0.2; done; }
+size() { awk '/MemTotal/ { print int($4 / 1024) }' /sys/devices/system/node/node$1/meminfo; }
 online_all() { for f in /sys/devices/system/cpu/cpu*/online; do [ "$(cat $f)" = 1 ] || echo 1 > $f 2> /dev/null; done; }
 cpus() { for n in 0 1 2; do echo "guest: $1 node $n cpus $(cat /sys/devices/system/node/node$n/cpulist)"; done; }
-sizes() { for n in 0 1 2; do echo "guest: $1 node $n size $(megabytes $n)"; done; }
+sizes() { for n in 0 1 2; do echo "guest: $1 node $n size $(size $n)"; done; }
 for n in 0 1 2; do echo "guest: node $n distance $(cat /sys/devices/system/node/node$n/distance)"; done
 echo "guest: disk on node $(cat /sys/bus/pci/devices/0001:00:00.0/numa_node)"
-until_true '[ $(megabytes 1) -ge 165 ]'
+await '[ $(size 1) -ge 165 ]'
 cpus before; sizes before
-a=$(megabytes 0) b=$(megabytes 1) c=$(megabytes 2)
+a=$(size 0) b=$(size 1) c=$(size 2)
+while sleep 0.3; do echo 1 > /proc/sys/vm/drop_caches; head -c 9 /dev/vda > /dev/null; done &
 echo "guest: ready"
-until_true '[ $(megabytes 0) -ge $((a + 120)) ] && [ $(megabytes 1) -ge $((b + 120)) ] && [ $(megabytes 2) -ge $((c + 120)) ]'
+await '[ $(size 0) -ge $((a + 120)) ] && [ $(size 1) -ge $((b + 120)) ] && [ $(size 2) -ge $((c + 120)) ]'
 sizes after
 echo "guest: memory has grown"
-until_true 'online_all; [ "$(nproc)" = 14 ]'
+await 'online_all; [ "$(nproc)" = 14 ]'
 cpus after
 echo "guest: processors have come"
-until_true '[ -b /dev/vdb ]'
+await '[ -b /dev/vdb ]'
 echo "guest: disk has come, $(head -c 11 /dev/vdb)"
-until_true '[ ! -b /dev/vdb ]'
+await '[ ! -b /dev/vdb ]'
 echo "guest: disk has gone"
-until_true '[ "$(nproc)" = 12 ]'
+await '[ "$(nproc)" = 12 ]'
 cpus left
 echo "guest: processors have gone"
-until_true '[ $(megabytes 1) -le $((b + 1)) ]'
+await '[ $(size 1) -le $((b + 1)) ]'
 sizes less
 echo "guest: memory has gone"; sleep 60
 GUEST
@@ -90,6 +91,8 @@ done
 equal "node of the disk on segment 1" 1 "$(guest 'disk on node ')"
 
 runs_on() { awk '/Cpus_allowed_list/ { print $2 }' "$(grep -l "^$1\$" /proc/$pid/task/*/comm | sed 's/comm$/status/')"; }
+# it is there while the guest reads
+wait_for 30 grep -qx blk-disk0 /proc/$pid/task/*/comm
 equal "host CPUs of the disk's thread, near node 1" "2-3" "$(runs_on blk-disk0)"
 equal "host CPUs of the other devices' thread, near segment 0" "0-1" "$(runs_on devices)"
 equal "m0 below its size at boot" 400 "$(put vm.resize-zone "{\"id\":\"m0\",\"desired_ram\":$((100 * MiB))}")"
@@ -163,7 +166,7 @@ n=0; until [ "$(awk '/MemFree/ { print int($2 / 1024) }' /proc/meminfo)" -lt 300
 echo "guest: free $(awk '/MemFree/ { print int($2 / 1024) }' /proc/meminfo)"
 sleep 600
 GUEST
-"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=4,topology=2:1:1:2' \
+"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=4,topology=2:1:1:2,core_scheduling=vcpu' \
     --memory size=256M,hotplug_size=512M --serial "file=$serial" --log-file "$log" --api-socket "$work/api" \
     --balloon size=0,free_page_reporting=on --console "socket=$work/console" --vsock "cid=5,socket=$work/vsock" \
     --pvpanic --event-monitor "path=$out/events" \
@@ -171,6 +174,23 @@ GUEST
 pid=$!
 wait_for 900 said ready
 equal "threads of the first core, package of the last" "0-1 package 1" "$(guest 'siblings ')"
+# prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET): groups that share no core with others
+groups=$(python3 - "$pid" << 'PYTHON'
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+groups = {}
+for task in os.listdir(f'/proc/{sys.argv[1]}/task'):
+    with open(f'/proc/{sys.argv[1]}/task/{task}/comm') as file:
+        name = file.read().strip()
+    cookie = ctypes.c_ulong()
+    if libc.prctl(62, 0, int(task), 0, ctypes.byref(cookie)) != 0:
+        sys.exit('no PR_SCHED_CORE_GET')
+    if name.startswith('vcpu'):
+        groups[name] = cookie.value
+print(len(set(groups.values()) - {0}))
+PYTHON
+)
+equal "vCPUs that share their core with nobody" 4 "$groups"
 equal "misaligned" 400 "$(put vm.resize "{\"desired_ram\":$((300 * MiB))}")"
 equal "grow to 512M" 204 "$(put vm.resize "{\"desired_ram\":$((512 * MiB))}")"
 equal "shrink again" 400 "$(put vm.resize "{\"desired_ram\":$((256 * MiB))}")"

@@ -51,6 +51,11 @@ void ApplyCpus(const OptionValues& values, CpusConfig& cpus, ConfigErrors& error
                         "each vCPU once", ""});
     }
   }
+  if (const auto* mode = values.Get<std::string>("core_scheduling")) {
+    cpus.core_scheduling = *mode == "vm"     ? CoreScheduling::kVm
+                           : *mode == "vcpu" ? CoreScheduling::kVcpu
+                                             : CoreScheduling::kOff;
+  }
   const auto* topology = values.Get<std::string>("topology");
   if (topology == nullptr) return;
   cpus.topology = ParseTopology(*topology);

@@ -160,6 +160,11 @@ std::string DescribeMachine(const VmConfig& config, std::optional<uint64_t> huge
                                   std::to_string(topology->dies_per_package) + " dies in each of " +
                                   std::to_string(topology->packages) + " packages");
   }
+  if (config.cpus.core_scheduling != CoreScheduling::kOff) {
+    text += Row("  cores", config.cpus.core_scheduling == CoreScheduling::kVm
+                               ? "shared with threads of this process only"
+                               : "shared with nobody, not even with each other");
+  }
   for (const auto& [vcpu, host] : config.cpus.affinity)
     text += Row("  vcpu " + std::to_string(vcpu), "on host CPUs " + host.ToString());
   text += DescribeMemory(machine) + DescribeNodes(machine);

@@ -229,6 +229,12 @@ class Reader {
       if (topology.size() != 4) text += " and more";
       cpus["topology"] = text;
     }
+    if (cpus.is_object() && cpus.contains("core_scheduling")) {
+      Json& mode = cpus["core_scheduling"];
+      for (const auto& [json_name, name] : {std::pair{"Off", "off"}, {"Vm", "vm"}, {"Vcpu", "vcpu"}}) {
+        if (mode == json_name) mode = name;
+      }
+    }
     ReadObject("cpus", "cpus", cpus);
   }
 

@@ -22,6 +22,9 @@ Json CpusJson(const CpusConfig& cpus) {
                         {"packages", topology->packages}};
   }
   if (cpus.max_phys_bits) json["max_phys_bits"] = *cpus.max_phys_bits;
+  if (cpus.core_scheduling != CoreScheduling::kOff) {
+    json["core_scheduling"] = cpus.core_scheduling == CoreScheduling::kVm ? "Vm" : "Vcpu";
+  }
   for (const auto& [vcpu, host] : cpus.affinity)
     json["affinity"].push_back({{"vcpu", vcpu}, {"host_cpus", host.ToVector()}});
   return json;

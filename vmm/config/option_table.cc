@@ -60,7 +60,11 @@ constexpr KeySpec kCpuKeys[] = {
     Refused("features", "features", kString, "the guest gets the features that KVM supports, and no others",
             "{}, {\"amx\":false}"),
     Refused("nested", "nested", kToggle, "nested virtualisation is as the host's KVM has it", "on"),
-    Refused("core_scheduling", "core_scheduling", kString, kNotYet, "off, vm"),
+    {.name = "core_scheduling",
+     .json_name = "core_scheduling",
+     .type = kString,
+     .help = "who may run beside a vCPU on its core: off (anybody), vm (this process) or vcpu (nobody) [off]",
+     .allowed_words = "off, vm, vcpu"},
     Refused("profile", "profile", kString, "the guest's processor is the host's", "host"),
 };
 constexpr KeySpec kMemoryKeys[] = {

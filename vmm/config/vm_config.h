@@ -39,12 +39,18 @@ struct LandlockConfig {
   friend bool operator==(const LandlockConfig&, const LandlockConfig&) = default;
 };
 
+// Who may share a core with a vCPU's thread while the guest runs, where the host's cores have several
+// hardware threads: whoever the kernel picks, no other vCPU and nobody else, or none but this process (Linux:
+// core scheduling, Documentation/admin-guide/hw-vuln/core-scheduling.rst).
+enum class CoreScheduling { kOff, kVcpu, kVm };
+
 struct CpusConfig {
   uint32_t boot = 1;
   uint32_t max = 0;                     // 0: same as boot
   std::map<uint32_t, CpuSet> affinity;  // vCPU -> host CPUs that its thread may run on
   std::optional<CpuTopologyConfig> topology = std::nullopt;
   std::optional<uint32_t> max_phys_bits = std::nullopt;  // fewer guest-physical address bits than the host's
+  CoreScheduling core_scheduling = CoreScheduling::kOff;
 
   friend bool operator==(const CpusConfig&, const CpusConfig&) = default;
 };

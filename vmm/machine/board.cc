@@ -19,6 +19,7 @@
 #include "vmm/config/validate.h"
 #include "vmm/machine/acpi_input.h"
 #include "vmm/memory/prefault.h"
+#include "vmm/vcpu/core_scheduling.h"
 #include "vmm/vcpu/cpuid.h"
 #include "vmm/vcpu/registers.h"
 #include "vmm/vhost_user/block.h"
@@ -124,6 +125,9 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddIommu());
   TRY(board->AddVirtioDevices());
   TRY(board->AddAssignedDevices());
+  if (parts.config->cpus.core_scheduling == CoreScheduling::kVm) {
+    TRY(KeepCoreFromOthers(CoreGroup::kProcess, 0));
+  }
   if (parts.saved == nullptr) {
     TRY(board->CreateVcpus());
   } else {
@@ -559,6 +563,9 @@ Status Board::CreateVcpu(uint32_t id, const VcpuSnapshot* saved) {
   auto affinity = parts_.config->cpus.affinity.find(id);
   CpuSet cpus = affinity == parts_.config->cpus.affinity.end() ? CpuSet() : affinity->second;
   TRY_ASSIGN(auto thread, VcpuThread::Create(id, std::move(vcpu), cpus, targets, on_end));
+  if (parts_.config->cpus.core_scheduling == CoreScheduling::kVcpu) {
+    TRY(KeepCoreFromOthers(CoreGroup::kThread, thread->thread_id()));
+  }
   vcpus_.push_back(std::move(thread));
   return OkStatus();
 }

@@ -100,14 +100,14 @@ TEST(CloudHypervisor, ReserveOffBesideZonesIsItsDefault) {
 TEST(CloudHypervisor, WhatAsksForSomethingIsRefusedWithTheReason) {
   EXPECT_EQ(
       RefusedJson(R"("cpus":{"boot_vcpus":1,"kvm_hyperv":true,"nested":false,"features":{"amx":true},)"
-                  R"("core_scheduling":"Vcpu"},"disks":[{"path":"d","sparse":false,"backing_files":true,)"
+                  R"("core_scheduling":"Core"},"disks":[{"path":"d","sparse":false,"backing_files":true,)"
                   R"("image_type":"Qcow2"}],"net":[{"tap":"t","offload_tso":false,"vhost_mode":"Server"}],)"
                   R"("platform":{"iommufd":true,"vfio_p2p_dma":false,"oem_strings":["x"]},)"
                   R"("rng":{"src":"/r","pci_segment":1,"id":"x"},"console":{"mode":"Off","iommu":true},)"
                   R"("watchdog":true,"iommu":true,"debug_console":{"mode":"Tty"},"landlock_enable":"yes",)"
                   R"("fs":[{"tag":"t"}])"),
       (List{"NotSupported console iommu",
-            "NotSupported cpus core_scheduling",
+            "InvalidValue cpus core_scheduling",
             "NotSupported cpus features",
             "NotSupported cpus kvm_hyperv",
             "NotSupported cpus nested",

@@ -163,6 +163,11 @@ Result<int> Run(CommandLine& line) {
     code = kStoppedBySignal;
     control->Stop();
   }));
+  if (snapshot) {
+    // Before there is an API, by which somebody else could make a VM in its place.
+    const RestoreCommand& restore = *line.restore;
+    TRY(vmm.RestoreVm(*std::move(snapshot), {restore.prefault, restore.on_demand}, restore.resume));
+  }
   std::unique_ptr<ApiServer> api;
   if (line.api_socket.has_value()) {
     TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, vmm));
@@ -170,10 +175,6 @@ Result<int> Run(CommandLine& line) {
     TRY_ASSIGN(api, ApiServer::Start(*std::move(inherited), vmm));
   }
   if (line.has_vm) TRY(vmm.Boot());
-  if (snapshot) {
-    const RestoreCommand& restore = *line.restore;
-    TRY(vmm.RestoreVm(*std::move(snapshot), {restore.prefault, restore.on_demand}, restore.resume));
-  }
   Status ran = control->Run();
   control->Remove(signals.get());
   TRY(ran);

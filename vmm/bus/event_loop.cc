@@ -113,9 +113,18 @@ void EventLoop::DrainTasks() {
 }
 
 Status EventLoop::Run() {
+  return RunWith(-1).status();
+}
+
+Result<bool> EventLoop::RunUntilIdle(std::chrono::milliseconds idle) {
+  return RunWith(static_cast<int>(idle.count()));
+}
+
+Result<bool> EventLoop::RunWith(int timeout) {
   for (;;) {
     epoll_event events[32];
-    int count = epoll_wait(epoll_.get(), events, 32, -1);
+    int count = epoll_wait(epoll_.get(), events, 32, timeout);
+    if (count == 0) return false;
     if (count < 0) {
       if (errno == EINTR) continue;
       return ErrnoStatus("epoll_wait", errno);
@@ -130,7 +139,7 @@ Status EventLoop::Run() {
     }
     DrainTasks();
     std::lock_guard lock(mutex_);
-    if (std::exchange(stopping_, false)) return OkStatus();
+    if (std::exchange(stopping_, false)) return true;
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,7 +35,11 @@ class EventLoop {
   // Until Stop, which also counts when it came first; tasks posted before Stop still run. May be called again
   // afterwards. Returns the first epoll failure, else OK.
   Status Run();
+  // The same, until nothing has happened for so long: false then.
+  Result<bool> RunUntilIdle(std::chrono::milliseconds idle);
   void Stop();
+  // Readable, for another loop, while this one has something to do.
+  int fd() const { return epoll_.get(); }
 
  private:
   // The generation tells an event of a watch that was removed, whose number has been taken again since.
@@ -47,6 +52,8 @@ class EventLoop {
   Status Control(int operation, int fd, uint32_t generation, uint32_t events);
   void Dispatch(uint64_t tag, uint32_t events);
   void DrainTasks();
+  // `timeout` as of epoll_wait(2). True: stopped.
+  Result<bool> RunWith(int timeout);
   void Wake();
 
   UniqueFd epoll_;

@@ -383,6 +383,7 @@ Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   options.limits = SettingsOf(disk.limits);
   options.io_uring = disk.io_uring;
   options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
+  options.starter = parts_.control;
   TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
   return AddVirtio(std::move(device), disk.id, disk.pci_segment, disk.iommu);
 }
@@ -405,6 +406,7 @@ Result<PciPlace> Board::AddNet(const NetPort& net) {
   VirtioNet::Options options;
   options.id = net.id;
   options.cpus = CpusNearSegment(*parts_.config, net.pci_segment);
+  options.starter = parts_.control;
   if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
   options.queue_size = static_cast<uint16_t>(net.queue_size);
   options.limits = SettingsOf(net.limits);

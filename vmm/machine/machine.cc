@@ -267,6 +267,7 @@ Status Machine::BuildBoard(StateReader* saved) {
   parts.config = &config_;
   parts.memory = &memory_->memory();
   parts.loop = devices_.get();
+  parts.control = &control_;
   parts.serial = serial_.get();
   parts.console = console_.get();
   parts.nets = &nets_;

@@ -31,7 +31,9 @@ Result<std::unique_ptr<Session>> Session::Open(const SessionSettings& settings) 
   std::unique_ptr<Session> self(new Session(settings));
   self->timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!self->timer_.valid()) return ErrnoStatus("timer of " + settings.id, errno);
-  TRY_ASSIGN(self->worker_, WorkerLoop::Start("vhost-" + settings.id, settings.cpus, ThreadKind::kDevices));
+  TRY_ASSIGN(self->worker_,
+             WorkerLoop::Start(
+                 {.name = "vhost-" + settings.id, .cpus = settings.cpus, .kind = ThreadKind::kDevices}));
   self->loop_ = &self->worker_->loop();
   TRY(self->loop().Add(self->timer_.get(), EPOLLIN, [raw = self.get()](uint32_t) { raw->OnTimer(); }));
   {

@@ -51,23 +51,19 @@ RateLimitSettings Share(RateLimitSettings limits, uint64_t queues) {
 Result<std::shared_ptr<VirtioBlock>> VirtioBlock::Create(DiskFile disk, const Options& options) {
   std::shared_ptr<VirtioBlock> self(new VirtioBlock(options));
   for (uint16_t queue = 1; queue < options.queues; ++queue) {
-    TRY_ASSIGN(auto worker,
-               WorkerLoop::Start("blk" + std::to_string(queue) + "-" + options.id, options.cpus));
-    EventLoop& loop = worker->loop();
     TRY_ASSIGN(DiskFile shared, disk.Share());
-    TRY(self->AddLane(std::move(shared), std::move(worker), loop));
+    TRY(self->AddLane(std::move(shared), nullptr, "blk" + std::to_string(queue) + "-" + options.id, options));
   }
-  TRY_ASSIGN(auto worker, WorkerLoop::Start("blk-" + options.id, options.cpus));
-  EventLoop& loop = worker->loop();
-  TRY(self->AddLane(std::move(disk), std::move(worker), loop));
+  TRY(self->AddLane(std::move(disk), nullptr, "blk-" + options.id, options));
   self->FillConfig();
   return self;
 }
 
 std::shared_ptr<VirtioBlock> VirtioBlock::CreateOn(EventLoop& loop, DiskFile disk, const std::string& id,
                                                    bool io_uring) {
-  std::shared_ptr<VirtioBlock> self(new VirtioBlock({.id = id, .io_uring = io_uring}));
-  CHECK(self->AddLane(std::move(disk), nullptr, loop).ok());
+  const Options options{.id = id, .io_uring = io_uring};
+  std::shared_ptr<VirtioBlock> self(new VirtioBlock(options));
+  CHECK(self->AddLane(std::move(disk), &loop, {}, options).ok());
   self->FillConfig();
   return self;
 }
@@ -81,11 +77,11 @@ VirtioBlock::VirtioBlock(const Options& options)
   state_.serial = options.serial.empty() ? options.id : options.serial;
 }
 
-Status VirtioBlock::AddLane(DiskFile disk, std::unique_ptr<WorkerLoop> worker, EventLoop& loop) {
+Status VirtioBlock::AddLane(DiskFile disk, EventLoop* shared, const std::string& thread,
+                            const Options& options) {
   const size_t index = lanes_.size();
-  auto lane = std::make_unique<Lane>(Lane{.requests = BlockRequests(std::move(disk), state_), .loop = &loop});
-  TRY_ASSIGN(lane->limiter, RateLimiter::Create(limits_, loop, [this, index] { Serve(index); }));
-  lane->worker = std::move(worker);
+  auto lane =
+      std::make_unique<Lane>(Lane{.requests = BlockRequests(std::move(disk), state_), .loop = shared});
   if (io_uring_) {
     auto ring = BlockRing::Create(lane->requests, queue_sizes_[0]);
     if (ring.has_value()) {
@@ -94,6 +90,15 @@ Status VirtioBlock::AddLane(DiskFile disk, std::unique_ptr<WorkerLoop> worker, E
       LOG(kWarning, "disk_without_io_uring", {{"disk", state_.id}, {"reason", ring.error()}});
     }
   }
+  if (shared == nullptr) {
+    // The kernel breaks off what a thread that ends has given to io_uring.
+    auto may_rest = [raw = lane.get()] { return raw->ring == nullptr || raw->ring->idle(); };
+    TRY_ASSIGN(lane->worker,
+               WorkerLoop::Start(
+                   {.name = thread, .cpus = options.cpus, .starter = options.starter, .may_rest = may_rest}));
+    lane->loop = &lane->worker->loop();
+  }
+  TRY_ASSIGN(lane->limiter, RateLimiter::Create(limits_, *lane->loop, [this, index] { Serve(index); }));
   lanes_.push_back(std::move(lane));
   return OkStatus();
 }

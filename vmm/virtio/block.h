@@ -35,6 +35,7 @@ class VirtioBlock : public VirtioDevice {
     RateLimitSettings limits = {};  // of the whole disk: each queue has an equal share
     CpuSet cpus = {};               // of the threads, as a hint
     bool io_uring = true;           // where the kernel has it
+    EventLoop* starter = nullptr;   // of the threads, see WorkerLoop
   };
   // Fails when no thread or no descriptor can be had.
   static Result<std::shared_ptr<VirtioBlock>> Create(DiskFile disk, const Options& options);
@@ -77,7 +78,8 @@ class VirtioBlock : public VirtioDevice {
   };
 
   explicit VirtioBlock(const Options& options);
-  Status AddLane(DiskFile disk, std::unique_ptr<WorkerLoop> worker, EventLoop& loop);
+  // On `shared`, or with a thread of that name.
+  Status AddLane(DiskFile disk, EventLoop* shared, const std::string& thread, const Options& options);
   void FillConfig();
   void Serve(size_t index);
   // True when the queue is to be looked at again soon; the error is the guest's.

@@ -28,6 +28,7 @@ void BlockRing::Begin(const BlockMove& move) {
   slot.moved = 0;
   slot.refused = 0;
   free_.pop_back();
+  ++under_way_;
   Queue(index);
 }
 
@@ -76,6 +77,7 @@ Status BlockRing::Reap(const Done& done) {
     }
     const uint32_t written = BlockRequests::End(slot.chain, *status);
     free_.push_back(index);
+    --under_way_;
     done(slot.chain.head, written);
   }
   return again ? ring_->Submit() : OkStatus();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,7 +24,8 @@ class BlockRing {
   // Readable while something has ended.
   int fd() const { return ring_->fd(); }
   bool full() const { return free_.empty(); }
-  bool idle() const { return free_.size() == slots_.size(); }
+  // Whether nothing is under way. Thread-safe.
+  bool idle() const { return under_way_.load(std::memory_order_relaxed) == 0; }
 
   // Where the next chain is to be popped into; not when full().
   DescriptorChain& NextChain() { return slots_[free_.back()].chain; }
@@ -55,6 +57,7 @@ class BlockRing {
   std::unique_ptr<IoRing> ring_;
   std::vector<Slot> slots_;
   std::vector<uint16_t> free_;
+  std::atomic<size_t> under_way_{0};
 };
 
 }  // namespace berth::vmm

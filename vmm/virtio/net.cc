@@ -59,7 +59,10 @@ Result<std::shared_ptr<VirtioNet>> VirtioNet::Create(std::vector<Tap> taps, cons
     EventLoop* of_lane = &loop;
     if (taps.size() > 1) {
       const std::string name = (i == 0 ? "net-" : "net" + std::to_string(i) + "-") + options.id;
-      TRY_ASSIGN(auto worker, WorkerLoop::Start(name, options.cpus, ThreadKind::kDevices));
+      TRY_ASSIGN(auto worker, WorkerLoop::Start({.name = name,
+                                                 .cpus = options.cpus,
+                                                 .kind = ThreadKind::kDevices,
+                                                 .starter = options.starter}));
       of_lane = &worker->loop();
       self->workers_.push_back(std::move(worker));
     }

@@ -38,6 +38,7 @@ class VirtioNet : public VirtioDevice {
     uint16_t queue_size = kQueueSize;
     RateLimitSettings limits = {};  // in each direction; operations are packets. Pairs have equal shares
     CpuSet cpus = {};               // of the threads, as a hint
+    EventLoop* starter = nullptr;   // of the threads, see WorkerLoop
   };
   // One pair of queues for each of `taps`, which belong to one interface. `loop` must outlive the device.
   static Result<std::shared_ptr<VirtioNet>> Create(std::vector<Tap> taps, const MacAddress& mac,

@@ -1,51 +1,60 @@
 #pragma once
 
-#include <pthread.h>
-
+#include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
-#include <utility>
 
 #include "common/cpu_set.h"
 #include "common/status.h"
 #include "vmm/bus/event_loop.h"
-#include "vmm/bus/thread_affinity.h"
 #include "vmm/jail/thread_filter.h"
 
 namespace berth::vmm {
 
-// An event loop with a thread of its own, for a device whose work may block (files) or is much. Created on
-// the main thread, so that the thread does not inherit a vCPU's affinity.
+// An event loop with a thread of its own, for a device whose work may block (files) or is much. With a
+// `starter` the thread is there only while there is work: after a second of rest it ends, and what comes then
+// is noticed by the starter's loop, whose thread starts another. A machine with many disks has few threads
+// when it is idle.
 class WorkerLoop {
  public:
-  // `name`: of the thread, cut to 15 bytes. It runs on `cpus` where it may: a hint. `kind`: what it may ask
-  // of the kernel.
-  static Result<std::unique_ptr<WorkerLoop>> Start(const std::string& name, const CpuSet& cpus = {},
-                                                   ThreadKind kind = ThreadKind::kDisk) {
-    TRY_ASSIGN(auto loop, EventLoop::Create());
-    return std::unique_ptr<WorkerLoop>(new WorkerLoop(std::move(loop), name, cpus, kind));
-  }
-  ~WorkerLoop() {
-    loop_->Stop();
-    thread_.join();
-  }
+  struct Options {
+    std::string name;  // of the thread, cut to 15 bytes
+    CpuSet cpus = {};  // where it runs, as far as it may: a hint
+    ThreadKind kind = ThreadKind::kDisk;
+    // A loop of a thread that may start others (the control loop, which has no vCPU's affinity to hand down);
+    // it must outlive this object. None: the thread starts at once, on the caller's affinity, and stays.
+    EventLoop* starter = nullptr;
+    // Asked on the thread: whether nothing is under way that needs it, though the loop sees nothing.
+    std::function<bool()> may_rest = {};
+    std::chrono::milliseconds rest{1000};  // how long nothing happens before the thread ends
+  };
+  static Result<std::unique_ptr<WorkerLoop>> Start(Options options);
+  // Not from the loop's own callbacks.
+  ~WorkerLoop();
   WorkerLoop(const WorkerLoop&) = delete;
   WorkerLoop& operator=(const WorkerLoop&) = delete;
 
   EventLoop& loop() { return *loop_; }
+  // Whether it has a thread now, for tests.
+  bool awake() const { return awake_; }
 
  private:
-  WorkerLoop(std::unique_ptr<EventLoop> loop, const std::string& name, const CpuSet& cpus, ThreadKind kind)
-      : loop_(std::move(loop)), thread_([this, kind, name = name.substr(0, 15)] {
-          pthread_setname_np(pthread_self(), name.c_str());
-          EnterThread(kind);
-          CHECK(loop_->Run().ok());
-        }) {
-    KeepOn(thread_, cpus);
-  }
+  WorkerLoop(std::unique_ptr<EventLoop> loop, Options options)
+      : loop_(std::move(loop)), options_(std::move(options)) {}
+  void Main();
+  // Lets the starter watch the loop. False when it cannot.
+  bool Rest();
+  void Wake();
 
   std::unique_ptr<EventLoop> loop_;
+  const Options options_;
+  std::atomic<bool> awake_{false};
+  std::mutex mutex_;  // guards what follows
+  bool ending_ = false;
   std::thread thread_;
 };
 

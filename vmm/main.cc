@@ -128,10 +128,10 @@ Result<int> Run(CommandLine& line) {
     TRY(confinement.Enter(line.config, snapshot.has_value(), [](const auto&) { return OkStatus(); }));
   }
   // The filters have no call that looks at a socket that somebody else has made.
-  std::optional<UnixListener> inherited;
+  std::optional<UnixListener> listener;
   if (line.api_fd.has_value()) {
-    TRY_ASSIGN(UnixListener listener, UnixListener::Inherit(*line.api_fd));
-    inherited.emplace(std::move(listener));
+    TRY_ASSIGN(UnixListener inherited, UnixListener::Inherit(*line.api_fd));
+    listener.emplace(std::move(inherited));
   }
   TRY(EnableThreadFilters(line.seccomp));
   EnterThread(ThreadKind::kControl);
@@ -163,16 +163,19 @@ Result<int> Run(CommandLine& line) {
     code = kStoppedBySignal;
     control->Stop();
   }));
+  if (line.api_socket.has_value()) {
+    TRY_ASSIGN(UnixListener opened, UnixListener::Open(*line.api_socket));
+    listener.emplace(std::move(opened));
+  }
   if (snapshot) {
-    // Before there is an API, by which somebody else could make a VM in its place.
+    // Before the API is served, by which somebody else could make a VM in its place. A socket that cannot be
+    // had is known already: the guest must not have run for nothing.
     const RestoreCommand& restore = *line.restore;
     TRY(vmm.RestoreVm(*std::move(snapshot), {restore.prefault, restore.on_demand}, restore.resume));
   }
   std::unique_ptr<ApiServer> api;
-  if (line.api_socket.has_value()) {
-    TRY_ASSIGN(api, ApiServer::Start(*line.api_socket, vmm));
-  } else if (inherited.has_value()) {
-    TRY_ASSIGN(api, ApiServer::Start(*std::move(inherited), vmm));
+  if (listener.has_value()) {
+    TRY_ASSIGN(api, ApiServer::Start(*std::move(listener), vmm));
   }
   if (line.has_vm) TRY(vmm.Boot());
   Status ran = control->Run();

@@ -166,7 +166,7 @@ n=0; until [ "$(awk '/MemFree/ { print int($2 / 1024) }' /proc/meminfo)" -lt 300
 echo "guest: free $(awk '/MemFree/ { print int($2 / 1024) }' /proc/meminfo)"
 sleep 600
 GUEST
-"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=4,topology=2:1:1:2,core_scheduling=vcpu' \
+"$vmm" --kernel "$kernel" --initramfs "$initramfs" --cpus 'boot=4,topology=2:1:1:2' \
     --memory size=256M,hotplug_size=512M --serial "file=$serial" --log-file "$log" --api-socket "$work/api" \
     --balloon size=0,free_page_reporting=on --console "socket=$work/console" --vsock "cid=5,socket=$work/vsock" \
     --pvpanic --event-monitor "path=$out/events" \
@@ -174,23 +174,6 @@ GUEST
 pid=$!
 wait_for 900 said ready
 equal "threads of the first core, package of the last" "0-1 package 1" "$(guest 'siblings ')"
-# prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET): groups that share no core with others
-groups=$(python3 - "$pid" << 'PYTHON'
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-groups = {}
-for task in os.listdir(f'/proc/{sys.argv[1]}/task'):
-    with open(f'/proc/{sys.argv[1]}/task/{task}/comm') as file:
-        name = file.read().strip()
-    cookie = ctypes.c_ulong()
-    if libc.prctl(62, 0, int(task), 0, ctypes.byref(cookie)) != 0:
-        sys.exit('no PR_SCHED_CORE_GET')
-    if name.startswith('vcpu'):
-        groups[name] = cookie.value
-print(len(set(groups.values()) - {0}))
-PYTHON
-)
-equal "vCPUs that share their core with nobody" 4 "$groups"
 equal "misaligned" 400 "$(put vm.resize "{\"desired_ram\":$((300 * MiB))}")"
 equal "grow to 512M" 204 "$(put vm.resize "{\"desired_ram\":$((512 * MiB))}")"
 equal "shrink again" 400 "$(put vm.resize "{\"desired_ram\":$((256 * MiB))}")"

@@ -126,7 +126,10 @@ Result<std::unique_ptr<Board>> Board::Create(const BoardParts& parts, BoardEvent
   TRY(board->AddVirtioDevices());
   TRY(board->AddAssignedDevices());
   if (parts.config->cpus.core_scheduling == CoreScheduling::kVm) {
-    TRY(KeepCoreFromOthers(CoreGroup::kProcess, 0));
+    Status kept = KeepCoreFromOthers(CoreGroup::kProcess, 0);
+    // Cloud Hypervisor's default, which is in each configuration of its vm.info.
+    if (kept.code() == StatusCode::kUnimplemented) LOG(kWarning, "no_core_scheduling", {{"reason", kept}});
+    if (!kept.ok() && kept.code() != StatusCode::kUnimplemented) return kept;
   }
   if (parts.saved == nullptr) {
     TRY(board->CreateVcpus());
@@ -383,7 +386,7 @@ Result<PciPlace> Board::AddDisk(const DiskConfig& disk) {
   options.limits = SettingsOf(disk.limits);
   options.io_uring = disk.io_uring;
   options.cpus = CpusNearSegment(*parts_.config, disk.pci_segment);
-  options.starter = parts_.control;
+  options.starter = parts_.starter;
   TRY_ASSIGN(auto device, VirtioBlock::Create(*std::move(file), options));
   return AddVirtio(std::move(device), disk.id, disk.pci_segment, disk.iommu);
 }
@@ -406,7 +409,7 @@ Result<PciPlace> Board::AddNet(const NetPort& net) {
   VirtioNet::Options options;
   options.id = net.id;
   options.cpus = CpusNearSegment(*parts_.config, net.pci_segment);
-  options.starter = parts_.control;
+  options.starter = parts_.starter;
   if (net.mtu) options.mtu = static_cast<uint16_t>(*net.mtu);
   options.queue_size = static_cast<uint16_t>(net.queue_size);
   options.limits = SettingsOf(net.limits);

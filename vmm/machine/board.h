@@ -53,7 +53,7 @@ struct BoardParts {
   const VmConfig* config = nullptr;
   const GuestMemory* memory = nullptr;
   EventLoop* loop = nullptr;         // of the devices; must not run while the board is built or destroyed
-  EventLoop* control = nullptr;      // whose thread starts those of devices; none: they are there at once
+  EventLoop* starter = nullptr;      // of the devices' threads, see WorkerLoop
   SerialBackend* serial = nullptr;   // none when the port is off
   SerialBackend* console = nullptr;  // the same
   const std::vector<NetPort>* nets = nullptr;

@@ -76,6 +76,7 @@ Result<std::unique_ptr<Machine>> Machine::Create(Kvm& kvm, VmConfig config, Even
   // Images that cannot be launched are found before anything runs.
   TRY_ASSIGN(const std::unique_ptr<ConfidentialBoot> boot, ConfidentialBoot::Read(machine->config_));
   TRY_ASSIGN(machine->devices_, EventLoop::Create());
+  TRY_ASSIGN(machine->starter_, WorkerLoop::Start({.name = "starter", .kind = ThreadKind::kControl}));
   if (machine->config_.serial.mode != SerialConfig::Mode::kOff) {
     TRY_ASSIGN(machine->serial_, OpenSerialBackend(machine->config_.serial, *machine->devices_));
   }
@@ -267,7 +268,7 @@ Status Machine::BuildBoard(StateReader* saved) {
   parts.config = &config_;
   parts.memory = &memory_->memory();
   parts.loop = devices_.get();
-  parts.control = &control_;
+  parts.starter = &starter_->loop();
   parts.serial = serial_.get();
   parts.console = console_.get();
   parts.nets = &nets_;

@@ -161,6 +161,7 @@ class Machine {
   std::shared_ptr<SerialBackend> serial_;
   std::shared_ptr<SerialBackend> console_;
   std::vector<NetPort> nets_;
+  std::unique_ptr<WorkerLoop> starter_;  // of the board's threads, which go first
   std::unique_ptr<Board> board_;
   std::thread device_thread_;  // runs devices_ while there is a board
 

@@ -25,6 +25,7 @@
 #include "vmm/memory/huge_pages.h"
 #include "vmm/memory/prefault.h"
 #include "vmm/memory/zone_file.h"
+#include "vmm/vcpu/core_scheduling.h"
 #include "vmm/virtio/disk_file.h"
 
 namespace berth::vmm {
@@ -42,6 +43,7 @@ class Looker {
     LookAtImages();
     LookAtMemory();
     LookAtCpus();
+    LookAtCoreScheduling();
     LookAtNodes();
     LookAtPlacement();
     LookAtDevices();
@@ -203,6 +205,15 @@ class Looker {
             ", which are offline or absent; online are ", online.ToString()});
       About("vCPU " + Text(vcpu) + ": run on host CPUs " + cpus.ToString());
     }
+  }
+
+  void LookAtCoreScheduling() {
+    const CoreScheduling mode = config_.cpus.core_scheduling;
+    if (mode == CoreScheduling::kOff) return;
+    const Status status = ProbeCoreScheduling();
+    if (status.ok()) return;
+    Tell("NoCoreScheduling", "cpus", {status.message()}, status.hint().c_str(),
+         mode == CoreScheduling::kVm ? Severity::kWarning : Severity::kError);
   }
 
   // Linux shows no node that has nothing at boot.

@@ -61,6 +61,11 @@ Status SyncFolder(const std::string& directory) {
 
 Status WriteFiles(const std::string& directory, const VmConfig& config, const std::vector<uint8_t>& state,
                   const std::function<Status(int)>& write_memory) {
+  if (state.size() > kStateMax - kHeaderBytes) {
+    return ResourceExhausted("the devices' state has " + std::to_string(state.size()) +
+                             " bytes, more than the " + std::to_string(kStateMax - kHeaderBytes) +
+                             " that a snapshot can have");
+  }
   TRY_ASSIGN(const UniqueFd memory, MakeFile(directory + kMemoryFile));
   if (Status status = write_memory(memory.get()); !status.ok()) {
     return std::move(status).WithContext(directory + kMemoryFile);

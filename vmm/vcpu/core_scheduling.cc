@@ -10,6 +10,7 @@ namespace {
 
 // linux/prctl.h of Linux 5.14.
 constexpr int kSchedCore = 62;
+constexpr unsigned long kGet = 0;
 constexpr unsigned long kCreate = 1;
 constexpr unsigned long kScopeThread = 0;
 constexpr unsigned long kScopeThreadGroup = 1;
@@ -20,6 +21,11 @@ Status KeepCoreFromOthers(CoreGroup group, pid_t thread) {
   const unsigned long scope = group == CoreGroup::kProcess ? kScopeThreadGroup : kScopeThread;
   const int result = ::prctl(kSchedCore, kCreate, static_cast<unsigned long>(thread), scope, 0UL);
   return CoreSchedulingStatus(result == 0 ? 0 : errno);
+}
+
+Status ProbeCoreScheduling() {
+  unsigned long cookie = 0;
+  return CoreSchedulingStatus(::prctl(kSchedCore, kGet, 0UL, kScopeThread, &cookie) == 0 ? 0 : errno);
 }
 
 Status CoreSchedulingStatus(int error) {

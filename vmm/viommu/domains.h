@@ -69,8 +69,8 @@ class IommuDomains {
   void Reset(bool bypass);
 
   // For snapshots: who is in which domain, and what is mapped. Load comes when all endpoints have been added
-  // and none is in a domain; endpoints that are not here, and mappings that no driver could have made, fail
-  // the reader, and then there are no domains.
+  // and none is in a domain; endpoints that are not here, and mappings that overlap, wrap or are none of
+  // whole pages, fail the reader, and then there are no domains.
   void Save(StateWriter& out) const;
   void Load(StateReader& in);
 

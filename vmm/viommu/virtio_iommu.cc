@@ -174,6 +174,7 @@ Status VirtioIommu::Activate(VirtioActivation activation) {
     if (!added.ok()) loop_.Remove(kick);
     std::lock_guard lock(fault_mutex_);
     fault_kick_ = added.ok() ? events : -1;
+    loaded_ = false;
     told_ = 0;
   }
   if (!added.ok()) active_.reset();
@@ -191,6 +192,7 @@ void VirtioIommu::Reset() {
   {
     std::lock_guard lock(fault_mutex_);
     fault_kick_ = -1;
+    loaded_ = false;
     faults_.clear();
   }
   active_.reset();
@@ -234,6 +236,8 @@ void VirtioIommu::Save(StateWriter& out) {
 
 void VirtioIommu::Load(StateReader& in) {
   std::lock_guard lock(fault_mutex_);
+  // Devices go on in any order: one before this one may meet a fault.
+  loaded_ = true;
   const uint32_t count = in.GetCount(kFaultsWaiting, 4 + 8 + 1 + 1);
   for (uint32_t i = 0; i < count; ++i) {
     IommuFault& fault = faults_.emplace_back();
@@ -251,9 +255,9 @@ void VirtioIommu::Report(const IommuFault& fault) {
     ++fault_count_;
     tell = told_ < kFaultsTold;
     told_ += tell ? 1 : 0;
-    if (fault_kick_ >= 0 && faults_.size() < kFaultsWaiting) {
+    if ((fault_kick_ >= 0 || loaded_) && faults_.size() < kFaultsWaiting) {
       faults_.push_back(fault);
-      SignalEvent(fault_kick_);
+      if (fault_kick_ >= 0) SignalEvent(fault_kick_);
     } else {
       ++dropped_;
     }

@@ -76,6 +76,7 @@ class VirtioIommu final : public VirtioDevice {
   mutable std::mutex fault_mutex_;  // guards what follows
   std::deque<IommuFault> faults_;   // that wait for a buffer
   int fault_kick_ = -1;             // the event queue's, while the driver uses it
+  bool loaded_ = false;             // its driver uses it, and it is to be activated
   uint32_t told_ = 0;
   uint64_t fault_count_ = 0;
   uint64_t dropped_ = 0;

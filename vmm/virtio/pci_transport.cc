@@ -480,6 +480,7 @@ void VirtioPciTransport::ResetDevice() {
     SyncIoEvents();
     device_->Reset();
     suspended_.reset();
+    lost_.reset();
     idle_ = false;
   }
   for (Queue& queue : queues_) {
@@ -513,6 +514,7 @@ Status VirtioPciTransport::Suspend() {
 
 void VirtioPciTransport::Resume() {
   std::lock_guard lock(mutex_);
+  if (lost_) return interrupts_.Fail(*std::exchange(lost_, std::nullopt));
   // A device that has failed waits for its driver to reset it.
   if (!suspended_ || (interrupts_.status & kNeedsReset)) return;
   VirtioActivation activation = *std::exchange(suspended_, std::nullopt);
@@ -609,12 +611,15 @@ void VirtioPciTransport::Load(StateReader& in) {
   Result<VirtioActivation> activation = MakeActivation(positions);
   if (activation.has_value()) {
     suspended_ = *std::move(activation);
-  } else if ((interrupts_.status & kNeedsReset) == 0) {
-    // A device that has failed may well have rings that make no sense.
+  } else if ((interrupts_.status & kNeedsReset) != 0) {
+    idle_ = true;  // a device that has failed may well have rings that make no sense
+  } else if (translator_ != nullptr) {
+    // The driver has unmapped them, which the device had no reason to notice.
+    idle_ = true;
+    lost_ = activation.error();
+  } else {
     active_ = false;
     in.Fail(activation.error());
-  } else {
-    idle_ = true;
   }
 }
 

@@ -146,6 +146,8 @@ class VirtioPciTransport : public PciFunction,
   std::optional<VirtioActivation> suspended_;  // of a device that has been suspended while active_
   bool idle_ =
       false;  // it is active_ for its driver, has failed, and has nothing: until its driver resets it
+  std::optional<Status>
+      lost_;  // why it will be idle_ from the next Resume on, which its driver has yet to hear
   std::optional<uint64_t> bar_base_;
   // (address, descriptor) registered with io_events_.
   std::vector<std::pair<uint64_t, int>> registered_;

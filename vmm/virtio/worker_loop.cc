@@ -3,16 +3,23 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
+#include <system_error>
 #include <utility>
 
+#include "common/log.h"
 #include "vmm/bus/thread_affinity.h"
 
 namespace berth::vmm {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{10};  // between attempts to start a thread
+
+}  // namespace
 
 Result<std::unique_ptr<WorkerLoop>> WorkerLoop::Start(Options options) {
   TRY_ASSIGN(auto loop, EventLoop::Create());
   std::unique_ptr<WorkerLoop> self(new WorkerLoop(std::move(loop), std::move(options)));
-  if (self->options_.starter == nullptr || !self->Rest()) self->Wake();
+  if (self->options_.starter == nullptr || !self->Rest()) TRY(self->StartThread());
   return self;
 }
 
@@ -55,11 +62,29 @@ bool WorkerLoop::Rest() {
 void WorkerLoop::Wake() {
   std::lock_guard lock(mutex_);
   if (ending_) return;
-  if (options_.starter != nullptr) options_.starter->Remove(loop_->fd());
   if (thread_.joinable()) thread_.join();  // it rests, so it has ended or is about to
+  const Status started = StartThread();
+  if (!started.ok()) {
+    if (!std::exchange(refused_, true)) {
+      LOG(kError, "device_thread_not_started", {{"thread", options_.name}, {"error", started}});
+    }
+    // The loop stays watched, and what it has to do stays there: this is called again.
+    std::this_thread::sleep_for(kPatience);
+    return;
+  }
+  refused_ = false;
+  options_.starter->Remove(loop_->fd());
+}
+
+Status WorkerLoop::StartThread() {
+  try {
+    thread_ = std::thread([this] { Main(); });
+  } catch (const std::system_error& error) {
+    return ErrnoStatus("start thread " + options_.name, error.code().value());
+  }
   awake_ = true;
-  thread_ = std::thread([this] { Main(); });
   KeepOn(thread_, options_.cpus);
+  return OkStatus();
 }
 
 }  // namespace berth::vmm

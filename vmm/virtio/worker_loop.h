@@ -25,13 +25,15 @@ class WorkerLoop {
     std::string name;  // of the thread, cut to 15 bytes
     CpuSet cpus = {};  // where it runs, as far as it may: a hint
     ThreadKind kind = ThreadKind::kDisk;
-    // A loop of a thread that may start others (the control loop, which has no vCPU's affinity to hand down);
-    // it must outlive this object. None: the thread starts at once, on the caller's affinity, and stays.
+    // A loop of a thread that may start others, has no vCPU's affinity to hand down, and does nothing else:
+    // what it waited for the worker would wait for. It must outlive this object. None: the thread is there at
+    // once, and stays.
     EventLoop* starter = nullptr;
     // Asked on the thread: whether nothing is under way that needs it, though the loop sees nothing.
     std::function<bool()> may_rest = {};
     std::chrono::milliseconds rest{1000};  // how long nothing happens before the thread ends
   };
+  // kResourceExhausted: no thread can be had.
   static Result<std::unique_ptr<WorkerLoop>> Start(Options options);
   // Not from the loop's own callbacks.
   ~WorkerLoop();
@@ -49,12 +51,14 @@ class WorkerLoop {
   // Lets the starter watch the loop. False when it cannot.
   bool Rest();
   void Wake();
+  Status StartThread();  // with mutex_ held, or before anybody else knows this
 
   std::unique_ptr<EventLoop> loop_;
   const Options options_;
   std::atomic<bool> awake_{false};
   std::mutex mutex_;  // guards what follows
   bool ending_ = false;
+  bool refused_ = false;  // the last start of a thread
   std::thread thread_;
 };
 

@@ -61,6 +61,13 @@ TEST_F(SnapshotFilesTest, LeavesNothingWhenMemoryCannotBeWritten) {
   EXPECT_FALSE(fs::exists(root_ + "/s"));
 }
 
+TEST_F(SnapshotFilesTest, WritesNothingThatItCouldNotRead) {
+  const std::vector<uint8_t> state((64 << 20) - 23);
+  EXPECT_EQ(WriteSnapshot(root_ + "/s", config_, state, [](int) { return OkStatus(); }).message(),
+            "the devices' state has 67108841 bytes, more than the 67108840 that a snapshot can have");
+  EXPECT_FALSE(fs::exists(root_ + "/s"));
+}
+
 TEST_F(SnapshotFilesTest, NamesTheFileThatIsMissingOrDamaged) {
   EXPECT_EQ(ReadSnapshot(root_ + "/none").status().code(), StatusCode::kNotFound);
   ASSERT_EQ(Write(root_ + "/s"), OkStatus());

@@ -190,7 +190,9 @@ TEST_F(DomainsTest, ASnapshotWithAnEndpointThatIsNotHereIsRefused) {
   domains_.Load(in);
 
   EXPECT_EQ(in.status().message(), "no endpoint 8 behind the IOMMU");
-}  // Against a model of pages: domain -> page -> (guest page, write).
+}
+
+// Against a model of pages: domain -> page -> (guest page, write).
 TEST_F(DomainsTest, EachEndpointReachesExactlyWhatItsDomainMaps) {
   using Pages = std::map<uint64_t, std::pair<uint64_t, bool>>;
   constexpr uint32_t kEndpoints[] = {8, 16, 24};

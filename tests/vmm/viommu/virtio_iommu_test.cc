@@ -249,6 +249,7 @@ TEST_F(ServedVirtioIommuTest, GoesOnAfterASnapshot) {
   ASSERT_TRUE(domains_.Map(3, {0x7000000, 0x7000fff, 0x4000, true, true}).ok()) << "the domains stay";
   events_.Post({{0xa000, 24, true}});
   events_.Post({{0xb000, 24, true}});
+  events_.Post({{0xc000, 24, true}});
   Kick(1);
   EXPECT_EQ(events_.UsedIndex(), 0) << "nothing is touched meanwhile";
   StateWriter out;
@@ -259,12 +260,14 @@ TEST_F(ServedVirtioIommuTest, GoesOnAfterASnapshot) {
   StateReader in(saved);
   other.Load(in);
   ASSERT_EQ(in.Finish(), OkStatus());
+  other.Report({24, 0x6000, false, IommuFault::Reason::kMapping});  // of a device that goes on before it
   ASSERT_EQ(other.Activate(*std::move(suspended)), OkStatus());
   Kick(1);
 
-  ASSERT_EQ(events_.UsedIndex(), 2);
+  ASSERT_EQ(events_.UsedIndex(), 3);
   EXPECT_EQ(ram_.GetObject<uint64_t>(0xa010), 0x123000u);
   EXPECT_EQ(ram_.GetObject<uint64_t>(0xb010), 0x5000u);
+  EXPECT_EQ(ram_.GetObject<uint64_t>(0xc010), 0x6000u);
   EXPECT_EQ(domains_.domains(), 1u);
   ram_.Put(0x8000, Unmap(3, 0x7000000, 0x7000fff).bytes());
   requests_.Post({{0x8000, 28, false}, {0x9000, 4, true}});

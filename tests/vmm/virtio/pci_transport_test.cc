@@ -134,12 +134,14 @@ class ShiftedAddresses final : public AddressTranslator {
   static constexpr uint64_t kShift = 0x7000000;
   explicit ShiftedAddresses(const GuestMemory& memory) : memory_(memory) {}
   Status Translate(uint64_t address, uint64_t size, bool, std::vector<std::span<uint8_t>>& pieces) override {
-    if (address < kShift) return NotFound("not mapped");
+    if (unmapped || address < kShift) return NotFound("not mapped");
     TRY_ASSIGN(const auto span, memory_.Span(Gpa{address - kShift}, size));
     pieces.push_back(span);
     return OkStatus();
   }
   uint64_t generation() const override { return 0; }
+
+  bool unmapped = false;
 
  private:
   const GuestMemory& memory_;
@@ -167,6 +169,38 @@ TEST_F(TransportTest, BehindAnIommuItWantsADriverThatKnows) {
   uint8_t byte = 0;
   chain.readable.CopyOut(0, {&byte, 1});
   EXPECT_EQ(byte, 42);
+}
+
+// What the driver has unmapped without a word to the device is no reason to refuse the whole machine.
+TEST_F(TransportTest, ComesBackFromASnapshotWithoutItsRingsAndAsksForAReset) {
+  auto addresses = std::make_shared<ShiftedAddresses>(ram_.memory());
+  auto behind = *VirtioPciTransport::Create(device_, ram_.memory(), interrupts_, io_events_, addresses);
+  VirtioDriver driver(*behind);
+  ASSERT_TRUE(driver.Negotiate(kVirtioVersion1 | kVirtioAccessPlatform));
+  driver.SetUpQueue(0, DriverQueue(ram_, queue0_.descriptors() + ShiftedAddresses::kShift, 16));
+  driver.Start();
+  ASSERT_TRUE(device_->activation);
+  StateWriter out;
+  behind->Save(out);
+  const std::vector<uint8_t> saved = std::move(out).Take();
+  auto device = std::make_shared<FakeVirtioDevice>();
+  auto restored = *VirtioPciTransport::Create(device, ram_.memory(), interrupts_, io_events_, addresses);
+  VirtioDriver same(*restored);
+  addresses->unmapped = true;
+
+  StateReader in(saved);
+  restored->Load(in);
+
+  ASSERT_EQ(in.Finish(), OkStatus());
+  EXPECT_FALSE(same.status() & VirtioDriver::kNeedsReset) << "the guest does not run yet";
+  restored->Resume();
+  EXPECT_TRUE(same.status() & VirtioDriver::kNeedsReset);
+  EXPECT_FALSE(device->activation);
+  addresses->unmapped = false;
+  ASSERT_TRUE(same.Negotiate(kVirtioVersion1 | kVirtioAccessPlatform));
+  same.SetUpQueue(0, DriverQueue(ram_, queue0_.descriptors() + ShiftedAddresses::kShift, 16));
+  same.Start();
+  EXPECT_TRUE(device->activation);
 }
 
 TEST_F(TransportTest, HandsTheNegotiatedQueuesToTheDevice) {

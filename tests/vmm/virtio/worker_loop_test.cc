@@ -1,9 +1,13 @@
 #include "vmm/virtio/worker_loop.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <fstream>
 
 #include <random>
 
@@ -70,10 +74,13 @@ TEST_F(WorkerLoopTest, HasAThreadOnlyWhileThereIsWork) {
   const pid_t first = thread_;
   EXPECT_NE(first, ::gettid());
   ASSERT_TRUE(Soon([this] { return !worker_->awake(); }));
-  EXPECT_TRUE(Soon([first] { return ::access(("/proc/self/task/" + std::to_string(first)).c_str(), F_OK) != 0; }));
+  EXPECT_TRUE(
+      Soon([first] { return ::access(("/proc/self/task/" + std::to_string(first)).c_str(), F_OK) != 0; }));
 
+  thread_ = 0;
   ASSERT_TRUE(Signal()) << "another thread takes over";
-  EXPECT_TRUE(worker_->awake());
+  EXPECT_NE(thread_, 0);
+  EXPECT_NE(thread_, ::gettid());
 }
 
 TEST_F(WorkerLoopTest, StaysWhileSomethingIsUnderWay) {
@@ -102,6 +109,33 @@ TEST_F(WorkerLoopTest, RunsTasksThatComeWhileItRests) {
   std::atomic<bool> ran = false;
   worker_->loop().Post([&ran] { ran = true; });
   EXPECT_TRUE(Soon([&ran] { return ran.load(); }));
+}
+
+// The stack of the next thread finds no room until the limit is lifted.
+TEST_F(WorkerLoopTest, GoesOnOnceAThreadCanBeHad) {
+  Start(milliseconds(5));
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_getattr_default_np(&attributes), 0);
+  const rlimit64 before = [] {
+    rlimit64 limit{};
+    getrlimit64(RLIMIT_AS, &limit);
+    return limit;
+  }();
+  uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  pthread_attr_t large = attributes;
+  pthread_attr_setstacksize(&large, size_t{1} << 30);
+  ASSERT_EQ(pthread_setattr_default_np(&large), 0);
+  const rlimit64 small{pages * 4096 + (uint64_t{256} << 20), before.rlim_max};
+  ASSERT_EQ(setrlimit64(RLIMIT_AS, &small), 0);
+  SignalEvent(event_.get());
+  std::this_thread::sleep_for(milliseconds(50));
+  const int seen = seen_;
+  ASSERT_EQ(setrlimit64(RLIMIT_AS, &before), 0);
+  pthread_setattr_default_np(&attributes);
+
+  EXPECT_EQ(seen, 0);
+  EXPECT_TRUE(Soon([this] { return seen_ > 0; }));
 }
 
 // Events that come just when the thread ends, and ends of the whole at any moment.

@@ -1,6 +1,8 @@
 // Requests to the virtio-iommu from a driver that is not to be trusted, with calls of the host's IOMMU that
-// fail now and then. What a device reaches is at any time what the domains say, or nothing.
+// fail now and then. What a device reaches is at any time what the domains say, or nothing; also after a
+// restore of what they were, and of what somebody has made of that.
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/log.h"
@@ -46,32 +48,13 @@ std::vector<uint8_t> TakeRequest(berth::FuzzInput& input) {
   return bytes;
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const bool quiet = berth::InitFileLogging("fuzz", berth::LogLevel::kError, "/dev/null").ok();
-  static_cast<void>(quiet);
-  berth::FuzzInput input(data, size);
-  GuestRam ram({{0, 16 * kPage}});
-  FakeIommu hosts[2];
-  DmaEngine first(hosts[0].MakeBackend()), second(hosts[1].MakeBackend());
-  IommuDomains domains;
-  CHECK(domains.AddEndpoint(kEndpoints[0], std::make_shared<VfioEndpoint>(first, ram.memory())).ok());
-  CHECK(domains.AddEndpoint(kEndpoints[1], std::make_shared<VfioEndpoint>(second, ram.memory())).ok());
-  auto loop = *EventLoop::Create();
-  VirtioIommu iommu(domains, (uint64_t{1} << 39) - 1, *loop);
-  const uint8_t* base = ram.memory().Span(Gpa{0}, 1)->data();
-  for (int steps = 0; !input.empty() && steps < 200; ++steps) {
-    if (input.Take<uint8_t>() % 16 == 0) hosts[steps % 2].FailCall(input.Take<uint8_t>() % 4, 12);
-    if (input.Take<uint8_t>() % 32 == 0) {
-      const uint8_t bypass = input.Take<uint8_t>() % 2;
-      iommu.WriteConfig(36, {&bypass, 1});
-    }
-    std::vector<uint8_t> request = TakeRequest(input), answer(516, 0);
-    ByteList readable, writable;
-    readable.Append(request);
-    writable.Append({answer.data(), request.empty() || request[0] == 5 ? 516u : 4u});
-    static_cast<void>(iommu.Handle(readable, writable));
+struct Machine {
+  Machine() {
+    CHECK(domains.AddEndpoint(kEndpoints[0], std::make_shared<VfioEndpoint>(first, ram.memory())).ok());
+    CHECK(domains.AddEndpoint(kEndpoints[1], std::make_shared<VfioEndpoint>(second, ram.memory())).ok());
+  }
+  void Check() {
+    const uint8_t* base = ram.memory().Span(Gpa{0}, 1)->data();
     for (int i = 0; i < 2; ++i) {
       for (uint64_t page = 0; page < 40; ++page) {
         const uint8_t* host = hosts[i].Translate(page * kPage, false);
@@ -82,5 +65,58 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     }
   }
+  std::vector<uint8_t> Save() const {
+    StateWriter out;
+    domains.Save(out);
+    return std::move(out).Take();
+  }
+
+  GuestRam ram{{{0, 16 * kPage}}};
+  FakeIommu hosts[2];
+  DmaEngine first{hosts[0].MakeBackend()}, second{hosts[1].MakeBackend()};
+  IommuDomains domains;
+};
+
+// `damage`: pairs of a place and a value.
+void Restore(const Machine& machine, std::span<const uint8_t> damage) {
+  std::vector<uint8_t> state = machine.Save();
+  const std::vector<uint8_t> before = state;
+  for (size_t i = 0; i + 1 < damage.size(); i += 2) state[damage[i] % state.size()] = damage[i + 1];
+  Machine other;
+  StateReader in(state);
+  other.domains.Load(in);
+  if (in.Finish().ok()) {
+    CHECK(other.Save() == state);
+  } else {
+    CHECK(state != before);
+    CHECK(other.domains.domains() == 0 || in.status().ok());
+  }
+  other.Check();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const bool quiet = berth::InitFileLogging("fuzz", berth::LogLevel::kError, "/dev/null").ok();
+  static_cast<void>(quiet);
+  berth::FuzzInput input(data, size);
+  const auto damage = input.TakeBytes(input.Take<uint8_t>() % 8 * size_t{2});
+  Machine machine;
+  auto loop = *EventLoop::Create();
+  VirtioIommu iommu(machine.domains, (uint64_t{1} << 39) - 1, *loop);
+  for (int steps = 0; !input.empty() && steps < 200; ++steps) {
+    if (input.Take<uint8_t>() % 16 == 0) machine.hosts[steps % 2].FailCall(input.Take<uint8_t>() % 4, 12);
+    if (input.Take<uint8_t>() % 32 == 0) {
+      const uint8_t bypass = input.Take<uint8_t>() % 2;
+      iommu.WriteConfig(36, {&bypass, 1});
+    }
+    std::vector<uint8_t> request = TakeRequest(input), answer(516, 0);
+    ByteList readable, writable;
+    readable.Append(request);
+    writable.Append({answer.data(), request.empty() || request[0] == 5 ? 516u : 4u});
+    static_cast<void>(iommu.Handle(readable, writable));
+    machine.Check();
+  }
+  Restore(machine, damage);
   return 0;
 }

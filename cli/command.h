@@ -50,7 +50,7 @@ void AddOutputOption(CLI::App& verb, Context& context, const std::string& format
 void AddDiscover(CLI::App& app, Context& context, Verbs& verbs);
 void AddHost(CLI::App& app, Context& context, Verbs& verbs);
 void AddHostCheck(CLI::App& noun, Context& context, Verbs& verbs);   // a verb of host
-void AddHostStatus(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of host: drain, enable
+void AddHostStatus(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of host: drain, enable, delete
 void AddLists(CLI::App& app, Context& context, Verbs& verbs);        // device, flavor, alias
 void AddInstance(CLI::App& app, Context& context, Verbs& verbs);
 void AddBatch(CLI::App& noun, Context& context, Verbs& verbs);  // verbs of instance: create-many, watch

@@ -63,6 +63,30 @@ Status Enable(Context& context, const Options& options) {
   return OkStatus();
 }
 
+// A host that is not there any more, by its UUID: another may have taken its name since it was looked at.
+Status Delete(Context& context, const Options& options) {
+  Client client(context);
+  v1::GetHostRequest look;
+  look.set_host(options.host);
+  TRY_ASSIGN(const v1::GetHostResponse found,
+             client.Call(client.placement(), &v1::Placement::Stub::GetHost, look));
+  const std::string& name = found.host().name();
+  if (found.claims_size() > 0) {
+    return FailedPrecondition("host " + name + " has " + std::to_string(found.claims_size()) +
+                                  " instances, among them " + found.claims(0).name(),
+                              "host", "delete, move or evacuate them first");
+  }
+  if (options.dry_run) {
+    context.terminal.out << name << " would be forgotten\n";
+    return OkStatus();
+  }
+  v1::DeleteHostRequest request;
+  request.set_host(found.host().uuid());
+  TRY(client.Call(client.placement(), &v1::Placement::Stub::DeleteHost, request));
+  context.terminal.out << name << ": forgotten; an agent that still runs there makes it known again\n";
+  return OkStatus();
+}
+
 void AddOptions(CLI::App& verb, Options& options) {
   verb.add_option("HOST", options.host, "Name or UUID")->required();
   verb.add_option("--reason", options.reason, "For placement's audit rows")->type_name("TEXT");
@@ -82,6 +106,13 @@ void AddHostStatus(CLI::App& noun, Context& /*context*/, Verbs& verbs) {
   CLI::App* enable = AddVerb(noun, "enable", "Put a drained host back", "berthctl host enable node-1");
   AddOptions(*enable, *in);
   verbs.Add(enable, [in](Context& c) { return Enable(c, *in); });
+
+  auto gone = std::make_shared<Options>();
+  CLI::App* remove = AddVerb(noun, "delete", "Forget a host that is gone: stop its agent first",
+                             "berthctl host delete node-1");
+  remove->add_option("HOST", gone->host, "Name or UUID")->required();
+  remove->add_flag("--dry-run", gone->dry_run, "Say whether it could be forgotten, and change nothing");
+  verbs.Add(remove, [gone](Context& c) { return Delete(c, *gone); });
 }
 
 }  // namespace berth::cli

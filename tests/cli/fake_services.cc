@@ -32,6 +32,13 @@ class FakeServices::PlacementService final : public v1::Placement::Service {
     *response = cloud_.host;
     return grpc::Status::OK;
   }
+  grpc::Status DeleteHost(grpc::ServerContext* context, const v1::DeleteHostRequest* request,
+                          v1::DeleteHostResponse*) override {
+    if (cloud_.host.claims_size() > 0)
+      return wire::ToGrpc(context, FailedPrecondition("it has claims", "host"));
+    if (request->host() == cloud_.host.host().uuid()) cloud_.forgotten.push_back(request->host());
+    return grpc::Status::OK;
+  }
   grpc::Status ListDevices(grpc::ServerContext*, const v1::ListDevicesRequest*,
                            v1::ListDevicesResponse* response) override {
     for (const v1::Device& device : cloud_.host.host().devices()) {

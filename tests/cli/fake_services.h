@@ -27,6 +27,7 @@ struct FakeCloud {
   v1::CreateInstanceRequest created;  // the last request
   v1::ExplainRequest explained;       // likewise
   std::vector<std::string> deleted;
+  std::vector<std::string> forgotten;  // hosts
   std::vector<std::string> started;
 };
 

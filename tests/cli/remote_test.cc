@@ -54,6 +54,21 @@ TEST_F(RemoteCommand, ADrainedHostIsShownAsOne) {
   EXPECT_NE(Run({"host", "topology", "node-1"}).out.find("· KVM · drained\n"), std::string::npos);
 }
 
+TEST_F(RemoteCommand, AHostIsForgottenOnceItIsEmpty) {
+  const Outcome refused = Run({"host", "delete", "node-1"});
+  EXPECT_NE(refused.status, 0);
+  EXPECT_NE(refused.err.find("host node-1 has 2 instances, among them vm1"), std::string::npos)
+      << refused.err;
+  cloud_.host.clear_claims();
+
+  EXPECT_EQ(Run({"host", "delete", "node-1", "--dry-run"}).out, "node-1 would be forgotten\n");
+  EXPECT_TRUE(cloud_.forgotten.empty());
+  EXPECT_EQ(Run({"host", "delete", "node-1"}).out,
+            "node-1: forgotten; an agent that still runs there makes it known again\n");
+  EXPECT_EQ(cloud_.forgotten, (std::vector<std::string>{cloud_.host.host().uuid()}));
+  EXPECT_NE(Run({"host", "delete", "node-9"}).status, 0);
+}
+
 TEST_F(RemoteCommand, AStoppedInstanceHasItsDisks) {
   v1::AttachedDisk* disk = cloud_.runtime.add_disks();
   disk->set_id("data");

@@ -100,7 +100,7 @@ Result<int> Run(CommandLine& line) {
   // Memory for threads that allocate at the same time. Without a limit the C library, once there are eight,
   // counts the host's processors in a file, which a worker may not open.
   constexpr int kArenas = 4;
-  ::mallopt(M_ARENA_MAX, kArenas);
+  ::mallopt(M_ARENA_MAX, kArenas);  // NOLINT(concurrency-mt-unsafe): before there are threads
   // A snapshot's configuration names the files that are needed.
   std::optional<SnapshotContent> snapshot;
   if (line.restore) {

@@ -122,7 +122,7 @@ class Reader {
   }
 
   void ReadDevice(std::string_view option, const Json& value, VmConfig& config) {
-    ReadObject(option.data(), std::string(option), value);
+    ReadObject(option, std::string(option), value);
     ApplyOptions(options_, config, errors_);
   }
 
@@ -261,7 +261,7 @@ class Reader {
       ReadObject(option, std::string(option) + "[" + std::to_string(i) + "]", value[i]);
   }
 
-  void ReadObject(const char* option, const std::string& label, const Json& value) {
+  void ReadObject(std::string_view option, const std::string& label, const Json& value) {
     const OptionSpec& spec = *FindOption(option);
     OptionValues result{&spec, label, "", {}};
     if (IsObject(label, value)) {
@@ -313,13 +313,14 @@ class Reader {
     for (const auto& [name, bucket] : value.items()) {
       if (bucket.is_null()) continue;
       const std::string prefix = name == "bandwidth" ? "bw_" : "ops_";
+      const std::string whole = "rate_limiter_config." + name + ".";
       if ((name != "bandwidth" && name != "ops") || !bucket.is_object()) {
         Report("InvalidValue", result.label, "rate_limiter_config", bucket, "not a limit: " + name,
                "bandwidth, ops");
         continue;
       }
       for (const auto& [field, number] : bucket.items())
-        ReadKey(spec, prefix + field, number, result, "rate_limiter_config." + name + "." + field);
+        ReadKey(spec, prefix + field, number, result, whole + field);
     }
   }
 

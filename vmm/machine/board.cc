@@ -315,7 +315,7 @@ Status Board::AddHotplugControllers() {
 }
 
 Result<PciPlace> Board::AddFunction(std::shared_ptr<PciFunction> function, const std::string& id,
-                                    uint32_t segment, std::shared_ptr<MsiController> interrupts) {
+                                    uint32_t segment, const std::shared_ptr<MsiController>& interrupts) {
   if (intel_iommu_ != nullptr && interrupts != nullptr) {
     function = IntelIommu::Keep(std::move(function), interrupts);
     TRY_ASSIGN(const PciPlace place, pci_->Add(std::move(function), id, segment));
@@ -464,6 +464,7 @@ Status Board::AddMemoryDevices() {
   if (parts_.config->memory.hotplug_method != HotplugMethod::kVirtioMem) return OkStatus();
   const std::map<std::string, uint32_t> nodes = NodesOfZones(*parts_.config);
   std::vector<uint32_t> ids;
+  ids.reserve(parts_.config->numa.size());
   for (const NumaConfig& node : parts_.config->numa) ids.push_back(node.guest_numa_id);
   const std::map<uint32_t, uint32_t> domains = acpi::ProximityDomains(ids);
   for (const MemoryRegion& area : parts_.memory->hotplug_areas()) {

@@ -187,7 +187,7 @@ class Board {
   // Puts a function into the next free slot of a segment, or where the saved machine had it. `interrupts`:
   // see InterruptsOf; none for a function without.
   Result<PciPlace> AddFunction(std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment,
-                               std::shared_ptr<MsiController> interrupts = nullptr);
+                               const std::shared_ptr<MsiController>& interrupts = nullptr);
   // Puts a device behind a PCI transport into the next free slot of a segment, with `behind_iommu` one that
   // reaches guest memory through the virtual IOMMU.
   Result<PciPlace> AddVirtio(std::shared_ptr<VirtioDevice> device, const std::string& id,

@@ -91,7 +91,7 @@ Result<std::string> DirectoryOfUrl(const std::string& url, const std::string& fi
 
 std::vector<uint8_t> WrapState(const std::vector<uint8_t>& state) {
   StateWriter header;
-  for (char c : kMagic) header.Put(c);
+  for (char c : kMagic) header.Put(static_cast<uint8_t>(c));
   header.Put(kFormat);
   header.Put(Crc32(state));
   header.Put(static_cast<uint64_t>(state.size()));

@@ -92,9 +92,11 @@ Status CheckCpuid(std::span<const kvm_cpuid_entry2> wanted, std::span<const kvm_
     const kvm_cpuid_entry2 none{};
     const kvm_cpuid_entry2& host = have == supported.end() ? none : *have;
     // Bits that the VMM adds or the guest's registers decide: MWAIT, x2APIC, deadline timer, OSXSAVE,
-    // hypervisor; OSPKE; the legacy flag of several cores.
+    // hypervisor; OSPKE; AMD's flags of several cores and of threads.
     const uint32_t own = leaf.function == 1 ? 1u << 3 | 1u << 21 | 1u << 24 | 1u << 27 | 1u << 31 : 0;
-    const uint32_t own_ecx = leaf.function == 7 ? 1u << 4 : leaf.function == 0x80000001 ? 1u << 1 : own;
+    const uint32_t own_ecx = leaf.function == 7            ? 1u << 4
+                             : leaf.function == 0x80000001 ? 1u << 1 | 1u << 22
+                                                           : own;
     const uint32_t own_edx = leaf.function == 1 ? 1u << 28 : 0;  // several threads
     const uint32_t missing[] = {leaf.eax ? want->eax & ~host.eax : 0, leaf.ebx ? want->ebx & ~host.ebx : 0,
                                 leaf.ecx ? want->ecx & ~host.ecx & ~own_ecx : 0,

@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kX2apicBit = 1u << 21, kTscDeadlineBit = 1u << 24, kHypervisorBit = 1u << 31;  // 1 ECX
 constexpr uint32_t kHttBit = 1u << 28;                                                            // 1 EDX
-constexpr uint32_t kCmpLegacyBit = 1u << 1;                          // 0x80000001 ECX
+constexpr uint32_t kCmpLegacyBit = 1u << 1, kTopoExtBit = 1u << 22;  // 0x80000001 ECX
 constexpr uint32_t kThreadLevel = 1, kCoreLevel = 2, kDieLevel = 5;  // 0xB and 0x1F ECX[15:8]
 constexpr uint32_t kKvmSignatureLeaf = 0x40000000, kTimingLeaf = 0x40000010;
 constexpr uint32_t kApicBusKhz = 1'000'000;  // KVM's local APIC timer counts nanoseconds
@@ -81,6 +81,15 @@ class Editor {
     if (kvm_cpuid_entry2* leaf = Find(0x80000008); leaf != nullptr) {
       leaf->ecx = (topology_.vcpus_per_socket() - 1) | (topology_.socket_bits() << 12);
     }
+    // Linux before 6.9 reads threads on AMD's processors from this leaf only, whatever the host has of it. It
+    // needs nothing of the hardware.
+    const bool threads = topology_.threads_per_core > 1 && MaxExtendedLeaf() >= 0x8000001e;
+    if (threads && Find(0x8000001e) == nullptr) {
+      kvm_cpuid_entry2 entry{};
+      entry.function = 0x8000001e;
+      leaves_.push_back(entry);
+    }
+    if (kvm_cpuid_entry2* leaf = Find(0x80000001); leaf != nullptr && threads) leaf->ecx |= kTopoExtBit;
     if (kvm_cpuid_entry2* leaf = Find(0x8000001e); leaf != nullptr) {
       leaf->eax = self_.apic_id;
       leaf->ebx = self_.core | (topology_.threads_per_core - 1) << 8;
@@ -128,6 +137,10 @@ class Editor {
   }
   uint32_t MaxLeaf() {
     kvm_cpuid_entry2* leaf = Find(0);
+    return leaf == nullptr ? 0 : leaf->eax;
+  }
+  uint32_t MaxExtendedLeaf() {
+    kvm_cpuid_entry2* leaf = Find(0x80000000);
     return leaf == nullptr ? 0 : leaf->eax;
   }
   // Addressable ids, a power of two.

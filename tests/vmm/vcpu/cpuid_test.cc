@@ -196,6 +196,28 @@ TEST(Cpuid, DescribesCoresTheWayAmdDoes) {
   EXPECT_EQ(Find(leaves, 0xb, 1)->edx, 5u);  // added: the host's highest leaf is 0x10
 }
 
+TEST(Cpuid, TellsThreadsTheWayAmdDoesWhereTheHostHasNone) {
+  const std::vector<kvm_cpuid_entry2> host = {Leaf(0, 0x10, kAmd), Leaf(0x80000000, 0x8000001f),
+                                              Leaf(0x80000001, 0, 0, 0, 0)};
+  CpusConfig cpus;
+  cpus.boot = 4;
+  cpus.topology = CpuTopologyConfig{2, 2, 1, 1};
+  const CpuTopology threads = *BuildCpuTopology(cpus, {});
+
+  auto leaves = BuildCpuid(host, {}, threads, 3, 0);
+
+  EXPECT_EQ(Find(leaves, 0x80000001)->ecx, 1u << 22 | 1u << 1);
+  ASSERT_TRUE(Find(leaves, 0x8000001e));
+  EXPECT_EQ(Find(leaves, 0x8000001e)->eax, 3u);
+  EXPECT_EQ(Find(leaves, 0x8000001e)->ebx, 1u | 1u << 8) << "core 1, two threads in each";
+  leaves = BuildCpuid(host, {}, Topology(4, {}), 3, 0);
+  EXPECT_EQ(Find(leaves, 0x80000001)->ecx, 1u << 1) << "no threads";
+  EXPECT_FALSE(Find(leaves, 0x8000001e));
+  const std::vector<kvm_cpuid_entry2> old = {Leaf(0, 0x10, kAmd), Leaf(0x80000000, 0x80000008),
+                                             Leaf(0x80000001, 0, 0, 0, 0)};
+  EXPECT_EQ(Find(BuildCpuid(old, {}, threads, 3, 0), 0x80000001)->ecx, 1u << 1) << "no such leaf";
+}
+
 TEST(Cpuid, TellsTheTscFrequency) {
   std::vector<kvm_cpuid_entry2> intel = {Leaf(0, 0x16, kIntel), Leaf(0x15), Leaf(kKvm, 0x40000001)};
   std::vector<kvm_cpuid_entry2> amd = {Leaf(0, 0x10, kAmd), Leaf(0x15), Leaf(kKvm, 0x40000001)};

@@ -59,7 +59,7 @@ class ArgumentReader {
     if (spec == nullptr || !spec->supported()) {
       while (!attached && HasValue()) values.push_back(arguments_[next_++]);
       const bool harmless =
-          spec != nullptr && values.size() == 1 && FindWord(spec->harmless, values[0]) != "";
+          spec != nullptr && values.size() == 1 && !FindWord(spec->harmless, values[0]).empty();
       if (!harmless) Refuse(spec, name);
       return;
     }

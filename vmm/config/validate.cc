@@ -179,6 +179,7 @@ bool DropDevice(VmConfig& config, const std::string& id) {
 
 std::vector<std::string> PciDeviceIds(const VmConfig& config) {
   std::vector<std::string> ids;
+  ids.reserve(config.disks.size() + config.nets.size() + config.devices.size());
   for (const DiskConfig& disk : config.disks) ids.push_back(disk.id);
   for (const NetConfig& net : config.nets) ids.push_back(net.id);
   for (const DeviceConfig& device : config.devices) ids.push_back(device.id);

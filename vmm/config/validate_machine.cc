@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "common/words.h"
 #include "vmm/config/validate.h"
 #include "vmm/config/validate_rules.h"
 
@@ -112,8 +113,8 @@ void CheckQueue(uint32_t size, const RateLimits& limits, const std::string& labe
     if ((limit->size == 0) == (limit->refill_ms == 0) && (limit->size > 0 || limit->one_time_burst == 0))
       continue;
     errors.push_back({"InvalidRateLimit", label, prefix + (limit->size == 0 ? "_size" : "_refill_time"), "0",
-                      "a limit needs " + prefix + "_size and " + prefix + "_refill_time", "both above 0",
-                      ""});
+                      Concat({"a limit needs ", prefix, "_size and ", prefix, "_refill_time"}),
+                      "both above 0", ""});
   }
 }
 

@@ -134,9 +134,9 @@ void CheckMemoryBesideZones(const MemoryConfig& memory, ConfigErrors& errors) {
 
 // Pages that are pinned for a device stay as they are.
 void CheckMergeableBesideDevices(const VmConfig& config, ConfigErrors& errors) {
-  auto check = [&](bool mergeable, std::string label) {
+  auto check = [&](bool mergeable, const std::string& label) {
     if (!mergeable) return;
-    errors.push_back({"MergeableWithDevice", std::move(label), "mergeable", "on",
+    errors.push_back({"MergeableWithDevice", label, "mergeable", "on",
                       "the host cannot merge pages that a device of the host reaches", "",
                       "leave out mergeable=on or --device"});
   };

@@ -382,6 +382,7 @@ class Reader {
 
   Status CheckOverlaps() const {
     std::vector<std::pair<uint64_t, uint64_t>> ranges;
+    ranges.reserve(result_.pages.size() + result_.areas.size());
     for (const auto& page : result_.pages) ranges.emplace_back(page.gpa, page.gpa + page.size);
     for (const auto& area : result_.areas) {
       if (area.inserted_at) ranges.emplace_back(*area.inserted_at, *area.inserted_at + area.size);

@@ -223,8 +223,8 @@ std::array<uint8_t, 4096> SnpLaunch::VmsaOf(uint32_t vcpu) const {
 }
 
 Status SnpLaunch::InitVcpu(KvmVcpu& vcpu, uint32_t id) {
-  TRY_ASSIGN(VcpuState reset, vcpu.GetState());
-  return vcpu.SetState(StateFromVmsa(VmsaOf(id), std::move(reset)));
+  TRY_ASSIGN(const VcpuState reset, vcpu.GetState());
+  return vcpu.SetState(StateFromVmsa(VmsaOf(id), reset));
 }
 
 Status SnpLaunch::Update(KvmVm& vm, const Piece& piece) {

@@ -30,7 +30,7 @@ class SharedPin::Line final : public IrqLine {
   const std::shared_ptr<SharedPin> pin_;
 };
 
-std::shared_ptr<SharedPin> SharedPin::Create(std::shared_ptr<IoApic> ioapic, uint32_t pin) {
+std::shared_ptr<SharedPin> SharedPin::Create(const std::shared_ptr<IoApic>& ioapic, uint32_t pin) {
   std::shared_ptr<SharedPin> shared(new SharedPin(ioapic, pin));
   ioapic->OnEndOfInterrupt(pin, [weak = std::weak_ptr<SharedPin>(shared)] {
     if (auto self = weak.lock()) self->EndOfInterrupt();

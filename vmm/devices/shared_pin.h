@@ -16,7 +16,7 @@ namespace berth::vmm {
 class SharedPin : public std::enable_shared_from_this<SharedPin> {
  public:
   // Takes the pin's end-of-interrupt callback, so a pin is shared only once.
-  static std::shared_ptr<SharedPin> Create(std::shared_ptr<IoApic> ioapic, uint32_t pin);
+  static std::shared_ptr<SharedPin> Create(const std::shared_ptr<IoApic>& ioapic, uint32_t pin);
 
   // `on_end` runs on a vCPU's thread, may set the line, and is not called any more once the line has been
   // destroyed, which waits for a call that is under way. May be empty.

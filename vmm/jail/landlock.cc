@@ -208,6 +208,7 @@ Status LandlockRuleset::Restrict() const {
 std::vector<std::string> PathsOutside(const std::vector<PathRule>& wanted,
                                       const std::vector<PathRule>& in_force) {
   std::vector<std::pair<std::string, uint64_t>> known;
+  known.reserve(in_force.size());
   for (const PathRule& rule : in_force) known.emplace_back(RealPath(rule.path), AccessOf(rule.use));
   std::vector<std::string> outside;
   for (const PathRule& rule : wanted) {

@@ -169,6 +169,7 @@ class LinuxVcpu final : public KvmVcpu {
     for (size_t at = 0; at < msrs_->size();) {
       std::vector<kvm_msr_entry> wanted;
       const size_t count = std::min(msrs_->size() - at, kMsrsMax);
+      wanted.reserve(count);
       for (size_t i = 0; i < count; ++i) wanted.push_back({(*msrs_)[at + i], 0, 0});
       KvmTable<kvm_msr_entry> table(wanted);
       const int done = ::ioctl(fd_.get(), kGetMsrs, table.data());

@@ -104,6 +104,7 @@ std::vector<SegmentWindows> WindowsFor(const VmConfig& config, const GuestMemory
   Shares shares32({layout::kMmio32Base, layout::kPciConfigBase - layout::kMmio32Base}, weight32);
   Shares shares64({layout::Mmio64Base(ram_end), layout::Mmio64Size(ram_end, physical_bits)}, weight64);
   std::vector<SegmentWindows> windows;
+  windows.reserve(segments.size());
   for (const ResolvedSegment& segment : segments) {
     windows.push_back(
         {segment.number, shares32.Take(segment.mmio32_weight), shares64.Take(segment.mmio64_weight)});

@@ -507,8 +507,8 @@ AssignedDeviceSlots Board::SlotsForAssigned() {
   slots.memory_slots = slots_.get();
   slots.loop = parts_.loop;
   slots.add = [this](std::shared_ptr<PciFunction> function, const std::string& id, uint32_t segment,
-                     std::shared_ptr<MsiController> interrupts) {
-    return AddFunction(std::move(function), id, segment, std::move(interrupts));
+                     const std::shared_ptr<MsiController>& interrupts) {
+    return AddFunction(std::move(function), id, segment, interrupts);
   };
   slots.join_iommu = [this](const PciPlace& place, std::shared_ptr<IommuEndpoint> endpoint) {
     return JoinIommu(place, std::move(endpoint));

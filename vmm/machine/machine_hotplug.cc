@@ -300,6 +300,7 @@ Result<AddedDevice> Machine::AddDevice(std::string_view option, std::string_view
                                        std::vector<UniqueFd> fds, ConfigErrors* errors) {
   std::lock_guard lock(mutex_);
   std::vector<int> numbers;
+  numbers.reserve(fds.size());
   for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
   ConfigResult<VmConfig> with = ConfigWithDevice(config_, option, json, numbers);
   if (!with.has_value()) {

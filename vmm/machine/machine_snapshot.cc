@@ -171,7 +171,7 @@ Status Machine::RestoreMemory(SnapshotContent& snapshot, const RestoreOptions& o
     constexpr int kGuestFailed = 3;  // docs/vmm.md, exit status
     ::_exit(kGuestFailed);
   };
-  TRY_ASSIGN(pager_, MemoryPager::Start(std::move(snapshot.memory), std::move(paged), lost));
+  TRY_ASSIGN(pager_, MemoryPager::Start(std::move(snapshot.memory), paged, lost));
   return OkStatus();
 }
 

@@ -28,6 +28,7 @@ namespace {
 
 std::vector<UniqueFd> TakeOver(const std::vector<int>& numbers) {
   std::vector<UniqueFd> fds;
+  fds.reserve(numbers.size());
   for (const int fd : numbers) fds.emplace_back(fd);
   return fds;
 }
@@ -72,6 +73,7 @@ Result<NetPort> OpenNetPort(const NetConfig& net) {
 
 Result<std::vector<NetPort>> OpenNetPorts(const std::vector<NetConfig>& nets) {
   std::vector<std::vector<UniqueFd>> fds;
+  fds.reserve(nets.size());
   for (const NetConfig& net : nets) fds.push_back(TakeOver(net.fds));
   std::vector<NetPort> ports;
   for (size_t i = 0; i < nets.size(); ++i) {

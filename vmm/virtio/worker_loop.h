@@ -33,7 +33,7 @@ class WorkerLoop {
     std::function<bool()> may_rest = {};
     std::chrono::milliseconds rest{1000};  // how long nothing happens before the thread ends
   };
-  // kResourceExhausted: no thread can be had.
+  // kUnavailable: no thread can be had.
   static Result<std::unique_ptr<WorkerLoop>> Start(Options options);
   // Not from the loop's own callbacks.
   ~WorkerLoop();

@@ -33,7 +33,7 @@ TEST(CoreScheduling, AThreadHasItsOwnGroupAndAProcessOne) {
   std::ifstream("/sys/devices/system/cpu/smt/active") >> active;
   if (active != "1") GTEST_SKIP() << "cores of this machine have one hardware thread";
   if (const Status status = KeepCoreFromOthers(CoreGroup::kThread, ::gettid()); !status.ok()) {
-    GTEST_SKIP() << status.message();
+    GTEST_SKIP() << "no group of threads can be made here: " << status.message();
   }
   const unsigned long own = Cookie();
   EXPECT_NE(own, 0u);

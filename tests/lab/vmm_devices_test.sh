@@ -2,11 +2,12 @@
 # vmm_devices_test.sh - runs inside the lab: files on disks survive a reboot, by every way that a disk and a network can
 # be served, with a kernel that is entered by bzImage's protocol or by PVH; firmware
 #
-# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk pvh firmware vhost vhost_net (default: all)
+# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk pvh firmware vsock vhost vhost_net (default: all)
 #
 # disk       a bzImage; 64 MiB written, read back and checksummed after a reboot; two pairs of network queues; discard
 # pvh        the same disk, with the vmlinux that is in the bzImage
 # firmware   an image of ours that starts at the reset vector, resets the machine once and switches it off
+# vsock      a stream from the guest to the host and one to it, each echoed, with their ends
 # vhost      the same disk, served by qemu-storage-daemon over vhost-user
 # vhost_net  a network, served by vhost_net (vhost_net.cc) over vhost-user, which is killed and comes back
 set -u
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 version=${1:-6.12}
 [ $# -gt 0 ] && shift
-stages=${*:-disk pvh firmware vhost vhost_net}
+stages=${*:-disk pvh firmware vsock vhost vhost_net}
 vmm=$BERTH_BUILD/bin/berth-vmm
 read -r kernel initramfs < <("$here/mkguest.sh" "$version")
 work=$(mktemp -d)
@@ -58,6 +59,14 @@ echo "guest: waits"
 until_true '! reached' && echo "guest: ping lost"
 until_true reached && echo "guest: ping works again"
 GUEST
+# the vsock's guest, whose initramfs has vsock_peer too
+cat > "$work/guest_vsock.sh" << 'GUEST'
+vsock_peer listen 7 > /listener 2>&1 &
+until grep -q . /listener; do :; done
+vsock_peer send 1234 1000000 > /sender 2>&1
+wait
+sed 's/^/guest: /' /listener /sender
+GUEST
 head -c 4194304 /dev/urandom > "$work/sent"
 truncate -s 1M "$work/empty"
 
@@ -69,6 +78,7 @@ guest() { tr -d '\r' < "$serial" | sed -n "s/^guest: $1//p" | head -n 1; }
 start() {
     local code=$work/guest.sh
     [ "$1" = vhost_net ] && code=$work/guest_net.sh
+    [ "$1" = vsock ] && code=$work/guest_vsock.sh
     serial=$out/serial-$1.log log=$out/vmm-$1.log
     shift
     rm -f "$serial" "$log"
@@ -128,6 +138,21 @@ for stage in $stages; do
             equal "firmware: exit status after it has powered off" 0 $?
             equal "firmware: what it says" "up, host bridge 00081b36;RAM keeps what is written;back after a reset;" \
                 "$(tr -d '\r' < "$serial" | sed 's/^firmware: //' | tr '\n' ';')" ;;
+        vsock)
+            "$here/with_program.sh" "$initramfs" "$BERTH_BUILD/bin/vsock_peer" > "$work/initramfs"
+            timeout 400 "$here/vsock_host.py" "$work/vsock" 7 1234 1000000 > "$out/vsock_host" 2>&1 &
+            host=$!
+            wait_for 60 test -S "$work/vsock_1234"
+            initramfs=$work/initramfs start vsock --kernel "$kernel" --memory size=256M --vsock "cid=5,socket=$work/vsock"
+            wait "$host"
+            equal "vsock: status of the host's end" 0 $?
+            wait_for 200 said 'reboot: Power down'
+            wait "$pid"
+            equal "vsock: exit status after the guest has powered off" 0 $?
+            equal "vsock: what the host says" "listening;echoed 1000000;sent 1000000, got 1000000, equal;" \
+                "$(sed 's/^host: //' "$out/vsock_host" | tr '\n' ';')"
+            equal "vsock: what the guest says" "listening;echoed 1000000;sent 1000000, got 1000000, equal;" \
+                "$(tr -d '\r' < "$serial" | sed -n 's/^guest: vsock: //p' | tr '\n' ';')" ;;
         vhost)
             daemon=(qemu-storage-daemon)
             command -v "${daemon[0]}" > /dev/null || daemon=("${BERTH_LAB_CACHE:-}/qemu/tool" qemu-storage-daemon)

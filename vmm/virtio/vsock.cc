@@ -183,7 +183,11 @@ void VirtioVsock::OnSocket(Ports ports, uint32_t events) {
   auto found = connections_.find(ports);
   if (found == connections_.end()) return;
   Connection& connection = found->second;
-  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) connection.readable = true;
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) connection.readable = true;
+  if (events & (EPOLLHUP | EPOLLERR) && !connection.host_gone) {
+    connection.host_gone = true;
+    if (connection.host_ended) connection.control |= Bit(kShutdown);  // more than it has told already
+  }
   if (events & EPOLLOUT) FlushToHost(connection);
   Pump();
 }
@@ -191,8 +195,10 @@ void VirtioVsock::OnSocket(Ports ports, uint32_t events) {
 // Asks for the events that would change something.
 void VirtioVsock::Watch(Connection& connection) {
   uint32_t events = 0;
-  if (connection.state == State::kConnected && !connection.readable && !connection.host_done)
-    events |= EPOLLIN;
+  const bool takes = !connection.host_ended && !connection.guest_gone;
+  if (connection.state == State::kConnected && takes && !connection.readable) events |= EPOLLIN;
+  // One who reads on may go.
+  if (connection.state == State::kConnected && !takes && !connection.host_gone) events |= EPOLLHUP;
   if (!connection.to_host.empty()) events |= EPOLLOUT;
   if (events == connection.watched) return;
   // A hang-up is reported even without asking: what has nothing to wait for is not watched at all.
@@ -278,12 +284,10 @@ void VirtioVsock::Serve(const VsockHeader& header, const DescriptorChain& chain)
     case kReset:
       return Drop(ports);
     case kShutdown:
-      if (header.flags & kShutdownSend) connection.guest_done = true;
-      if (header.flags & kShutdownReceive) connection.host_done = true;
-      if (connection.guest_done && connection.to_host.empty()) ::shutdown(connection.fd.get(), SHUT_WR);
-      // Not before the host has all that the guest sent.
-      if (connection.guest_done && connection.host_done && connection.to_host.empty())
-        connection.control |= Bit(kReset);
+      if (header.flags & kShutdownSend) connection.guest_ended = true;
+      if (header.flags & kShutdownReceive) connection.guest_gone = true;
+      if (connection.guest_gone) ::shutdown(connection.fd.get(), SHUT_RD);  // its writer gets EPIPE
+      FlushToHost(connection);
       break;
     case kData:
       TakeData(connection, header, chain);
@@ -311,7 +315,7 @@ void VirtioVsock::Connect(const VsockHeader& header) {
 
 void VirtioVsock::TakeData(Connection& connection, const VsockHeader& header, const DescriptorChain& chain) {
   const bool room = header.length <= kBufferBytes - connection.to_host.size();
-  if (connection.state != State::kConnected || connection.guest_done || !room) {
+  if (connection.state != State::kConnected || connection.guest_ended || !room) {
     // Data before the connection, after its end, or beyond the credit.
     const Ports ports = connection.ports;
     RefuseLater(header);
@@ -341,9 +345,8 @@ void VirtioVsock::FlushToHost(Connection& connection) {
   }
   if (connection.forwarded - connection.told_forwarded >= kBufferBytes / 4)
     connection.control |= Bit(kCreditUpdate);
-  if (connection.to_host.empty() && connection.guest_done) ::shutdown(connection.fd.get(), SHUT_WR);
-  if (connection.to_host.empty() && connection.guest_done && connection.host_done)
-    connection.control |= Bit(kReset);
+  if (connection.to_host.empty() && connection.guest_ended) ::shutdown(connection.fd.get(), SHUT_WR);
+  if (connection.Over()) connection.control |= Bit(kReset);
 }
 
 void VirtioVsock::RefuseLater(const VsockHeader& header) {
@@ -457,13 +460,14 @@ bool VirtioVsock::SendControl(Connection& connection, const DescriptorChain& cha
   if (!(connection.control & Bit(kShutdown))) return false;
   connection.control &= ~Bit(kShutdown);
   VsockHeader header = HeaderOf(connection, kShutdown);
-  header.flags = kShutdownReceive | kShutdownSend;
+  header.flags = connection.host_gone ? kShutdownReceive | kShutdownSend : kShutdownSend;
   Put(chain, header, written);
   return true;
 }
 
 bool VirtioVsock::SendData(Connection& connection, const DescriptorChain& chain, uint32_t& written) {
-  if (connection.state != State::kConnected || !connection.readable || connection.host_done) return false;
+  if (connection.state != State::kConnected || !connection.readable) return false;
+  if (connection.host_ended || connection.guest_gone) return false;
   // A guest that gives away less room than it has said has a credit that wrapped: then it gets nothing.
   const uint32_t credit = connection.Credit();
   if (credit == 0 || credit > connection.peer_buffer) return false;
@@ -479,9 +483,9 @@ bool VirtioVsock::SendData(Connection& connection, const DescriptorChain& chain,
     if (errno != EAGAIN && errno != EINTR) connection.control |= Bit(kReset);
     return errno == EAGAIN || errno == EINTR ? false : SendControl(connection, chain, written);
   }
-  if (count == 0) {  // the other side sends no more
+  if (count == 0) {
     connection.readable = false;
-    connection.host_done = true;
+    connection.host_ended = true;
     connection.control |= Bit(kShutdown);
     return SendControl(connection, chain, written);
   }

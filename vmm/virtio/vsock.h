@@ -39,7 +39,8 @@ static_assert(sizeof(VsockHeader) == 44);
 // Socket device (virtio 1.2, 5.10) whose host side are UNIX sockets, as Cloud Hypervisor and Firecracker have
 // it: a connection of the guest to port N of the host goes to the listening socket "PATH_N"; who connects to
 // "PATH" and sends "CONNECT N\n" is connected to port N of the guest and first reads "OK PORT\n". Streams
-// only. Served on the event loop.
+// only. Each side may end its half and read on (5.10.6.6: the two flags of a shutdown). Served on the event
+// loop.
 class VirtioVsock : public VirtioDevice {
  public:
   static constexpr uint16_t kReceiveQueue = 0;
@@ -85,12 +86,16 @@ class VirtioVsock : public VirtioDevice {
     uint32_t sent = 0;             // bytes to the guest
     uint32_t peer_buffer = 0;      // its room
     uint32_t peer_forwarded = 0;
-    uint32_t control = 0;     // operations to be sent, a bit each
-    bool readable = false;    // the socket may have data
-    bool host_done = false;   // the socket's reader or writer is gone: end when all is sent
-    bool guest_done = false;  // the guest sends no more
-    uint32_t watched = 0;     // epoll events
+    uint32_t control = 0;      // operations to be sent, a bit each
+    bool readable = false;     // the socket may have data
+    bool host_ended = false;   // its program sends no more; it may still read
+    bool host_gone = false;    // nor does it read
+    bool guest_ended = false;  // the guest sends no more; it may still read
+    bool guest_gone = false;   // nor does it read
+    uint32_t watched = 0;      // epoll events
     uint32_t Credit() const { return peer_buffer - (sent - peer_forwarded); }
+    // The guest has closed, and the host has all that it sent.
+    bool Over() const { return guest_ended && guest_gone && to_host.empty(); }
   };
 
   VirtioVsock(uint32_t cid, std::string path, UnixListener listener, EventLoop& loop)

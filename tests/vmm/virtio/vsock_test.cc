@@ -17,6 +17,7 @@ namespace berth::vmm {
 namespace {
 
 enum : uint16_t { kRequest = 1, kResponse = 2, kRst = 3, kShutdown = 4, kRw = 5, kUpdate = 6, kAsk = 7 };
+constexpr uint32_t kTakesNoMore = 1, kEnds = 2;  // flags of a shutdown
 constexpr uint32_t kCid = 7;
 constexpr uint64_t kTx = 0x20000, kRx = 0x30000;
 constexpr uint32_t kRxBytes = 512;
@@ -252,6 +253,86 @@ TEST_F(VsockTest, WhatTheGuestSentBeforeItClosedReachesTheHost) {
   uint16_t last = 0;
   while (auto packet = Receive()) last = packet->header.operation;
   EXPECT_EQ(last, kRst);
+}
+
+TEST_F(VsockTest, AProgramThatEndsItsHalfReadsOn) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(6);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  ASSERT_EQ(send(host.get(), "question", 8, 0), 8);
+  ASSERT_EQ(shutdown(host.get(), SHUT_WR), 0);
+  RunOnce();
+  EXPECT_EQ(Receive()->data, "question");
+  auto end = Receive();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->header.operation, kShutdown);
+  EXPECT_EQ(end->header.flags, kEnds) << "it may still read";
+
+  Send(kRw, 80, 1000, "answer");
+  EXPECT_EQ(Read(host.get()), "answer");
+  EXPECT_FALSE(Receive());
+  host.reset();
+  RunOnce();
+  end = Receive();
+  ASSERT_TRUE(end) << "a program that reads no more is told of without data";
+  EXPECT_EQ(end->header.operation, kShutdown);
+  EXPECT_EQ(end->header.flags, kEnds | kTakesNoMore);
+  EXPECT_FALSE(Receive());
+  Send(kShutdown, 80, 1000, {}, kEnds | kTakesNoMore);
+  EXPECT_EQ(Operation(), kRst);
+}
+
+TEST_F(VsockTest, AGuestThatEndsItsHalfReadsOn) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(6);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  Send(kRw, 80, 1000, "question");
+  Send(kShutdown, 80, 1000, {}, kEnds);
+  EXPECT_EQ(Read(host.get()), "question");
+  char byte = 0;
+  EXPECT_EQ(recv(host.get(), &byte, 1, MSG_DONTWAIT), 0) << "and its end";
+  ASSERT_EQ(send(host.get(), "answer", 6, MSG_NOSIGNAL), 6);
+  RunOnce();
+  EXPECT_EQ(Receive()->data, "answer");
+  host.reset();
+  RunOnce();
+  EXPECT_EQ(Operation(), kShutdown);
+}
+
+// A reset makes Linux forget what its program has not read yet.
+TEST_F(VsockTest, NoResetBeforeTheGuestHasClosed) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(6);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  ASSERT_EQ(send(host.get(), "unread", 6, 0), 6);
+  ASSERT_EQ(shutdown(host.get(), SHUT_WR), 0);
+  RunOnce();
+  EXPECT_EQ(Receive()->data, "unread");
+  EXPECT_EQ(Operation(), kShutdown);
+  Send(kShutdown, 80, 1000, {}, kEnds);
+  while (auto packet = Receive()) EXPECT_NE(packet->header.operation, kRst);
+  Send(kShutdown, 80, 1000, {}, kEnds | kTakesNoMore);
+  EXPECT_EQ(Operation(), kRst);
+}
+
+TEST_F(VsockTest, WhoWritesToAGuestThatTakesNoMoreIsTold) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(6);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  Send(kShutdown, 80, 1000, {}, kTakesNoMore);
+  EXPECT_EQ(send(host.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, EPIPE);
+  Send(kRw, 80, 1000, "still");
+  EXPECT_EQ(Read(host.get()), "still");
+  EXPECT_FALSE(Receive());
 }
 
 TEST_F(VsockTest, TellsItsCreditWhenItIsAsked) {

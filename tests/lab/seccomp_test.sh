@@ -105,6 +105,78 @@ told delete
 wait $pid
 equal "exit status of the confined VMM" 0 $?
 
+# what other processes serve, a device of the host, sockets' clients, and memory in a file that grows with prefault
+cat > "$work/guest_served.sh" << 'GUEST'
+ip addr add 10.78.0.2/24 dev eth0; ip link set eth0 up
+reached() { ping -c 1 -W 5 10.78.0.1 > /dev/null 2>&1; }
+until_true() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 300 ] || return 1; done; }
+until_true reached && echo "guest: ping works"
+dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=fsync 2> /dev/null
+vsock_peer listen 7 > /listener 2>&1 &
+until grep -q . /listener; do :; done
+vsock_peer send 1234 1000000
+wait
+cat /listener
+echo "guest: waits"
+until_true '! reached' && echo "guest: ping lost"
+until_true reached && echo "guest: ping works again"
+echo "guest: ready"
+sleep 600
+GUEST
+daemon=(qemu-storage-daemon)
+command -v "${daemon[0]}" > /dev/null || daemon=("${BERTH_LAB_CACHE:-}/qemu/tool" qemu-storage-daemon)
+ip tuntap add berth1 mode tap
+ip addr add 10.78.0.1/24 dev berth1
+ip link set berth1 up
+serve() {
+    rm -f "$work/net"
+    "$BERTH_BUILD/bin/vhost_net" "$work/net" berth1 &
+    server=$!
+    wait_for 60 test -S "$work/net"
+}
+serve
+served=(--net "vhost_user=on,socket=$work/net,mac=52:54:00:be:00:02")
+truncate -s 16M "$work/served"
+if "${daemon[@]}" --version > /dev/null 2>&1; then
+    "${daemon[@]}" --blockdev "driver=file,node-name=d,filename=$work/served" --export \
+        "type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=$work/blk,writable=on" &
+    storage=$!
+    wait_for 60 test -S "$work/blk"
+    served+=(--disk "vhost_user=on,socket=$work/blk")
+fi
+edu=0000:42:00.0
+modprobe -q vfio-pci
+echo vfio-pci > /sys/bus/pci/devices/$edu/driver_override
+echo $edu > /sys/bus/pci/drivers_probe
+check "a device for the guest" test -e /sys/bus/pci/drivers/vfio-pci/$edu
+served+=(--device "path=/sys/bus/pci/devices/$edu")
+"$here/with_program.sh" "$initramfs" "$BERTH_BUILD/bin/vsock_peer" > "$work/initramfs"
+rm -f "$work"/vsock* "$out/serial.log"
+timeout 600 "$here/vsock_host.py" "$work/vsock" 7 1234 1000000 > "$out/vsock_host" 2>&1 &
+host=$!
+truncate -s 320M "$work/zone"
+traced fourth --kernel "$kernel" --initramfs "$work/initramfs" --memory size=0,hotplug_method=virtio-mem \
+    --memory-zone "id=f,size=192M,file=$work/zone,shared=on,prefault=on,hotplug_size=128M" "${served[@]}" \
+    --vsock "cid=5,socket=$work/vsock" --serial "file=$out/serial.log" --console "socket=$work/console" \
+    --cmdline "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest_served.sh")"
+wait_for 600 said 'guest: waits'
+wait "$host"
+equal "the vsock's host" 0 $?
+check "memory is asked for" told resize-zone --id f --size 256M || cat "$work/reply"
+# shellcheck disable=SC2317  # called by wait_for
+plugged() { curl -s --unix-socket "$work/api" http://localhost/api/v1/vm.info | tr '{' '\n' | grep '"subject":"zone f"' | grep -q '"state":"Done"'; }
+wait_for 120 plugged
+kill -KILL "$server"
+wait_for 300 said 'guest: ping lost'
+serve
+wait_for 600 said 'guest: ready'
+check "the network of another process, and again" grep -q 'guest: ping works again' "$out/serial.log"
+told shutdown
+"$ctl" --api-socket "$work/api" vmm.shutdown > /dev/null
+wait $pid
+equal "exit status with devices of other processes" 0 $?
+kill "$server" ${storage:+"$storage"}
+
 # "kind call", of all threads, after each has taken its filter: what a thread's start-up does counts for its starter
 sed -nE 's/^[0-9]+<([^>]*)> +([a-z0-9_]+)\(.*/\1 \2/p' "$out"/trace.* | awk '
     $1 ~ /^vcpu/ { kind = "vcpu" } $1 ~ /^(devices$|net|vhost-)/ { kind = "devices" } $1 ~ /^blk/ { kind = "disk" }
@@ -112,6 +184,10 @@ sed -nE 's/^[0-9]+<([^>]*)> +([a-z0-9_]+)\(.*/\1 \2/p' "$out"/trace.* | awk '
     $1 !~ /^(vcpu|devices$|net|vhost-|blk|pager$|prefault$)/ { kind = "control" }
     { print kind, $2 }' | sort -u > "$out/made"
 "$BERTH_BUILD/bin/call_table" > "$out/table"
+# what a thread that fills memory calls and its own filter forbids it has called before, under the device loop's
+awk 'NR == FNR { listed[$1 " " $2] = 1; next } { print }
+     $1 == "prefault" && !listed[$1 " " $2] && listed["devices " $2] { print "devices", $2 }' "$out/table" "$out/made" \
+    | sort -u > "$work/made" && cp "$work/made" "$out/made"
 awk 'NR == FNR { made[$1 " " $2] = 1; next } made[$1 " " $2] && $3 != "-" { print $1, $2 }' "$out/made" "$out/table" \
     | sort -u | sed '1i made here, though the table excuses them:' | tr '\n' ';'; echo
 awk 'NR == FNR { made[$1 " " $2] = 1; next } !made[$1 " " $2] && $3 == "-" { print $1, $2 }' "$out/made" "$out/table" \

@@ -2,11 +2,12 @@
 # vmm_devices_test.sh - runs inside the lab: files on disks survive a reboot, by every way that a disk and a network can
 # be served, with a kernel that is entered by bzImage's protocol or by PVH; firmware
 #
-# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk pvh firmware vsock vhost vhost_net (default: all)
+# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk pvh firmware terminals vsock vhost vhost_net (default: all)
 #
 # disk       a bzImage; 64 MiB written, read back and checksummed after a reboot; two pairs of network queues; discard
 # pvh        the same disk, with the vmlinux that is in the bzImage
 # firmware   an image of ours that starts at the reset vector, resets the machine once and switches it off
+# terminals  lines of up to 3,000 bytes over serial port and console, each by a socket, a pseudo terminal or the VMM's own
 # vsock      a stream from the guest to the host and one to it, each echoed, with their ends
 # vhost      the same disk, served by qemu-storage-daemon over vhost-user
 # vhost_net  a network, served by vhost_net (vhost_net.cc) over vhost-user, which is killed and comes back
@@ -17,7 +18,7 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 version=${1:-6.12}
 [ $# -gt 0 ] && shift
-stages=${*:-disk pvh firmware vsock vhost vhost_net}
+stages=${*:-disk pvh firmware terminals vsock vhost vhost_net}
 vmm=$BERTH_BUILD/bin/berth-vmm
 read -r kernel initramfs < <("$here/mkguest.sh" "$version")
 work=$(mktemp -d)
@@ -58,6 +59,18 @@ echo "guest: got $(nc 10.78.0.1 5000 | md5sum | cut -d' ' -f1)"
 echo "guest: waits"
 until_true '! reached' && echo "guest: ping lost"
 until_true reached && echo "guest: ping works again"
+GUEST
+# the terminals' guest
+cat > "$work/guest_terminals.sh" << 'GUEST'
+repeat() {
+    echo "guest: $1 listens"
+    while read -r line && [ "$line" != quit ]; do
+        echo "guest: $1 ${#line} $(printf %s "$line" | md5sum | cut -d' ' -f1)"
+    done
+}
+repeat hvc0 < /dev/hvc0 > /dev/hvc0 &
+repeat ttyS0
+wait
 GUEST
 # the vsock's guest, whose initramfs has vsock_peer too
 cat > "$work/guest_vsock.sh" << 'GUEST'
@@ -138,6 +151,19 @@ for stage in $stages; do
             equal "firmware: exit status after it has powered off" 0 $?
             equal "firmware: what it says" "up, host bridge 00081b36;RAM keeps what is written;back after a reset;" \
                 "$(tr -d '\r' < "$serial" | sed 's/^firmware: //' | tr '\n' ';')" ;;
+        terminals)
+            for kinds in 'socket pty' 'pty tty'; do
+                # shellcheck disable=SC2086  # two words
+                timeout 500 "$here/terminals.py" $kinds "$BERTH_BUILD/bin/berth-vmmctl" "$work" "$vmm" --kernel "$kernel" \
+                    --log-file "$out/vmm-terminals.log" --initramfs "$initramfs" --memory size=256M --cmdline \
+                    "console=ttyS0 quiet tsc=reliable no_timer_check panic=-1 berth.cmd=$(base64 -w0 "$work/guest_terminals.sh")" \
+                    > "$out/terminals" 2>&1
+                equal "terminals: status" 0 $?
+                again='12 bytes;3005 bytes;'
+                equal "terminals: what came back, serial port and console as $kinds" \
+                    "5 bytes;3000 bytes;$([ "${kinds% *}" = socket ] && echo "$again")5 bytes;3000 bytes;exit status 0;" \
+                    "$(sed -E 's/^(ttyS0|hvc0): //' "$out/terminals" | tr '\n' ';')"
+            done ;;
         vsock)
             "$here/with_program.sh" "$initramfs" "$BERTH_BUILD/bin/vsock_peer" > "$work/initramfs"
             timeout 400 "$here/vsock_host.py" "$work/vsock" 7 1234 1000000 > "$out/vsock_host" 2>&1 &

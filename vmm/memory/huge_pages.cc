@@ -117,7 +117,8 @@ std::optional<uint64_t> HugePages::CgroupRoom(const std::string& stem) const {
   std::optional<uint64_t> least;
   // Each ancestor has limits of its own.
   while (!group.empty() && group != "/") {
-    const std::string file = root_ + "/sys/fs/cgroup" + group + "/" + stem;
+    std::string file = root_;
+    file.append("/sys/fs/cgroup").append(group).append("/").append(stem);
     std::optional<uint64_t> limit = ReadNumber(file + ".max");
     if (limit.has_value()) {
       const uint64_t used = ReadNumber(file + ".current").value_or(0);

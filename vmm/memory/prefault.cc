@@ -31,6 +31,13 @@ int Populate(uint8_t* begin, uint64_t size) {
   return 0;
 }
 
+// Where this thread may run. std::thread::hardware_concurrency asks in another way with each C library.
+uint64_t AllowedProcessors() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  return ::sched_getaffinity(0, sizeof mask, &mask) == 0 ? static_cast<uint64_t>(CPU_COUNT(&mask)) : 1;
+}
+
 // A hint: a thread that may not run there fills the memory from where it is.
 void RunOn(const CpuSet& cpus) {
   if (cpus.empty()) return;
@@ -64,7 +71,7 @@ Status Prefault(std::span<uint8_t> mapping, uint64_t page_size, const CpuSet& cp
       if (error != 0) failure.compare_exchange_strong(none, error);
     }
   };
-  const uint64_t processors = cpus.empty() ? std::max(std::thread::hardware_concurrency(), 1u) : cpus.Count();
+  const uint64_t processors = cpus.empty() ? AllowedProcessors() : cpus.Count();
   const uint64_t workers = std::min({kMaxThreads, processors, slices});
   // This thread keeps its own CPUs: it works only when it need not move.
   const uint64_t helpers = cpus.empty() && workers > 0 ? workers - 1 : workers;

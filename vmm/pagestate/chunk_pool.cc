@@ -90,14 +90,14 @@ std::span<uint8_t> ChunkPool::Bytes(uint32_t slot) {
   Slab& slab = SlabOf(slot / kSlotsPerBlock);
   const uint32_t i = slot / kSlotsPerBlock % kBlocksPerSlab;
   const uint32_t size = SlotBytes(slab.slot_class[i]);
-  return std::span(slab.bytes[i]).subspan(slot % kSlotsPerBlock * size, size);
+  return std::span(slab.bytes[i]).subspan(size_t{slot % kSlotsPerBlock} * size, size);
 }
 
 std::span<const uint8_t> ChunkPool::Bytes(uint32_t slot) const {
   const Slab& slab = SlabOf(slot / kSlotsPerBlock);
   const uint32_t i = slot / kSlotsPerBlock % kBlocksPerSlab;
   const uint32_t size = SlotBytes(slab.slot_class[i]);
-  return std::span(slab.bytes[i]).subspan(slot % kSlotsPerBlock * size, size);
+  return std::span(slab.bytes[i]).subspan(size_t{slot % kSlotsPerBlock} * size, size);
 }
 
 uint64_t ChunkPool::memory_bytes() const {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "common/byte_size.h"
 #include "common/file.h"
@@ -31,9 +33,10 @@ Status CheckDevice(const std::string& address, const VfioSysfs& sysfs) {
   for (const std::string& member : sysfs.GroupMembers(group)) {
     const std::string driver = sysfs.Driver(member);
     if (Harmless(driver)) continue;
-    return FailedPrecondition("device " + address + " is in IOMMU group " + std::to_string(group) +
-                                  " together with " + member + ", which is bound to " + driver,
-                              "device", "bind all devices of the group to vfio-pci, or to no driver");
+    std::string reason = "device " + address + " is in IOMMU group " + std::to_string(group);
+    reason.append(" together with ").append(member).append(", which is bound to ").append(driver);
+    return FailedPrecondition(std::move(reason), "device",
+                              "bind all devices of the group to vfio-pci, or to no driver");
   }
   return OkStatus();
 }
@@ -94,10 +97,11 @@ Status CheckAlone(const VfioDemand& demand, const VfioSysfs& sysfs) {
         if (other == address) continue;
         TRY_ASSIGN(const uint32_t its_group, sysfs.Group(other));
         if (its_group != group) continue;
-        return FailedPrecondition("device " + address + " is in IOMMU group " + std::to_string(group) +
-                                      " together with " + other +
-                                      ": only alone can it be behind a virtual IOMMU",
-                                  "device", "give neither of them iommu=on");
+        std::string reason = "device " + address + " is in IOMMU group " + std::to_string(group);
+        reason.append(" together with ")
+            .append(other)
+            .append(": only alone can it be behind a virtual IOMMU");
+        return FailedPrecondition(std::move(reason), "device", "give neither of them iommu=on");
       }
     }
   }

@@ -18,12 +18,12 @@ constexpr size_t kQueuesAt = 34;
 }  // namespace
 
 Result<std::shared_ptr<VhostUserBlock>> VhostUserBlock::Create(const Options& options) {
-  using namespace vhost_user;
   std::shared_ptr<VhostUserBlock> self(new VhostUserBlock);
-  SessionSettings settings;
+  vhost_user::SessionSettings settings;
   settings.socket = options.socket;
   settings.id = options.id;
-  settings.protocol_features = kMultiQueue | kReplyAck | kBackendRequests | kConfig | kInflight;
+  settings.protocol_features = vhost_user::kMultiQueue | vhost_user::kReplyAck |
+                               vhost_user::kBackendRequests | vhost_user::kConfig | vhost_user::kInflight;
   settings.queues = options.queues;
   settings.queue_size = options.queue_size;
   settings.config_bytes = kConfigBytes;
@@ -31,7 +31,7 @@ Result<std::shared_ptr<VhostUserBlock>> VhostUserBlock::Create(const Options& op
   settings.guest = options.guest;
   settings.patience = options.patience;
   settings.retry = options.retry;
-  TRY_ASSIGN(self->session_, Session::Open(settings));
+  TRY_ASSIGN(self->session_, vhost_user::Session::Open(settings));
   const uint64_t several = options.queues > 1 ? kBlockMultiQueue : 0;
   if ((self->session_->features() & several) != several) {
     return FailedPrecondition("the vhost-user back end at " + options.socket + " serves one queue, not " +

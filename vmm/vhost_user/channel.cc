@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <system_error>
 
 namespace berth::vmm::vhost_user {
 namespace {
@@ -91,7 +92,7 @@ Status Channel::SendAll(msghdr& message) {
       TRY(WaitFor(POLLOUT, deadline));
       continue;
     }
-    if (sent < 0) return Unavailable("the back end has gone: " + std::string(std::strerror(errno)));
+    if (sent < 0) return Unavailable("the back end has gone: " + std::generic_category().message(errno));
     vector.iov_base = static_cast<uint8_t*>(vector.iov_base) + sent;
     vector.iov_len -= static_cast<size_t>(sent);
     message.msg_control = nullptr;  // went with the first byte
@@ -120,7 +121,7 @@ Status Channel::ReadExactly(std::span<uint8_t> into, std::vector<UniqueFd>* desc
       TRY(WaitFor(POLLIN, deadline));
       continue;
     }
-    if (got < 0) return Unavailable("the back end has gone: " + std::string(std::strerror(errno)));
+    if (got < 0) return Unavailable("the back end has gone: " + std::generic_category().message(errno));
     TakeDescriptors(message, descriptors);
     if (got == 0) return Unavailable("the back end has closed the connection");
     into = into.subspan(static_cast<size_t>(got));

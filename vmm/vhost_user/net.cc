@@ -24,17 +24,17 @@ VhostUserNet::VhostUserNet(const Options& options, const MacAddress& mac) : pair
   config_[kStatusAt] = kLinkUp;
   if (pairs_ > 1) std::memcpy(&config_[kPairsAt], &pairs_, sizeof pairs_);
   if (options.mtu) std::memcpy(&config_[kMtuAt], &*options.mtu, sizeof *options.mtu);
-  queue_sizes_.assign(2u * pairs_, options.queue_size);
+  queue_sizes_.assign(size_t{2} * pairs_, options.queue_size);
   queue_sizes_.push_back(kControlQueueSize);
 }
 
 Result<std::shared_ptr<VhostUserNet>> VhostUserNet::Create(const Options& options, const MacAddress& mac) {
-  using namespace vhost_user;
   std::shared_ptr<VhostUserNet> self(new VhostUserNet(options, mac));
-  SessionSettings settings;
+  vhost_user::SessionSettings settings;
   settings.socket = options.socket;
   settings.id = options.id;
-  settings.protocol_features = kMultiQueue | kReplyAck | (options.mtu ? kMtu : 0);
+  settings.protocol_features =
+      vhost_user::kMultiQueue | vhost_user::kReplyAck | (options.mtu ? vhost_user::kMtu : 0);
   settings.queues = static_cast<uint16_t>(2 * options.pairs);
   settings.queue_size = options.queue_size;
   settings.mtu = options.mtu;
@@ -45,7 +45,7 @@ Result<std::shared_ptr<VhostUserNet>> VhostUserNet::Create(const Options& option
   settings.retry = options.retry;
   // A back end counts pairs of queues; one that serves several says so by the protocol.
   settings.counts_pairs = true;
-  TRY_ASSIGN(self->session_, Session::Open(settings));
+  TRY_ASSIGN(self->session_, vhost_user::Session::Open(settings));
   self->features_ = (self->session_->features() & kPacketFeatures) | kNetMac | kNetStatus | kNetControlQueue |
                     (options.pairs > 1 ? kNetMultiQueue : 0) | (options.mtu ? kNetMtu : 0);
   VhostUserNet* raw = self.get();

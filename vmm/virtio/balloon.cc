@@ -80,7 +80,8 @@ Status VirtioBalloon::Activate(VirtioActivation activation) {
   }
   active_ = std::move(activation);
   failed_ = false;
-  for (uint16_t queue = 0; queue < active_->queues.size(); ++queue) {
+  const auto count = static_cast<uint16_t>(active_->queues.size());
+  for (uint16_t queue = 0; queue < count; ++queue) {
     if (!active_->queues[queue].ring) continue;
     Status added =
         loop_.Add(active_->queues[queue].kick_fd, EPOLLIN, [this, queue](uint32_t) { Serve(queue); });

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 #ifndef RWF_DSYNC
 #define RWF_DSYNC 0x00000002
@@ -49,7 +50,7 @@ Result<std::unique_ptr<IoRing>> IoRing::Create(uint32_t entries) {
   if (!ring->fd_.valid()) {
     const int error = errno;
     if (error == ENOSYS || error == EPERM || error == EACCES || error == EINVAL) {
-      return Unimplemented("io_uring: " + std::string(std::strerror(error)));
+      return Unimplemented("io_uring: " + std::generic_category().message(error));
     }
     return ErrnoStatus("io_uring", error);
   }

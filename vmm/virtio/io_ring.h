@@ -10,8 +10,8 @@
 #include "common/status.h"
 #include "common/unique_fd.h"
 
-struct io_uring_cqe;
-struct io_uring_sqe;
+struct io_uring_cqe;  // NOLINT(readability-identifier-naming): the kernel's
+struct io_uring_sqe;  // NOLINT(readability-identifier-naming)
 
 namespace berth::vmm {
 

@@ -2,9 +2,10 @@
 # vmm_devices_test.sh - runs inside the lab: files on disks survive a reboot, by every way that a disk and a network can
 # be served, with a kernel that is entered by bzImage's protocol or by PVH; firmware
 #
-# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk pvh firmware terminals vsock vhost vhost_net (default: all)
+# usage: vmm_devices_test.sh [VERSION] [STAGE...]      stages: disk blocks pvh firmware terminals vsock vhost vhost_net (default: all)
 #
 # disk       a bzImage; 64 MiB written, read back and checksummed after a reboot; two pairs of network queues; discard
+# blocks     disks that are read-only, limited, a block device of the host, and read past its cache
 # pvh        the same disk, with the vmlinux that is in the bzImage
 # firmware   an image of ours that starts at the reset vector, resets the machine once and switches it off
 # terminals  lines of up to 3,000 bytes over serial port and console, each by a socket, a pseudo terminal or the VMM's own
@@ -18,7 +19,7 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 version=${1:-6.12}
 [ $# -gt 0 ] && shift
-stages=${*:-disk pvh firmware terminals vsock vhost vhost_net}
+stages=${*:-disk blocks pvh firmware terminals vsock vhost vhost_net}
 vmm=$BERTH_BUILD/bin/berth-vmm
 read -r kernel initramfs < <("$here/mkguest.sh" "$version")
 work=$(mktemp -d)
@@ -60,6 +61,18 @@ echo "guest: waits"
 until_true '! reached' && echo "guest: ping lost"
 until_true reached && echo "guest: ping works again"
 GUEST
+# the guest of several disks
+cat > "$work/guest_blocks.sh" << 'GUEST'
+cd /dev
+echo "guest: read-only $(cat /sys/block/vda/ro) $(cat /sys/block/vdb/ro) $(cat /sys/block/vdc/ro) $(cat /sys/block/vdd/ro)"
+dd if=/dev/zero of=vda bs=64k count=1 conv=fsync 2> /dev/null && echo "guest: a read-only disk was written"
+sum() { md5sum < "$1" | cut -d' ' -f1; }
+for disk in vda vdc vdd; do echo "guest: $disk $(sum $disk)"; done
+for disk in vdc vdd; do dd if=vda of=$disk bs=64k conv=fsync 2> /dev/null; done
+start=$(cut -d. -f1 /proc/uptime)
+dd if=vdb of=/dev/null bs=64k count=64 2> /dev/null
+echo "guest: limited took $(($(cut -d. -f1 /proc/uptime) - start)) s"
+GUEST
 # the terminals' guest
 cat > "$work/guest_terminals.sh" << 'GUEST'
 repeat() {
@@ -92,6 +105,7 @@ start() {
     local code=$work/guest.sh
     [ "$1" = vhost_net ] && code=$work/guest_net.sh
     [ "$1" = vsock ] && code=$work/guest_vsock.sh
+    [ "$1" = blocks ] && code=$work/guest_blocks.sh
     serial=$out/serial-$1.log log=$out/vmm-$1.log
     shift
     rm -f "$serial" "$log"
@@ -134,6 +148,26 @@ for stage in $stages; do
             check "disk: the guest discards" grep -q 'guest: discarded' "$serial"
             echo "disk: $(du -k "$work/disk" | cut -f1) kB of the file are left after that"
             check "disk: and the storage is freed" test "$(du -k "$work/disk" | cut -f1)" -lt 1024 ;;
+        blocks)
+            for name in a b c d; do head -c 8388608 /dev/urandom > "$work/$name"; done
+            modprobe -q loop
+            device=$(losetup --find --show "$work/d")
+            equal "blocks: a block device of the host" brw "$(stat -c %A "$device" | cut -c1-3)"
+            sum() { md5sum < "$work/$1" | cut -d' ' -f1; }
+            before="$(sum a);$(sum c);$(sum d);"
+            start blocks --kernel "$kernel" --memory size=256M --disk "path=$work/a,readonly=on" \
+                --disk "path=$work/b,bw_size=1048576,bw_refill_time=1000" --disk "path=$work/c,direct=on" --disk "path=$device"
+            wait_for 200 said 'reboot: Power down'
+            wait "$pid"
+            equal "blocks: exit status after the guest has powered off" 0 $?
+            equal "blocks: which the guest takes for read-only" "1 0 0 0" "$(guest 'read-only ')"
+            check "blocks: a read-only disk takes no writes" test ! "$(grep 'a read-only disk was written' "$serial")"
+            equal "blocks: what the guest has read" "$before" "$(guest 'vda ');$(guest 'vdc ');$(guest 'vdd ');"
+            losetup -d "$device"
+            equal "blocks: what the guest has written" "${before%%;*};${before%%;*};${before%%;*};" "$(sum a);$(sum c);$(sum d);"
+            took=$(guest 'limited took ')
+            echo "blocks: 4 MiB at 1 MiB/s took ${took:-nothing}"
+            check "blocks: 1 MiB at once, then 1 MiB a second" test "${took%% *}" -ge 2 ;;
         pvh)
             blank
             check "pvh: the bzImage has a vmlinux" "$here/vmlinux.py" "$kernel" "$work/vmlinux" || continue

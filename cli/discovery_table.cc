@@ -25,6 +25,7 @@ std::string NodesTable(const std::vector<agent::NumaNodeInfo>& nodes) {
                       std::to_string(pool.total));
     }
     std::vector<std::string> distances;
+    distances.reserve(node.distances.size());
     for (uint32_t distance : node.distances) distances.push_back(std::to_string(distance));
     table.AddRow({std::to_string(node.id), node.socket.has_value() ? std::to_string(*node.socket) : "",
                   node.cpus.ToString(), std::to_string(node.siblings.size()), BytesText(node.memory_bytes),

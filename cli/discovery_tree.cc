@@ -144,6 +144,7 @@ TreeItem NodeItem(const HostInventory& inventory, const NumaNodeInfo& node) {
   if (node.pages.size() > 1) item.Add(TreeItem({"pages", PagesText(node)}, Tone::kPlain, kDetail));
   if (inventory.numa_nodes.size() > 1 && !node.distances.empty()) {
     std::vector<std::string> distances;
+    distances.reserve(node.distances.size());
     for (size_t i = 0; i < node.distances.size(); ++i) {
       distances.push_back(std::to_string(inventory.numa_nodes[i].id) + ":" +
                           std::to_string(node.distances[i]));

@@ -69,7 +69,10 @@ Status ListAggregates(Context& context) {
   Table table({{"NAME"}, {"ZONE"}, {"METADATA"}, {"HOSTS"}});
   for (const auto& aggregate : response.aggregates()) {
     std::vector<std::string> metadata;
-    for (const auto& [key, value] : aggregate.metadata()) metadata.push_back(key + "=" + value);
+    for (const auto& [key, value] : aggregate.metadata()) {
+      metadata.push_back(key);
+      metadata.back().append("=").append(value);
+    }
     std::sort(metadata.begin(), metadata.end());
     table.AddRow({aggregate.name(), aggregate.availability_zone(), Join(metadata, ","),
                   Join({aggregate.hosts().begin(), aggregate.hosts().end()}, ",")});

@@ -143,7 +143,7 @@ std::string HostTables(const v1::GetHostResponse& response) {
   return text;
 }
 
-Status ShowHost(Context& context, const std::string& name, std::vector<Format> formats) {
+Status ShowHost(Context& context, const std::string& name, const std::vector<Format>& formats) {
   TRY_ASSIGN(Format format, context.ChooseFormat(formats));
   Client client(context);
   TRY_ASSIGN(v1::GetHostResponse response, GetHost(client, name));

@@ -99,7 +99,11 @@ Status ListFlavors(Context& context) {
   for (const v1::Flavor& flavor : response.flavors()) {
     std::map<std::string, std::string> specs(flavor.extra_specs().begin(), flavor.extra_specs().end());
     std::vector<std::string> parts;
-    for (const auto& [key, value] : specs) parts.push_back(key + "=" + value);
+    parts.reserve(specs.size());
+    for (const auto& [key, value] : specs) {
+      parts.push_back(key);
+      parts.back().append("=").append(value);
+    }
     table.AddRow({flavor.name(), std::to_string(flavor.vcpus()), BytesText(flavor.memory_mib() << 20),
                   Join(parts, " ")});
   }

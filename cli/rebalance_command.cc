@@ -66,7 +66,8 @@ Result<Picture> AskForFleet(Client& client) {
     // Made on a host that came in between: the next question sees both.
     if (host == by_uuid.end()) continue;
     placement::AddClaim(claim, host->second->usage);
-    host->second->claims[claim.consumer] = std::make_shared<const placement::Claim>(std::move(claim));
+    const Uuid consumer = claim.consumer;
+    host->second->claims[consumer] = std::make_shared<const placement::Claim>(std::move(claim));
   }
   for (Picture::Host& host : out.hosts) {
     host.fit = scheduler::FromHost(host.report, host.usage);

@@ -12,8 +12,11 @@ namespace berth::cli {
 
 Terminal Terminal::OfThisProcess() {
   Terminal terminal{std::cout, std::cerr};
+  // Nobody in this process changes the environment.
+  // NOLINTBEGIN(concurrency-mt-unsafe)
   const char* name = std::getenv("TERM");
   bool capable = name != nullptr && std::string_view(name) != "dumb" && std::getenv("NO_COLOR") == nullptr;
+  // NOLINTEND(concurrency-mt-unsafe)
   winsize size{};
   if (::isatty(STDOUT_FILENO) == 0) return terminal;
   terminal.colors = capable;

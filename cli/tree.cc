@@ -1,6 +1,7 @@
 #include "cli/tree.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 
@@ -120,7 +121,7 @@ std::string DrawTree(const TreeItem& root, size_t columns, bool colors) {
 
 std::string Bar(uint64_t used, uint64_t total, size_t width) {
   double share = total == 0 ? 0.0 : static_cast<double>(std::min(used, total)) / static_cast<double>(total);
-  auto full = static_cast<size_t>(share * static_cast<double>(width) + 0.5);
+  auto full = static_cast<size_t>(std::lround(share * static_cast<double>(width)));
   if (used > 0) full = std::max<size_t>(full, 1);
   if (used < total) full = std::min(full, width - 1);
   std::string bar;

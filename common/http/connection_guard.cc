@@ -134,7 +134,7 @@ void ConnectionGuard::LookAt(int fd, Time now, size_t* open) {
   // Not shutdown(): its owner would first read all that has come, and from a client that goes on sending
   // something always has. This resets the connection and drops what is queued.
   sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
-  connect(own.get(), &nowhere, sizeof nowhere);
+  static_cast<void>(connect(own.get(), &nowhere, sizeof nowhere));
 }
 
 }  // namespace berth::http

@@ -4,7 +4,9 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <atomic>
+#include <cstdio>
 #include <memory>
 
 namespace berth {
@@ -77,9 +79,17 @@ void InitLogging(std::string_view program, LogLevel level) {
 
 Status InitFileLogging(std::string_view program, LogLevel level, const std::string& path) {
   ::tzset();  // as above
+  // The C library would make the file's buffer with the first line, and ask the kernel about the file for
+  // that: too late for a thread that may make few system calls.
+  spdlog::file_event_handlers events;
+  events.after_open = [buffer = std::make_shared<std::array<char, BUFSIZ>>()](const spdlog::filename_t&,
+                                                                              std::FILE* file) {
+    static_cast<void>(std::setvbuf(file, buffer->data(), _IOFBF, buffer->size()));
+  };
   try {
-    Install(std::make_shared<spdlog::logger>(std::string(program),
-                                             std::make_shared<spdlog::sinks::basic_file_sink_mt>(path)),
+    Install(std::make_shared<spdlog::logger>(
+                std::string(program),
+                std::make_shared<spdlog::sinks::basic_file_sink_mt>(path, /*truncate=*/false, events)),
             level);
   } catch (const spdlog::spdlog_ex& e) {
     return FailedPrecondition("log file " + path + ": " + e.what(), "log-file");

@@ -7,6 +7,7 @@ The guest repeats each line that it reads as "guest: TERMINAL LENGTH MD5" and en
 line and one of 3,000 bytes go over each terminal, over a socket once more after it was left and joined again. Prints a line
 for each answer; status 1 and the reason when one does not come.
 """
+import atexit
 import hashlib
 import json
 import os
@@ -54,6 +55,7 @@ for name, option in (('ttyS0', '--serial'), ('hvc0', '--console')):
     line += [option, f'socket={work}/{name}' if kinds[name] == 'socket' else kinds[name]]
 vmm = subprocess.Popen(line + ['--api-socket', api], stdin=theirs, stdout=theirs, start_new_session=True)
 os.close(theirs)
+atexit.register(vmm.kill)
 
 
 def info():

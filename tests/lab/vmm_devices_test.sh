@@ -65,6 +65,7 @@ GUEST
 cat > "$work/guest_blocks.sh" << 'GUEST'
 cd /dev
 echo "guest: read-only $(cat /sys/block/vda/ro) $(cat /sys/block/vdb/ro) $(cat /sys/block/vdc/ro) $(cat /sys/block/vdd/ro)"
+echo "guest: sectors $(cat /sys/block/vda/queue/logical_block_size) $(cat /sys/block/vdd/queue/logical_block_size)"
 dd if=/dev/zero of=vda bs=64k count=1 conv=fsync 2> /dev/null && echo "guest: a read-only disk was written"
 sum() { md5sum < "$1" | cut -d' ' -f1; }
 for disk in vda vdc vdd; do echo "guest: $disk $(sum $disk)"; done
@@ -151,17 +152,20 @@ for stage in $stages; do
         blocks)
             for name in a b c d; do head -c 8388608 /dev/urandom > "$work/$name"; done
             modprobe -q loop
-            device=$(losetup --find --show "$work/d")
+            device=$(losetup --find --show --sector-size 4096 "$work/d")
             equal "blocks: a block device of the host" brw "$(stat -c %A "$device" | cut -c1-3)"
             sum() { md5sum < "$work/$1" | cut -d' ' -f1; }
             before="$(sum a);$(sum c);$(sum d);"
             start blocks --kernel "$kernel" --memory size=256M --disk "path=$work/a,readonly=on" \
                 --disk "path=$work/b,bw_size=1048576,bw_refill_time=1000" --disk "path=$work/c,direct=on" --disk "path=$device"
+            flags=$(for fd in "/proc/$pid/fd/"*; do [ "$(readlink "$fd")" = "$work/c" ] && sed -n 's/^flags:\s*//p' "/proc/$pid/fdinfo/${fd##*/}"; done | head -n 1)
+            equal "blocks: one is read past the page cache" 040000 "$(printf '%06o' $((flags & 040000)))"
             wait_for 200 said 'reboot: Power down'
             wait "$pid"
             equal "blocks: exit status after the guest has powered off" 0 $?
             equal "blocks: which the guest takes for read-only" "1 0 0 0" "$(guest 'read-only ')"
-            check "blocks: a read-only disk takes no writes" test ! "$(grep 'a read-only disk was written' "$serial")"
+            equal "blocks: sectors of a file and of a device" "512 4096" "$(guest 'sectors ')"
+            check "blocks: the guest's kernel lets nobody write a read-only disk" test ! "$(grep 'a read-only disk was written' "$serial")"
             equal "blocks: what the guest has read" "$before" "$(guest 'vda ');$(guest 'vdc ');$(guest 'vdd ');"
             losetup -d "$device"
             equal "blocks: what the guest has written" "${before%%;*};${before%%;*};${before%%;*};" "$(sum a);$(sum c);$(sum d);"

@@ -133,6 +133,8 @@ void IoApic::WriteEntry(uint32_t pin, bool upper, uint32_t value) {
   // An edge-triggered pin has no remote IRR; guests clear a stuck one by switching to edge and back.
   if (!(entry & kLevelTriggered)) entry &= ~kRemoteIrr;
   if ((entry ^ old) & ~kReadOnly) SetRoute(pin, (entry & kMasked) != 0);
+  if (entry & kLevelTriggered) missed_ &= ~(1u << pin);
+  DeliverEdge(pin);
   ServiceLevel(pin);
 }
 
@@ -166,8 +168,17 @@ void IoApic::SetLevel(uint32_t pin, bool high) {
   const bool rising = high && !(levels_ & bit);
   levels_ = high ? levels_ | bit : levels_ & ~bit;
   if (entries_[pin] & kLevelTriggered) return ServiceLevel(pin);
-  // 82093AA, 3.2.4: an edge on a masked pin is ignored.
-  if (!rising || entries_[pin] & kMasked) return;
+  if (!rising) return;
+  // The 82093AA ignores an edge on a masked pin (3.2.4). Here it waits: an event of the GED that came before
+  // the guest's driver would be lost, for nothing raises it again.
+  missed_ |= bit;
+  DeliverEdge(pin);
+}
+
+void IoApic::DeliverEdge(uint32_t pin) {
+  const uint32_t bit = 1u << pin;
+  if (!(missed_ & bit) || entries_[pin] & (kMasked | kLevelTriggered)) return;
+  missed_ &= ~bit;
   if (const auto message = MessageOf(entries_[pin], true)) sink_.Deliver(*message);
 }
 

@@ -65,6 +65,7 @@ class IoApic : public BusDevice {
   void WriteRegister(uint32_t value);
   void WriteEntry(uint32_t pin, bool upper, uint32_t value);
   // Delivers a level-triggered pin if it is high, unmasked and not in service.
+  void DeliverEdge(uint32_t pin);
   void ServiceLevel(uint32_t pin);
   // The message of an entry as it is to be delivered. None: the remapping unit lets it not through.
   std::optional<MsiMessage> MessageOf(uint64_t entry, bool report) const;
@@ -77,7 +78,8 @@ class IoApic : public BusDevice {
   uint8_t select_ = 0;
   uint8_t id_ = layout::kIoApicId;
   std::array<uint64_t, layout::kIoApicPins> entries_;
-  uint32_t levels_ = 0;                                   // one bit a pin
+  uint32_t levels_ = 0;  // one bit a pin
+  uint32_t missed_ = 0;  // edges that came while the pin was masked, one bit a pin
   std::array<uint8_t, layout::kIoApicPins> delivered_{};  // vector of the interrupt in service, when remapped
 
   std::array<std::function<void()>, layout::kIoApicPins> on_end_;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,6 +28,16 @@ ssize_t WriteSome(int fd, std::span<const uint8_t> data) {
   return write(fd, data.data(), data.size());
 }
 
+// Of standard input, also from the background, where the kernel would stop the process (SIGTTOU).
+void SetTerminal(const termios& settings) {
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTTOU);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  tcsetattr(STDIN_FILENO, TCSANOW, &settings);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 class NullBackend : public SerialBackend {
  public:
   void SetReceiver(Receiver) override {}
@@ -43,7 +54,8 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
     Flush();
     Disconnect();
     if (!socket_path_.empty()) unlink(socket_path_.c_str());
-    if (terminal_) tcsetattr(STDIN_FILENO, TCSANOW, &*terminal_);
+    if (terminal_) SetTerminal(*terminal_);
+    for (const auto& [fd, flags] : shared_flags_) static_cast<void>(fcntl(fd, F_SETFL, flags));
   }
 
   Status OpenTty();
@@ -74,7 +86,8 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
   }
   void Accept();
   void Flush();
-  void ReadInput();
+  UniqueFd OwnStream(int fd, int flags);
+  void ReadInput(uint32_t events);
   void DeliverInput();
   void WatchInput();
   void WatchOutput(bool wanted);
@@ -93,35 +106,54 @@ class StreamBackend : public SerialBackend, public std::enable_shared_from_this<
   uint64_t position_ = 0;  // next byte of the ring to write
   bool output_watched_ = false;
   bool input_watched_ = false;
-  std::vector<uint8_t> unread_;      // input that the port had no room for
-  std::optional<termios> terminal_;  // to be restored
-  std::string terminal_path_;        // of a pseudo terminal
-  UniqueFd terminal_slave_;          // kept open: without any user its other end could not be read
+  bool input_ended_ = false;                       // a client that sends no more, and may still read
+  bool output_failed_ = false;                     // was told of
+  std::vector<std::pair<int, int>> shared_flags_;  // of streams that are others' too, to be restored
+  std::vector<uint8_t> unread_;                    // input that the port had no room for
+  std::optional<termios> terminal_;                // to be restored
+  std::string terminal_path_;                      // of a pseudo terminal
+  UniqueFd terminal_slave_;  // kept open: without any user its other end could not be read
 };
 
 // An open file description of our own on a standard stream, so that O_NONBLOCK does not leak to whoever
 // shares it. Regular files keep the shared one, because of its offset, and sockets, which cannot be reopened.
-UniqueFd OwnStream(int fd, int flags) {
+// Others that cannot be (they are another user's, or Landlock forbids it) become non-blocking for all until
+// the end: a reader that does not keep up must not hold the event loop.
+UniqueFd StreamBackend::OwnStream(int fd, int flags) {
   struct stat info{};
-  if (fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
+  if (fstat(fd, &info) != 0) return {};
+  if (!S_ISREG(info.st_mode)) {
     UniqueFd own(
         open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
     if (own.valid()) return own;
   }
-  return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  UniqueFd shared(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  const int before = fcntl(fd, F_GETFL);
+  if (shared.valid() && !S_ISREG(info.st_mode) && !S_ISSOCK(info.st_mode) && (before & O_NONBLOCK) == 0 &&
+      fcntl(fd, F_SETFL, before | O_NONBLOCK) == 0) {
+    shared_flags_.emplace_back(fd, before);
+  }
+  return shared;
 }
 
 Status StreamBackend::OpenTty() {
   output_ = OwnStream(STDOUT_FILENO, O_WRONLY);
   if (!output_.valid()) return ErrnoStatus("standard output for the serial port", errno);
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  // Who reads from the background, or changes the terminal there, is stopped by the kernel, vCPUs and all.
+  const pid_t foreground = terminal ? tcgetpgrp(STDIN_FILENO) : -1;
+  if (foreground > 0 && foreground != getpgrp()) {
+    LOG(kInfo, "serial_without_input", {{"reason", "started in the background of its terminal"}});
+    return OkStatus();
+  }
   input_ = OwnStream(STDIN_FILENO, O_RDONLY);  // may be closed: then there is no input
   termios settings{};
-  if (isatty(STDIN_FILENO) == 1 && tcgetattr(STDIN_FILENO, &settings) == 0) {
+  if (terminal && tcgetattr(STDIN_FILENO, &settings) == 0) {
     terminal_ = settings;
     const tcflag_t output_flags = settings.c_oflag;
     cfmakeraw(&settings);
     settings.c_oflag = output_flags;
-    tcsetattr(STDIN_FILENO, TCSANOW, &settings);
+    SetTerminal(settings);
   }
   return OkStatus();
 }
@@ -147,8 +179,10 @@ Status StreamBackend::OpenPty() {
 }
 
 Status StreamBackend::OpenFile(const std::string& path) {
-  // O_NONBLOCK: a FIFO without a reader must be an error, not a wait.
-  output_.reset(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600));
+  // O_NONBLOCK: a FIFO without a reader must be an error, not a wait. O_APPEND: whoever empties the file
+  // (logrotate's copytruncate) finds no hole before what comes next.
+  output_.reset(
+      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600));
   if (!output_.valid()) return ErrnoStatus("serial file " + path, errno).WithField("serial.path");
   return OkStatus();
 }
@@ -193,6 +227,7 @@ void StreamBackend::Accept() {
   input_ = std::move(second);
   position_ = 0;
   unread_.clear();
+  input_ended_ = false;
   WatchInput();
   Flush();
 }
@@ -220,13 +255,17 @@ void StreamBackend::Flush() {
     const ssize_t written = WriteSome(output_.get(), {chunk, length});
     if (written > 0) {
       position_ += static_cast<uint64_t>(written);
+      output_failed_ = false;
     } else if (written < 0 && errno == EAGAIN) {
       return WatchOutput(true);
     } else if (written == 0 || errno != EINTR) {
       if (listener_.valid()) return Disconnect();
-      LOG(kWarning, "serial_output_closed", {{"error", ErrnoStatus("write", errno).message()}});
-      WatchOutput(false);
-      return output_.reset();
+      // A full disk, or a FIFO whose reader is starting again: what the ring holds is tried with the next
+      // byte.
+      if (!std::exchange(output_failed_, true)) {
+        LOG(kWarning, "serial_output_failed", {{"error", ErrnoStatus("write", errno).message()}});
+      }
+      return WatchOutput(false);
     }
   }
 }
@@ -244,18 +283,21 @@ void StreamBackend::WatchOutput(bool wanted) {
 void StreamBackend::WatchInput() {
   if (!receiver_ || !input_.valid() || input_watched_) return;
   // A regular file or /dev/null cannot be watched: there is no interactive input then.
-  input_watched_ = loop_.Add(input_.get(), EPOLLIN, [this](uint32_t) { ReadInput(); }).ok();
+  const uint32_t events = input_ended_ ? EPOLLHUP : EPOLLIN;
+  input_watched_ = loop_.Add(input_.get(), events, [this](uint32_t ready) { ReadInput(ready); }).ok();
 }
 
-void StreamBackend::ReadInput() {
+void StreamBackend::ReadInput(uint32_t events) {
   uint8_t buffer[1024];
   const ssize_t count = read(input_.get(), buffer, sizeof buffer);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
-    if (listener_.valid()) return Disconnect();
     loop_.Remove(input_.get());
     input_watched_ = false;
-    return input_.reset();
+    if (!listener_.valid()) return input_.reset();
+    // It has ended its half (nc -N, socat) and reads on until it hangs up.
+    input_ended_ = count == 0 && (events & (EPOLLHUP | EPOLLERR)) == 0;
+    return input_ended_ ? WatchInput() : Disconnect();
   }
   unread_.insert(unread_.end(), buffer, buffer + count);
   DeliverInput();

@@ -90,11 +90,9 @@ Status Machine::CheckVcpus(uint32_t wanted, uint32_t max) {
 
 Status Machine::ResizeVcpus(uint32_t wanted, std::chrono::milliseconds timeout) {
   if (board_ != nullptr) {
-    if (wanted > board_->vcpus_present()) {
-      TRY(board_->PlugVcpus(wanted, state_ == VmState::kRunning));
-    } else {
-      board_->RequestVcpuRemoval(wanted);
-    }
+    // Both: a guest that was asked for two may have given back the one below the one that it kept.
+    TRY(board_->PlugVcpus(wanted, state_ == VmState::kRunning));
+    board_->RequestVcpuRemoval(wanted);
     BeginRequest(kVcpus, wanted, timeout);
   }
   config_.cpus.boot = wanted;

@@ -34,7 +34,7 @@ std::vector<UniqueFd> TakeOver(const std::vector<int>& numbers) {
 }
 
 Result<std::vector<Tap>> OpenTaps(const NetConfig& net, std::vector<UniqueFd> fds, uint32_t pairs) {
-  if (net.fds.empty()) return OpenTapQueues(net.tap, pairs);
+  if (net.fds.empty()) return OpenTapQueues(net.tap, pairs, net.mtu);
   std::vector<Tap> taps;
   for (UniqueFd& fd : fds) {
     TRY_ASSIGN(Tap tap, AdoptTap(std::move(fd)));

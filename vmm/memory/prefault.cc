@@ -33,9 +33,13 @@ int Populate(uint8_t* begin, uint64_t size) {
 
 // Where this thread may run. std::thread::hardware_concurrency asks in another way with each C library.
 uint64_t AllowedProcessors() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  return ::sched_getaffinity(0, sizeof mask, &mask) == 0 ? static_cast<uint64_t>(CPU_COUNT(&mask)) : 1;
+  std::vector<cpu_set_t> mask(1);
+  // The kernel's mask may be larger than 1,024 CPUs.
+  while (::sched_getaffinity(0, mask.size() * sizeof(cpu_set_t), mask.data()) != 0) {
+    if (errno != EINVAL || mask.size() >= 64) return 1;
+    mask.resize(mask.size() * 2);
+  }
+  return static_cast<uint64_t>(CPU_COUNT_S(mask.size() * sizeof(cpu_set_t), mask.data()));
 }
 
 // A hint: a thread that may not run there fills the memory from where it is.

@@ -20,6 +20,7 @@ constexpr std::chrono::milliseconds kSlowWrite{50};
 constexpr std::chrono::seconds kSlowFor{1};
 
 // virtio 1.2, 5.2.4: configuration layout.
+constexpr uint32_t kBlockShift = 56;  // in a snapshot: size of a block in sectors, above the capacity
 constexpr size_t kConfigBytes = 60;
 constexpr size_t kCapacityAt = 0;
 constexpr size_t kSegMaxAt = 12;
@@ -180,11 +181,19 @@ void VirtioBlock::Reset() {
 }
 
 void VirtioBlock::Save(StateWriter& out) {
-  out.Put(state_.capacity.load());
+  out.Put(state_.capacity.load() | uint64_t{lanes_[0]->requests.disk().block_size() / kBlockSector}
+                                       << kBlockShift);
 }
 
 void VirtioBlock::Load(StateReader& in) {
-  const auto sectors = in.Get<uint64_t>();
+  const auto saved = in.Get<uint64_t>();
+  const uint64_t sectors = saved & ((uint64_t{1} << kBlockShift) - 1);
+  const uint64_t block = (saved >> kBlockShift) * kBlockSector;  // 0: older snapshots do not tell
+  const uint32_t own = lanes_[0]->requests.disk().block_size();
+  if (in.ok() && block != 0 && block != own) {
+    return in.Fail(FailedPrecondition("disk " + state_.id + " has blocks of " + std::to_string(own) +
+                                      " bytes, the guest knows blocks of " + std::to_string(block)));
+  }
   if (!in.ok() || sectors <= state_.capacity) return;
   in.Fail(FailedPrecondition("disk " + state_.id + " has " + std::to_string(state_.capacity) +
                              " sectors, the guest knows " + std::to_string(sectors)));

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 namespace berth::vmm {
 namespace {
 
+constexpr int kSector = 512;
 constexpr size_t kBounceBytes = 256 << 10;
 constexpr size_t kVectorsMax = 1024;  // IOV_MAX
 constexpr size_t kZeroPages = 64;     // written at once
@@ -59,6 +62,11 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
   if (end < 0) return ErrnoStatus("size of disk " + path, errno);
   disk.readonly_ = readonly;
   disk.direct_ = direct;
+  disk.is_device_ = S_ISBLK(info.st_mode);
+  int sector = 0;  // partition tables count in these: a guest must see the device's own
+  if (disk.is_device_ && ioctl(disk.fd_.get(), BLKSSZGET, &sector) == 0 && sector > kSector) {
+    disk.block_size_ = static_cast<uint32_t>(sector);
+  }
   TRY(disk.Lock());
   if (direct) {
     disk.bounce_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, kBounceBytes)));
@@ -71,9 +79,8 @@ Result<DiskFile> DiskFile::Open(const std::string& path, bool readonly, bool dir
                            "disk.path");
   }
   // Punching behind the end of a file changes nothing and tells whether it can. Block devices tell at use.
-  disk.can_discard_ = !readonly && (S_ISBLK(info.st_mode) ||
-                                    fallocate(disk.fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                              (end + 4095) / 4096 * 4096, 4096) == 0);
+  disk.can_discard_ = !readonly && (disk.is_device_ ||
+                                    disk.PunchHole((static_cast<uint64_t>(end) + 4095) / 4096 * 4096, 4096));
   return disk;
 }
 
@@ -84,6 +91,7 @@ Result<DiskFile> DiskFile::Share() const {
   disk.readonly_ = readonly_;
   disk.direct_ = direct_;
   disk.can_discard_ = can_discard_;
+  disk.is_device_ = is_device_;
   disk.block_size_ = block_size_;
   if (direct_) {
     disk.bounce_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, kBounceBytes)));
@@ -105,6 +113,7 @@ Status DiskFile::Lock() {
 // The alignment that direct I/O needs is that of the storage below: tried out, smallest first.
 Status DiskFile::ProbeDirect() {
   for (uint32_t size : {512u, 4096u}) {
+    if (size < block_size_) continue;
     const ssize_t count = pread(fd_.get(), bounce_.get() + size, size, 0);
     if (count >= 0) {
       block_size_ = size;
@@ -173,15 +182,22 @@ Status DiskFile::TransferAligned(bool write, uint64_t position, std::vector<iove
 }
 
 Status DiskFile::Grow(uint64_t bytes) {
-  struct stat info{};
-  if (fstat(fd_.get(), &info) != 0) return ErrnoStatus("disk " + path_, errno);
-  if (S_ISBLK(info.st_mode)) {
+  if (bytes % block_size_ != 0) {
+    return InvalidArgument("disk " + path_ + " has blocks of " + std::to_string(block_size_) + " bytes, " +
+                               std::to_string(bytes) + " are not a multiple",
+                           "desired_size");
+  }
+  if (is_device_) {
     const off_t end = lseek(fd_.get(), 0, SEEK_END);
     if (end >= 0 && static_cast<uint64_t>(end) >= bytes) return OkStatus();
     return InvalidArgument("block device " + path_ + " has " + std::to_string(end) + " bytes",
                            "desired_size");
   }
   if (readonly_) return FailedPrecondition("disk " + path_ + " is read-only", "id");
+  struct stat info{};
+  if (fstat(fd_.get(), &info) != 0) return ErrnoStatus("disk " + path_, errno);
+  // A file that ends within a block has more than it shows.
+  if (static_cast<uint64_t>(info.st_size) >= bytes) return OkStatus();
   if (ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus("extend " + path_, errno);
   return OkStatus();
 }
@@ -191,17 +207,22 @@ Status DiskFile::Flush() {
   return ErrnoStatus("flush of " + path_, errno);
 }
 
+bool DiskFile::PunchHole(uint64_t position, uint64_t length) {
+  return fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(position),
+                   static_cast<off_t>(length)) == 0;
+}
+
 Status DiskFile::Discard(uint64_t position, uint64_t length) {
-  if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(position),
-                static_cast<off_t>(length)) == 0) {
-    return OkStatus();
-  }
+  // A hole in a device is its write of zeros, which thin volumes and many flash disks do not have.
+  const uint64_t range[2] = {position, length};
+  const bool done = is_device_ ? ioctl(fd_.get(), BLKDISCARD, range) == 0 : PunchHole(position, length);
+  if (done) return OkStatus();
   if (errno == EOPNOTSUPP) return Unimplemented("discard on " + path_);
   return ErrnoStatus("discard on " + path_, errno);
 }
 
 Status DiskFile::WriteZeroes(uint64_t position, uint64_t length, bool may_free) {
-  if (may_free && Discard(position, length).ok()) return OkStatus();
+  if (may_free && PunchHole(position, length)) return OkStatus();
   if (fallocate(fd_.get(), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(position),
                 static_cast<off_t>(length)) == 0) {
     return OkStatus();

@@ -27,7 +27,9 @@ class DiskFile {
 
   uint64_t size() const { return size_; }  // a multiple of 512
   bool readonly() const { return readonly_; }
-  uint32_t block_size() const { return block_size_; }  // 512, or more when direct I/O needs it
+  // What the guest's accesses are multiples of: of a block device its logical sector, of a file 512; more
+  // when direct I/O needs it.
+  uint32_t block_size() const { return block_size_; }
   bool direct() const { return direct_; }
   int fd() const { return fd_.get(); }
   // Whether direct I/O takes these buffers as they are.
@@ -41,7 +43,8 @@ class DiskFile {
   // Makes the file larger; the new part reads as zeros. A block device must have the size already. May be
   // called while another thread reads and writes, who must not look at size() then.
   Status Grow(uint64_t bytes);
-  // Frees the range's storage; it then reads as zeros. kUnimplemented where the file system cannot.
+  // Frees the range's storage, a hint. What is then read there is zeros in a file, anything of a block
+  // device. kUnimplemented where neither file system nor device can.
   Status Discard(uint64_t position, uint64_t length);
   // Makes the range read as zeros, freeing storage if `may_free`.
   Status WriteZeroes(uint64_t position, uint64_t length, bool may_free);
@@ -50,6 +53,7 @@ class DiskFile {
   DiskFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   Status Lock();
   Status ProbeDirect();
+  bool PunchHole(uint64_t position, uint64_t length);
   Status Transfer(bool write, uint64_t position, std::vector<iovec>& buffers);
   Status TransferAligned(bool write, uint64_t position, std::vector<iovec>& buffers);
 
@@ -63,6 +67,7 @@ class DiskFile {
   bool readonly_ = false;
   bool direct_ = false;
   bool can_discard_ = false;
+  bool is_device_ = false;
   uint32_t block_size_ = 512;
   std::unique_ptr<uint8_t, FreeDeleter> bounce_;  // kBounceBytes, when direct
 };

@@ -124,6 +124,9 @@ Result<bool> NetLane::ReceiveSome() {
     if (packet_bytes_ == 0) {
       const ssize_t count = read(tap_.fd.get(), packet_.data(), packet_.size());
       if (count < 0 && errno == EINTR) continue;
+      // A packet that the kernel cannot put behind a header (tun_put_user: EINVAL), or has no memory for, is
+      // lost alone.
+      if (count < 0 && (errno == EINVAL || errno == ENOMEM || errno == ENOBUFS)) continue;
       if (count <= 0) return count < 0 && errno == EAGAIN;  // else the interface is gone
       if (count < kVirtioNetHeaderBytes) continue;
       packet_bytes_ = static_cast<size_t>(count);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,8 +55,9 @@ Result<VirtioActivation> VirtioRng::Suspend() {
 Result<uint32_t> VirtioRng::Fill(const DescriptorChain& chain) const {
   uint8_t bytes[kBytesPerRequest];
   const size_t wanted = std::min<uint64_t>(chain.writable.size(), sizeof bytes);
-  const ssize_t count = read(source_.get(), bytes, wanted);
-  // A source that has run dry gives an empty answer; the driver asks again.
+  ssize_t count = read(source_.get(), bytes, wanted);
+  // At least one byte (virtio 1.2, 5.4.6.1): what a source that has run dry does not give, the kernel does.
+  if (count <= 0) count = getrandom(bytes, wanted, GRND_NONBLOCK);
   if (count <= 0) return 0;
   return static_cast<uint32_t>(chain.writable.CopyIn(0, {bytes, static_cast<size_t>(count)}));
 }

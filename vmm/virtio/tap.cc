@@ -29,6 +29,16 @@ Status BringUp(const std::string& name) {
   return OkStatus();
 }
 
+Status SetMtu(const std::string& name, uint16_t mtu) {
+  UniqueFd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket_fd.valid()) return ErrnoStatus("socket", errno);
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_mtu = mtu;
+  if (ioctl(socket_fd.get(), SIOCSIFMTU, &request) == 0) return OkStatus();
+  return ErrnoStatus("mtu " + std::to_string(mtu) + " of tap " + name, errno).WithField("net.mtu");
+}
+
 Status AttachError(const std::string& name, int error) {
   const std::string what = "tap " + name;
   if (error == EPERM) {
@@ -78,7 +88,7 @@ Status Attach(Tap& tap, bool several) {
 
 }  // namespace
 
-Result<std::vector<Tap>> OpenTapQueues(const std::string& name, size_t pairs) {
+Result<std::vector<Tap>> OpenTapQueues(const std::string& name, size_t pairs, std::optional<uint16_t> mtu) {
   if (name.empty() || name.size() >= IFNAMSIZ || name.find_first_of("/ %") != std::string::npos) {
     return InvalidArgument("tap name \"" + name + "\" must have 1 to " + std::to_string(IFNAMSIZ - 1) +
                                " characters without '/', '%' and blanks",
@@ -94,6 +104,7 @@ Result<std::vector<Tap>> OpenTapQueues(const std::string& name, size_t pairs) {
     TRY(SetUp(tap));
     taps.push_back(std::move(tap));
   }
+  if (created && mtu) TRY(SetMtu(name, *mtu));
   if (created) TRY(BringUp(name));
   return taps;
 }

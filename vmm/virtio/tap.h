@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,9 @@ struct Tap {
 // long, it is no TAP or in use, no permission (CAP_NET_ADMIN) or no /dev/net/tun.
 Result<Tap> OpenTap(const std::string& name);
 // Several pairs of queues of one interface, all attached to it. An interface that exists must have been
-// created for several queues.
-Result<std::vector<Tap>> OpenTapQueues(const std::string& name, size_t pairs);
+// created for several queues, and keeps its MTU; one that is created gets `mtu`.
+Result<std::vector<Tap>> OpenTapQueues(const std::string& name, size_t pairs,
+                                       std::optional<uint16_t> mtu = {});
 // A descriptor that somebody else has attached to a TAP interface. kInvalidArgument: it is none of a TAP, or
 // of one without virtio headers (IFF_VNET_HDR) or with packet information (no IFF_NO_PI).
 Result<Tap> AdoptTap(UniqueFd fd);

@@ -81,6 +81,9 @@ Status VirtioVsock::Activate(VirtioActivation activation) {
   for (auto& [fd, connection] : greeting_) {
     if (status.ok()) status = loop_.Add(fd, EPOLLIN, [this, number = fd](uint32_t) { Greet(number); });
   }
+  for (auto& [fd, connection] : draining_) {
+    if (status.ok()) status = loop_.Add(fd, EPOLLOUT, [this, number = fd](uint32_t) { Drain(number); });
+  }
   if (!status.ok()) {
     Reset();
     return status;
@@ -95,6 +98,7 @@ void VirtioVsock::Unwatch() {
   loop_.Remove(listener_.fd());
   for (uint16_t queue : {kReceiveQueue, kTransmitQueue}) loop_.Remove(active_->queues[queue].kick_fd);
   for (auto& [fd, connection] : greeting_) loop_.Remove(fd);
+  for (auto& [fd, connection] : draining_) loop_.Remove(fd);
   for (auto& [ports, connection] : connections_) {
     loop_.Remove(connection.fd.get());
     connection.watched = 0;
@@ -104,6 +108,7 @@ void VirtioVsock::Unwatch() {
 void VirtioVsock::CloseAll() {
   Unwatch();
   greeting_.clear();
+  draining_.clear();
   connections_.clear();
   refusals_.clear();
 }
@@ -136,7 +141,7 @@ void VirtioVsock::Fail(const Status& reason) {
 void VirtioVsock::Accept() {
   if (stopping_) return;
   UniqueFd fd = listener_.Accept();
-  if (!fd.valid() || greeting_.size() + connections_.size() >= kConnectionsMax) return;
+  if (!fd.valid() || Count() >= kConnectionsMax) return;
   const int number = fd.get();
   Connection connection;
   connection.fd = std::move(fd);
@@ -186,9 +191,11 @@ void VirtioVsock::OnSocket(Ports ports, uint32_t events) {
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) connection.readable = true;
   if (events & (EPOLLHUP | EPOLLERR) && !connection.host_gone) {
     connection.host_gone = true;
+    connection.host_ended |= connection.guest_gone;                   // nobody reads what it may have left
     if (connection.host_ended) connection.control |= Bit(kShutdown);  // more than it has told already
   }
-  if (events & EPOLLOUT) FlushToHost(connection);
+  // Who has hung up reads nothing, and need not be writable for us to learn it.
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) FlushToHost(connection);
   Pump();
 }
 
@@ -213,6 +220,28 @@ void VirtioVsock::Watch(Connection& connection) {
     return;
   }
   connection.watched = events;
+}
+
+void VirtioVsock::Leave(Ports ports) {
+  auto found = connections_.find(ports);
+  Connection connection = std::move(found->second);
+  if (connection.watched != 0) loop_.Remove(connection.fd.get());
+  connections_.erase(found);
+  if (connection.to_host.empty() || connection.state != State::kConnected) return;
+  const int fd = connection.fd.get();
+  ::shutdown(fd, SHUT_RD);
+  if (!loop_.Add(fd, EPOLLOUT, [this, fd](uint32_t) { Drain(fd); }).ok()) return;
+  draining_.emplace(fd, std::move(connection));
+}
+
+void VirtioVsock::Drain(int fd) {
+  if (stopping_) return;
+  auto found = draining_.find(fd);
+  if (found == draining_.end()) return;
+  FlushToHost(found->second);
+  if (!found->second.to_host.empty()) return;
+  loop_.Remove(fd);
+  draining_.erase(found);
 }
 
 void VirtioVsock::Drop(Ports ports) {
@@ -282,7 +311,7 @@ void VirtioVsock::Serve(const VsockHeader& header, const DescriptorChain& chain)
       break;
     }
     case kReset:
-      return Drop(ports);
+      return Leave(ports);
     case kShutdown:
       if (header.flags & kShutdownSend) connection.guest_ended = true;
       if (header.flags & kShutdownReceive) connection.guest_gone = true;
@@ -301,7 +330,7 @@ void VirtioVsock::Serve(const VsockHeader& header, const DescriptorChain& chain)
 }
 
 void VirtioVsock::Connect(const VsockHeader& header) {
-  if (connections_.size() + greeting_.size() >= kConnectionsMax) return RefuseLater(header);
+  if (Count() >= kConnectionsMax) return RefuseLater(header);
   Result<UniqueFd> fd = ConnectUnix(path_ + "_" + std::to_string(header.destination_port), /*now=*/true);
   if (!fd.has_value()) return RefuseLater(header);
   Connection connection;
@@ -333,9 +362,12 @@ void VirtioVsock::FlushToHost(Connection& connection) {
                                  MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) break;
-    if (count <= 0) {
+    if (count <= 0) {  // the host reads no more; what it has sent is still the guest's
       connection.to_host.clear();
-      connection.control |= Bit(kReset);
+      connection.ours = 0;
+      connection.host_gone = connection.readable = true;
+      connection.host_ended |= connection.guest_gone;
+      connection.control |= Bit(kShutdown);
       break;
     }
     const size_t ours = std::min(connection.ours, static_cast<size_t>(count));
@@ -460,7 +492,8 @@ bool VirtioVsock::SendControl(Connection& connection, const DescriptorChain& cha
   if (!(connection.control & Bit(kShutdown))) return false;
   connection.control &= ~Bit(kShutdown);
   VsockHeader header = HeaderOf(connection, kShutdown);
-  header.flags = connection.host_gone ? kShutdownReceive | kShutdownSend : kShutdownSend;
+  if (connection.host_gone) header.flags |= kShutdownReceive;
+  if (connection.host_ended) header.flags |= kShutdownSend;
   Put(chain, header, written);
   return true;
 }

@@ -120,6 +120,10 @@ class VirtioVsock : public VirtioDevice {
   void RefuseLater(const VsockHeader& header);
   void Watch(Connection& connection);
   void Drop(Ports ports);
+  // The guest has reset it: what it has sent before still goes to the host.
+  void Leave(Ports ports);
+  void Drain(int fd);
+  size_t Count() const { return connections_.size() + greeting_.size() + draining_.size(); }
   void Fail(const Status& reason);
   // When it returns no callback runs, and none will.
   void Unwatch();
@@ -138,6 +142,7 @@ class VirtioVsock : public VirtioDevice {
   bool transport_reset_ = false;  // the guest has yet to be told
   std::map<Ports, Connection> connections_;
   std::map<int, Connection> greeting_;  // by descriptor
+  std::map<int, Connection> draining_;  // by descriptor; of no ports any more
   std::deque<VsockHeader> refusals_;
   Ports last_served_{};
   uint32_t next_port_ = 1u << 30;

@@ -116,7 +116,7 @@ TEST_F(IoApicTest, HasNoEndOfInterruptRegisterWithoutARemappingUnit) {
   EXPECT_EQ(sink_.delivered.size(), 1u);
 }
 
-TEST_F(IoApicTest, DeliversAnEdgeOnceAndIgnoresItWhenMasked) {
+TEST_F(IoApicTest, DeliversAnEdgeOnceAlsoOneThatCameWhileMasked) {
   WriteRegister(0x18, 0x31);
   ioapic_.SetLevel(4, true);
   ioapic_.SetLevel(4, true);
@@ -125,8 +125,20 @@ TEST_F(IoApicTest, DeliversAnEdgeOnceAndIgnoresItWhenMasked) {
   ioapic_.SetLevel(4, false);
   WriteRegister(0x18, 0x31 | kMask);
   ioapic_.SetLevel(4, true);
-  WriteRegister(0x18, 0x31);
+  ioapic_.SetLevel(4, false);
   EXPECT_EQ(sink_.delivered.size(), 1u);
+  WriteRegister(0x18, 0x32);
+  EXPECT_EQ(sink_.delivered, (std::vector<uint32_t>{0x31, 0x32}));
+  WriteRegister(0x18, 0x32 | kMask);
+  WriteRegister(0x18, 0x32);
+  EXPECT_EQ(sink_.delivered.size(), 2u) << "once";
+
+  WriteRegister(0x18, 0x32 | kMask);
+  ioapic_.SetLevel(4, true);
+  ioapic_.SetLevel(4, false);
+  WriteRegister(0x18, 0x32 | kLevel);
+  WriteRegister(0x18, 0x32);
+  EXPECT_EQ(sink_.delivered.size(), 2u) << "a pin that has become level-triggered has no edges";
 }
 
 TEST_F(IoApicTest, RedeliversALevelAfterEndOfInterruptWhileItStaysHigh) {

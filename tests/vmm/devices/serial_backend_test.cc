@@ -1,6 +1,8 @@
 #include "vmm/devices/serial_backend.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -161,6 +163,57 @@ TEST_F(SerialBackendTest, TakesANewClientAfterTheOldOneLeft) {
   RunOnce();
   UniqueFd client = Connect();
   EXPECT_EQ(Read(client), "later");
+}
+
+TEST_F(SerialBackendTest, AClientThatEndsItsHalfReadsOn) {
+  auto backend = Open(SerialConfig::Mode::kSocket);
+  std::string input;
+  backend->SetReceiver([&](std::span<const uint8_t> data) {
+    input.append(data.begin(), data.end());
+    return data.size();
+  });
+  UniqueFd client = Connect();
+  ASSERT_EQ(write(client.get(), "ls", 2), 2);
+  ASSERT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  RunOnce();
+  RunOnce();
+  EXPECT_EQ(input, "ls");
+  Put(*backend, "file");
+  RunOnce();
+  EXPECT_EQ(Read(client), "file");
+  client.reset();
+  RunOnce();
+  Put(*backend, "kept");
+  RunOnce();
+  UniqueFd next = Connect();
+  EXPECT_EQ(Read(next), "filekept");
+}
+
+TEST_F(SerialBackendTest, AReaderOfAFifoMayStartAgain) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  UniqueFd reader(open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  auto backend = Open(SerialConfig::Mode::kFile);
+  Put(*backend, "a");
+  RunOnce();
+  EXPECT_EQ(Read(reader), "a");
+  reader.reset();
+  signal(SIGPIPE, SIG_IGN);  // as in main()
+  Put(*backend, "b");
+  RunOnce();
+  reader.reset(open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  Put(*backend, "c");
+  RunOnce();
+  EXPECT_EQ(Read(reader), "bc");
+}
+
+TEST_F(SerialBackendTest, AFileThatIsEmptiedGoesOnAtItsBeginning) {
+  auto backend = Open(SerialConfig::Mode::kFile);
+  Put(*backend, "before");
+  RunOnce();
+  ASSERT_EQ(truncate(path_.c_str(), 0), 0);
+  Put(*backend, "after");
+  RunOnce();
+  EXPECT_EQ(*ReadFile(path_), "after");
 }
 
 TEST_F(SerialBackendTest, ReplacesAnAbandonedSocketButNotALiveOneOrAFile) {

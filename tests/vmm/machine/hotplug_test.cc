@@ -53,6 +53,22 @@ TEST_F(HotplugTest, VcpusThatAreToStayAfterAllAreNotTakenOut) {
   EXPECT_EQ(Request("vcpus").state, HotplugState::kDone);
 }
 
+TEST_F(HotplugTest, AVcpuBelowOneThatTheGuestHasKeptComesBack) {
+  config_.cpus.boot = 4;
+  config_.cpus.max = 4;
+  Start();
+  ASSERT_TRUE(Resize(2, std::nullopt).ok());
+  Guest({ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset, Bytes(2)),
+         ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset + 4, {8})});
+  EXPECT_EQ(Request("vcpus").actual, 3u) << "0, 1 and 3";
+  ASSERT_TRUE(Resize(3, std::nullopt).ok());
+  EXPECT_EQ(Request("vcpus").state, HotplugState::kPending) << "2 is there again, 3 still has to go";
+  EXPECT_EQ(Request("vcpus").actual, 4u);
+  Guest({ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset, Bytes(3)),
+         ScriptedExit::MmioWrite(kPlatform + layout::kCpuHotplugOffset + 4, {8})});
+  EXPECT_EQ(Request("vcpus").state, HotplugState::kDone);
+}
+
 // What a running VM has come to must be a configuration that may be written down.
 TEST_F(HotplugTest, DevicesAreAddedBesideABalloonOfAddedMemoryAndANodeWithoutItsDevice) {
   const std::string image = directory_ + "/image";

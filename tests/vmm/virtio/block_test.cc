@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "tests/fakes/fake_interrupts.h"
@@ -459,6 +460,22 @@ TEST(IoRing, MovesDataByAThreadOfTheKernel) {
   EXPECT_EQ((*ring)->Take()->result, static_cast<int32_t>(in.size()));
 
   EXPECT_EQ(in, out);
+}
+
+// It shows whole sectors only, and what is behind them is not for a resize to cut off.
+TEST(DiskFile, GrowingNeverShortensTheFile) {
+  std::string path = testing::TempDir() + "tail-XXXXXX";
+  UniqueFd fd(mkstemp(path.data()));
+  ASSERT_EQ(ftruncate(fd.get(), 4096 + 300), 0);
+  auto disk = DiskFile::Open(path, false, false);
+  ASSERT_TRUE(disk.has_value()) << disk.status().ToString();
+  EXPECT_EQ(disk->size(), 4096u);
+  EXPECT_TRUE(disk->Grow(4096).ok());
+  EXPECT_EQ(std::filesystem::file_size(path), 4096u + 300);
+  EXPECT_TRUE(disk->Grow(8192).ok());
+  EXPECT_EQ(std::filesystem::file_size(path), 8192u);
+  EXPECT_EQ(disk->Grow(8192 + 100).field(), "desired_size");
+  unlink(path.c_str());
 }
 
 TEST(DiskFile, SaysWhatIsWrongWithAPath) {

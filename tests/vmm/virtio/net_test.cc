@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
@@ -554,6 +555,15 @@ TEST(Tap, RefusesBadNamesAndInterfacesThatAreNoTaps) {
   UniqueFd tun(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
   if (!tun.valid()) GTEST_SKIP() << "/dev/net/tun cannot be opened";
   EXPECT_FALSE(OpenTap("lo").has_value());
+}
+
+TEST(Tap, OneThatIsCreatedGetsItsMtu) {
+  auto taps = OpenTapQueues("berthtest3", 1, uint16_t{4000});
+  if (!taps.has_value()) GTEST_SKIP() << "no TAP here: " << taps.error().ToString();
+  std::ifstream file("/sys/class/net/berthtest3/mtu");
+  int mtu = 0;
+  file >> mtu;
+  EXPECT_EQ(mtu, 4000);
 }
 
 TEST(Tap, AdoptsADescriptorThatSomebodyElseHasOpened) {

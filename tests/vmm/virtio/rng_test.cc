@@ -49,6 +49,27 @@ TEST_F(RngTest, FillsTheBuffersAndInterrupts) {
   EXPECT_EQ(ram_.Get(kData + 32, 32), std::vector<uint8_t>(32, 0));
 }
 
+// Of nothing a driver would ask again at once, for ever.
+TEST(VirtioRng, ASourceThatHasRunDryDoesNotLeaveBuffersEmpty) {
+  GuestRam ram{{{0, 0x10000}}};
+  DriverQueue queue{ram, 0x1000, 8};
+  FakeMsiController interrupts;
+  FakeIoEvents io_events;
+  auto loop = *EventLoop::Create();
+  auto transport =
+      *VirtioPciTransport::Create(*VirtioRng::Open("/dev/null", *loop), ram.memory(), interrupts, io_events);
+  VirtioDriver driver{*transport};
+  ASSERT_TRUE(driver.Negotiate(kVirtioVersion1));
+  driver.SetUpQueue(0, queue);
+  driver.Start();
+  queue.Post({{kData, 32, true}});
+  driver.Notify(0);
+  loop->Stop();
+  ASSERT_TRUE(loop->Run().ok());
+  EXPECT_EQ(queue.Used(0), (DriverQueue::UsedElement{0, 32}));
+  EXPECT_NE(ram.Get(kData, 32), std::vector<uint8_t>(32, 0));
+}
+
 TEST_F(RngTest, AnswersAHugeRequestWithALimitedAmount) {
   Start();
   queue_.Post({{kData, 0xc000, true}});

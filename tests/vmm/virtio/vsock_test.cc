@@ -100,6 +100,19 @@ class VsockTest : public ::testing::Test {
     auto packet = Receive();
     return packet ? packet->header.operation : 0;
   }
+  // From the guest, 20,000 bytes more than the host's socket holds: they wait in the device. Returns how many
+  // in all.
+  size_t FillSocket(int host) {
+    int room = 0;
+    socklen_t length = sizeof room;
+    EXPECT_EQ(getsockopt(host, SOL_SOCKET, SO_SNDBUF, &room, &length), 0);
+    size_t sent = 0;
+    while (sent < static_cast<size_t>(room) + 20000) {
+      Send(kRw, 80, 1000, std::string(4000, 'x'));
+      sent += 4000;
+    }
+    return sent;
+  }
   static std::string Read(int fd) {
     char buffer[4096];
     const ssize_t count = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -333,6 +346,68 @@ TEST_F(VsockTest, WhoWritesToAGuestThatTakesNoMoreIsTold) {
   Send(kRw, 80, 1000, "still");
   EXPECT_EQ(Read(host.get()), "still");
   EXPECT_FALSE(Receive());
+  host.reset();
+  RunOnce();
+  auto end = Receive();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->header.operation, kShutdown);
+  EXPECT_EQ(end->header.flags, kEnds | kTakesNoMore);
+}
+
+TEST_F(VsockTest, WhatAProgramSaidBeforeItWentReachesTheGuest) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(6);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  ASSERT_EQ(send(host.get(), "too large", 9, 0), 9);
+  host.reset();
+  Send(kRw, 80, 1000, std::string(4000, 'x'));
+  std::string data;
+  uint32_t flags = 0;
+  while (auto packet = Receive()) {
+    EXPECT_TRUE(packet->header.operation == kRw || packet->header.operation == kShutdown);
+    data += packet->data;
+    if (packet->header.operation == kShutdown) flags = packet->header.flags;
+  }
+  EXPECT_EQ(data, "too large");
+  EXPECT_EQ(flags, kEnds | kTakesNoMore);
+}
+
+// A socket that is full and shut down is not writable, and must not be watched for that.
+TEST_F(VsockTest, AProgramThatHangsUpWithAFullSocketIsTold) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(16);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  FillSocket(host.get());
+  while (auto packet = Receive()) ASSERT_EQ(packet->header.operation, kUpdate);
+  ASSERT_EQ(shutdown(host.get(), SHUT_RDWR), 0);
+  RunOnce();
+  uint32_t flags = 0;
+  while (auto packet = Receive()) {
+    if (packet->header.operation == kShutdown) flags = packet->header.flags;
+  }
+  EXPECT_EQ(flags, kEnds | kTakesNoMore);
+}
+
+TEST_F(VsockTest, WhatTheGuestSentBeforeItsResetReachesTheHost) {
+  UnixListener listener = *UnixListener::Open(path_ + "_80");
+  GiveBuffers(16);
+  Send(kRequest, 80, 1000);
+  EXPECT_EQ(Operation(), kResponse);
+  UniqueFd host = listener.Accept();
+  const size_t sent = FillSocket(host.get());
+  Send(kRst, 80, 1000);
+  size_t read = 0;
+  for (std::string piece = Read(host.get()); !piece.empty(); piece = Read(host.get())) {
+    read += piece.size();
+    RunOnce();
+  }
+  EXPECT_EQ(read, sent);
+  char byte = 0;
+  EXPECT_EQ(recv(host.get(), &byte, 1, MSG_DONTWAIT), 0) << "and the end";
 }
 
 TEST_F(VsockTest, TellsItsCreditWhenItIsAsked) {

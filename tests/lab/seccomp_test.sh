@@ -137,13 +137,19 @@ serve() {
 serve
 served=(--net "vhost_user=on,socket=$work/net,mac=52:54:00:be:00:02")
 truncate -s 16M "$work/served"
-if "${daemon[@]}" --version > /dev/null 2>&1; then
+if ! "${daemon[@]}" --version > /dev/null 2>&1; then
+    echo "no qemu-storage-daemon here (tests/lab/mkqemu.sh -f fetches it)"
+    exit 77
+fi
+serve_disk() {
+    rm -f "$work/blk"
     "${daemon[@]}" --blockdev "driver=file,node-name=d,filename=$work/served" --export \
         "type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=$work/blk,writable=on" &
     storage=$!
     wait_for 60 test -S "$work/blk"
-    served+=(--disk "vhost_user=on,socket=$work/blk")
-fi
+}
+serve_disk
+served+=(--disk "vhost_user=on,socket=$work/blk")
 edu=0000:42:00.0
 modprobe -q vfio-pci
 echo vfio-pci > /sys/bus/pci/devices/$edu/driver_override
@@ -165,17 +171,22 @@ equal "the vsock's host" 0 $?
 check "memory is asked for" told resize-zone --id f --size 256M || cat "$work/reply"
 # shellcheck disable=SC2317  # called by wait_for
 plugged() { curl -s --unix-socket "$work/api" http://localhost/api/v1/vm.info | tr '{' '\n' | grep '"subject":"zone f"' | grep -q '"state":"Done"'; }
-wait_for 120 plugged
+check "and plugged" wait_for 120 plugged
 kill -KILL "$server"
 wait_for 300 said 'guest: ping lost'
 serve
 wait_for 600 said 'guest: ready'
+# a disk that is not in use: whose requests were under way, nobody would know
+kill "$storage"
+wait_for 60 grep -q 'vhost_user_back_end_gone device=disk0' "$out/vmm.log"
+serve_disk
+check "the disk's process comes back" wait_for 60 grep -q 'vhost_user_back_end_back device=disk0' "$out/vmm.log"
 check "the network of another process, and again" grep -q 'guest: ping works again' "$out/serial.log"
 told shutdown
 "$ctl" --api-socket "$work/api" vmm.shutdown > /dev/null
 wait $pid
 equal "exit status with devices of other processes" 0 $?
-kill "$server" ${storage:+"$storage"}
+kill "$server" "$storage"
 
 # "kind call", of all threads, after each has taken its filter: what a thread's start-up does counts for its starter
 sed -nE 's/^[0-9]+<([^>]*)> +([a-z0-9_]+)\(.*/\1 \2/p' "$out"/trace.* | awk '

@@ -43,7 +43,7 @@ echo "guest: disk has gone"
 await '[ "$(nproc)" = 12 ]'
 cpus left
 echo "guest: processors have gone"
-await '[ $(size 1) -le $((b + 1)) ]'
+await '[ $(size 1) -le $((b-31)) ]'
 sizes less
 echo "guest: memory has gone"; sleep 60
 GUEST
